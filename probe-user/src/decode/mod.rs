@@ -1,0 +1,5 @@
+//! Static model + memory → await trees.
+
+mod tree;
+
+pub use tree::*;

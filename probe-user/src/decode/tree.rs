@@ -1,0 +1,217 @@
+//! What a snapshot says: tasks, and for each the tree of futures it awaits.
+//!
+//! Made for size: 300,000 tasks must fit, so all that is the same for every task in the same place
+//! (names, lines, types) is a [`Frame`], interned once; a [`Node`] is a frame at an address.
+
+use crate::target::Avma;
+use std::collections::HashMap;
+use std::sync::{Arc, RwLock};
+
+/// A line of source, `file` as the compiler wrote it (absolute, or relative to the crate's directory).
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct SourceLine {
+    pub file: Arc<str>,
+    pub line: u32,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum FrameKind {
+    AsyncFn,
+    AsyncBlock,
+    AsyncClosure,
+    /// A hand-written future that is not a leaf.
+    Future,
+    /// `select!`, `join!`, `JoinAll`, …: one future that polls several.
+    Combinator,
+    /// Waits for something that is not a future: a timer, a lock, a socket.
+    Leaf,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum FrameState {
+    Unresumed,
+    Suspended,
+    Running,
+    Returned,
+    Panicked,
+    Unknown,
+}
+
+/// A place a future can be in: all that does not depend on which task it is.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Frame {
+    /// `shop::api::fetch_user<u32>`; blocks keep `{async_block#0}`.
+    pub function: Arc<str>,
+    /// Raw DWARF name of the type.
+    pub type_name: Arc<str>,
+    pub kind: FrameKind,
+    pub state: FrameState,
+    /// Ordinal of the await in this coroutine, from 0; only when suspended.
+    pub suspend_point: Option<u32>,
+    /// The user's place of that await. For an await inside a macro, the invocation.
+    pub line: Option<SourceLine>,
+    /// The macro's own place, where the await stands in one.
+    pub expanded_from: Option<SourceLine>,
+    /// Bytes of the future.
+    pub size: u64,
+    /// In the user's own code: not under /rustc/, a cargo registry, a git checkout or vendor/.
+    pub own_code: bool,
+}
+
+/// Index into a [`Frames`] table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct FrameId(pub u32);
+
+/// Append-only table of frames; shared by all snapshots and the trace of one target.
+#[derive(Debug, Default)]
+pub struct Frames {
+    inner: RwLock<FramesInner>,
+}
+
+#[derive(Debug, Default)]
+struct FramesInner {
+    list: Vec<Arc<Frame>>,
+    ids: HashMap<Arc<Frame>, FrameId>,
+}
+
+impl Frames {
+    pub fn intern(&self, frame: Frame) -> FrameId {
+        let mut inner = self.inner.write().expect("no panic while the table is held");
+        if let Some(id) = inner.ids.get(&frame) {
+            return *id;
+        }
+        let id = FrameId(inner.list.len() as u32);
+        let frame = Arc::new(frame);
+        inner.list.push(frame.clone());
+        inner.ids.insert(frame, id);
+        id
+    }
+
+    /// The frame of an id that this table handed out.
+    pub fn get(&self, id: FrameId) -> Arc<Frame> {
+        self.inner.read().expect("no panic while the table is held").list[id.0 as usize].clone()
+    }
+
+    pub fn len(&self) -> usize {
+        self.inner.read().expect("no panic while the table is held").list.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+/// A future at an address, and what it awaits.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Node {
+    pub frame: FrameId,
+    pub address: Avma,
+    pub awaiting: Box<[Node]>,
+    /// Futures this one keeps but does not await now (Oxide RFD 609).
+    pub held: Box<[Node]>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum RuntimeKind {
+    Tokio,
+    AsyncTask,
+    Futures,
+    BlockOn,
+}
+
+/// What the runtime's own state word says of a task.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum TaskState {
+    Idle,
+    Scheduled,
+    Running,
+    Complete,
+    Cancelled,
+}
+
+/// A task's identity in its process. Never the address alone: addresses are reused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct TaskId {
+    pub runtime: RuntimeKind,
+    /// As the runtime itself prints it.
+    pub id: u64,
+}
+
+#[derive(Clone, Debug)]
+pub struct Task {
+    pub id: TaskId,
+    /// Address of the task's header.
+    pub address: Avma,
+    pub state: TaskState,
+    /// Read while it ran, or changed between two reads: the tree may be torn.
+    pub stale: bool,
+    /// The root future's name, or `?` + address of its poll function where nothing tells it.
+    pub name: Arc<str>,
+    /// Which of [`Snapshot::runtimes`].
+    pub owner: Option<u32>,
+    /// None where the build's debug info has no types.
+    pub tree: Option<Node>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RuntimeInfo {
+    pub kind: RuntimeKind,
+    pub version: Option<String>,
+    /// `multi_thread`, `current_thread`, `local_set`.
+    pub flavor: Option<String>,
+    pub workers: Option<u32>,
+    /// Tasks found in this runtime.
+    pub tasks: u64,
+    /// Address of the scheduler's handle.
+    pub address: Avma,
+}
+
+/// How much of what there is was seen.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Coverage {
+    pub tasks_found: u64,
+    pub tasks_decoded: u64,
+    pub torn_retries: u64,
+    /// What could not be seen, and why; for people.
+    pub issues: Vec<String>,
+}
+
+/// What the target's debug information allows (FIELD-NOTES: less debug info leaves less).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DebugInfoLevel {
+    Full,
+    /// debug=1 or line tables: names, no types.
+    Names,
+    /// The symbol table only.
+    Symbols,
+    None,
+}
+
+#[derive(Clone, Debug)]
+pub struct Snapshot {
+    pub pid: u32,
+    pub exe: String,
+    /// CLOCK_REALTIME, ns.
+    pub taken_at_ns: u64,
+    /// CLOCK_MONOTONIC, ns.
+    pub t_ns: u64,
+    pub debuginfo: DebugInfoLevel,
+    pub runtimes: Vec<RuntimeInfo>,
+    pub coverage: Coverage,
+    pub tasks: Vec<Task>,
+    pub frames: Arc<Frames>,
+}
+
+impl Task {
+    /// The innermost place in the user's own code, along the first branch that has one.
+    pub fn location(&self, frames: &Frames) -> Option<SourceLine> {
+        fn innermost(node: &Node, frames: &Frames) -> Option<SourceLine> {
+            let deeper = node.awaiting.iter().find_map(|n| innermost(n, frames));
+            deeper.or_else(|| {
+                let frame = frames.get(node.frame);
+                if frame.own_code { frame.line.clone() } else { None }
+            })
+        }
+        self.tree.as_ref().and_then(|tree| innermost(tree, frames))
+    }
+}

@@ -1,0 +1,1 @@
+//! Debug information → static model: types, coroutine layouts, suspend points, vtables. No I/O.

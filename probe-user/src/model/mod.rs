@@ -1,0 +1,1 @@
+//! Tasks, transitions, wakes, aggregates. Pure, deterministic: no clock, no I/O.

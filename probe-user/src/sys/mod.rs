@@ -1,0 +1,1 @@
+//! The only unsafe code of the project: system calls that no well-kept crate wraps for us.

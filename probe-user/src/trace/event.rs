@@ -1,0 +1,30 @@
+//! What the trace says, already translated from the kernel's records into frames and task ids.
+
+use crate::decode::{FrameId, TaskId};
+use std::sync::Arc;
+
+/// The primary await chain of a task, outermost first. Equal paths share one allocation.
+pub type Path = Arc<[FrameId]>;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PollEnd {
+    Pending,
+    Complete,
+    Cancelled,
+    Panicked,
+    /// Entry probes only: the end of the poll is not seen.
+    Unseen,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum TraceEvent {
+    /// A task seen for the first time; `parent` where the spawn itself was seen.
+    Spawn { t_ns: u64, task: TaskId, name: Arc<str>, parent: Option<TaskId> },
+    /// `count` polls of `task` on thread `tid` that ended at `t_ns`; `duration_ns` is their sum.
+    /// A poll whose start was not seen has no duration.
+    Poll { t_ns: u64, task: TaskId, tid: u32, count: u64, duration_ns: Option<u64>, end: PollEnd },
+    /// The path at poll exit differs from that at poll entry.
+    State { t_ns: u64, task: TaskId, from: Path, to: Path },
+    /// Events the ring buffer had no room for.
+    Lost { t_ns: u64, count: u64 },
+}

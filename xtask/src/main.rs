@@ -1,0 +1,41 @@
+//! What contributors type: `cargo xtask <command>`.
+
+mod bench;
+mod demo;
+mod ebpf;
+mod test;
+mod tidy;
+
+use clap::{Parser, Subcommand};
+
+#[derive(Parser)]
+#[command(name = "cargo xtask", about = "Build, try, test and measure async-inspect")]
+struct Args {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Build the tool and a realistic release server, run both, show a dump and ten seconds of attach
+    Demo(demo::Args),
+    /// Run every test
+    Test(test::Args),
+    /// Build or check the committed BPF object
+    #[command(subcommand)]
+    Ebpf(ebpf::Command),
+    /// Measure, and write the tables of docs/BENCHMARKS.md
+    Bench(bench::Args),
+    /// Check the style rules that a compiler does not
+    Tidy(tidy::Args),
+}
+
+fn main() -> anyhow::Result<()> {
+    match Args::parse().command {
+        Command::Demo(args) => demo::run(&args),
+        Command::Test(args) => test::run(&args),
+        Command::Ebpf(command) => ebpf::run(&command),
+        Command::Bench(args) => bench::run(&args),
+        Command::Tidy(args) => tidy::run(&args),
+    }
+}
