@@ -248,6 +248,7 @@ fn end_word(end: PollEnd) -> &'static str {
         PollEnd::Complete => "complete",
         PollEnd::Cancelled => "cancelled",
         PollEnd::Panicked => "panicked",
+        PollEnd::Gone => "gone",
         PollEnd::Unseen => "unseen",
     }
 }

@@ -24,5 +24,5 @@ pub use path::{AwaitPath, primary_chain};
 pub use summary::{PlaceTotals, Totals};
 pub use task::{Known, Since, Stop, TaskEntry, TaskPhase};
 pub use tasks::Model;
-pub use update::{Cost, End, Mode, Update};
+pub use update::{Aside, Cost, End, Mode, Update};
 pub use waits::{Wait, WaitKind, waits_of};

@@ -14,13 +14,14 @@ pub fn tokio(id: u64) -> TaskId {
     TaskId { runtime: RuntimeKind::Tokio, id }
 }
 
+#[derive(Default)]
 pub struct Shop {
     pub frames: Arc<Frames>,
 }
 
 impl Shop {
     pub fn new() -> Shop {
-        Shop { frames: Arc::new(Frames::default()) }
+        Shop::default()
     }
 
     fn frame(&self, function: &str, kind: FrameKind, place: Option<(&str, u32, u32)>) -> FrameId {

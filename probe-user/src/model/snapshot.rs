@@ -103,7 +103,7 @@ impl Model {
             self.totals.transitions += 1;
             out.push(Event::State { t_ns, task: task.id, from, to: to.clone() });
         }
-        self.arrive(task.id, since, to);
+        self.arrive(task.id, since, &to);
     }
 
     fn give_up_missing(&mut self, t_ns: u64, out: &mut Vec<Event>) {

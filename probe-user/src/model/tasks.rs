@@ -126,6 +126,7 @@ impl Model {
                     PollEnd::Complete => Ending::Complete,
                     PollEnd::Cancelled => Ending::Cancelled,
                     PollEnd::Panicked => Ending::Panicked,
+                    PollEnd::Gone => Ending::Unseen,
                     PollEnd::Pending | PollEnd::Unseen => return,
                 };
                 self.end(t_ns, task, how, out);
@@ -185,12 +186,12 @@ impl Model {
                 task.arrive(Stop { since, path: from.clone() }, self.limits.history);
             }
         }
-        self.arrive(id, Since { t_ns, known: Known::Exact }, to.clone());
+        self.arrive(id, Since { t_ns, known: Known::Exact }, &to);
         out.push(Event::State { t_ns, task: id, from: Some(from), to });
     }
 
     /// Moves a task to a place and books the time it spent at the last one.
-    pub(super) fn arrive(&mut self, id: TaskId, since: Since, path: Arc<AwaitPath>) {
+    pub(super) fn arrive(&mut self, id: TaskId, since: Since, path: &Arc<AwaitPath>) {
         let Some(task) = self.live.get_mut(&id) else { return };
         let left = task.history.back().cloned();
         task.arrive(Stop { since, path: path.clone() }, self.limits.history);

@@ -1,5 +1,6 @@
 //! What reaches a view from the side that watches the target.
 
+use super::{Event, Model};
 use crate::decode::Snapshot;
 use crate::trace::TraceEvent;
 
@@ -91,4 +92,30 @@ pub enum Update {
         t_ns: u64,
         end: End,
     },
+}
+
+/// What an update says beside what it changes in the model.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Aside {
+    Note(String),
+    Cost(Cost),
+    End { t_ns: u64, end: End },
+}
+
+impl Model {
+    /// Takes an update; what it meant for the tasks is appended to `out`.
+    pub fn apply(&mut self, update: Update, out: &mut Vec<Event>) -> Option<Aside> {
+        match update {
+            Update::Trace(events) => events.into_iter().for_each(|event| self.trace(event, out)),
+            Update::Snapshot(snapshot) => self.snapshot_taken(snapshot, out),
+            Update::Tick(t_ns) => self.tick(t_ns),
+            Update::Note(text) => return Some(Aside::Note(text)),
+            Update::Cost(cost) => return Some(Aside::Cost(cost)),
+            Update::End { t_ns, end } => {
+                self.tick(t_ns);
+                return Some(Aside::End { t_ns, end });
+            }
+        }
+        None
+    }
 }
