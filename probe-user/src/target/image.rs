@@ -185,7 +185,7 @@ impl ElfHeaders {
 }
 
 /// The first 20 bytes say whether it is an ELF file for x86-64 at all.
-fn check_ident(start: &[u8], len: u64, path: &Path) -> Result<(), TargetError> {
+pub(super) fn check_ident(start: &[u8], len: u64, path: &Path) -> Result<(), TargetError> {
     let path = path.to_owned();
     if start.len() < 4 || start[..4] != elf::ELFMAG {
         return Err(TargetError::NotElf { path });
