@@ -65,6 +65,15 @@ pub trait Memory: Sync {
         read.enumerate().filter_map(|(i, done)| done.is_err().then_some(i)).collect()
     }
 
+    /// As [`read`](Memory::read), past any cache: what the memory holds now. Comparing it with what was read before
+    /// tells torn reads.
+    fn read_fresh(&self, at: Avma, buf: &mut [u8]) -> Result<(), ReadError> {
+        self.read(at, buf)
+    }
+
+    /// Makes the next read of these bytes a fresh one.
+    fn forget(&self, _at: Avma, _len: u64) {}
+
     fn read_u64(&self, at: Avma) -> Result<u64, ReadError> {
         let mut b = [0; 8];
         self.read(at, &mut b)?;

@@ -2,6 +2,7 @@
 
 mod addr;
 mod bytes;
+mod cached;
 mod elf;
 mod error;
 mod files;
@@ -15,6 +16,7 @@ mod process;
 
 pub use addr::{Avma, Bias, FileOffset, Svma};
 pub use bytes::Bytes;
+pub use cached::CachedMemory;
 pub use error::{Candidate, Denied, TargetError};
 pub use image::{ElfHeaders, Image, Segment, TlsSegment};
 pub use matching::Matched;

@@ -398,8 +398,9 @@ mod tests {
     impl Sleeper {
         fn new() -> Sleeper {
             let child = Command::new("sleep").arg("60").spawn().expect("sleep exists");
-            // Until it has execed, it is still us.
-            while std::fs::read(format!("/proc/{}/comm", child.id())).is_ok_and(|c| c != b"sleep\n") {
+            // Until it has execed it is still us, and until it sleeps it is still being linked.
+            let stat = || ProcDir::open(child.id()).and_then(|d| d.stat()).expect("alive");
+            while (stat().comm, stat().state) != ("sleep".to_owned(), 'S') {
                 std::thread::yield_now();
             }
             Sleeper(child)
