@@ -1,1 +1,15 @@
 //! End-to-end tests against real async programs.
+//!
+//! A [`Variant`] says how a program of `tests/targets` is built; [`Variant::build`] builds it; [`Program`] runs it and
+//! reads the truth it prints of itself; [`inspector`] runs `async-inspect` on it; [`compare`] tells what differs.
+
+mod build;
+pub mod compare;
+pub mod inspector;
+mod program;
+pub mod schema;
+mod truth;
+
+pub use build::{Built, Lto, Mangling, Panic, Strip, Tokio, Variant, workspace};
+pub use program::Program;
+pub use truth::{TrueNode, TrueTask, Truth};
