@@ -4,7 +4,7 @@
 //! artifacts of different profiles apart by hash, and `--target` keeps RUSTFLAGS away from host code. What is built is then
 //! linked into a directory per variant.
 
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Context as _, Result, ensure};
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -66,6 +66,8 @@ pub struct Variant {
     pub split: bool,
     pub debug: u32,
     pub strip: Strip,
+    /// A position-independent executable, which is the default.
+    pub pie: bool,
 }
 
 /// A directory of programs, all built the same way.
@@ -100,6 +102,7 @@ impl Variant {
             split: false,
             debug: 2,
             strip: Strip::Nothing,
+            pie: true,
         }
     }
 
@@ -143,42 +146,15 @@ impl Variant {
         add(self.split, "packed");
         add(self.debug != 2, &format!("debug{}", self.debug));
         add(self.strip == Strip::Symbols, "stripped");
+        add(!self.pie, "no-pie");
         name
     }
 
     /// Builds these programs; quick where nothing changed.
     pub fn build(&self, programs: &[&str]) -> Result<Built> {
-        let root = workspace().join("target/programs");
-        let directory = root.join("built").join(self.name());
-        fs::create_dir_all(&directory)?;
-        // Cargo's own lock ends with cargo, while its output must stay until it is linked to its place.
-        let lock = File::create(root.join("build.lock"))?;
-        lock.lock()?;
-        for executable in self.cargo_build(&root, programs)? {
-            publish(&executable, &directory)?;
-            if self.split {
-                publish(&executable.with_extension("dwp"), &directory)?;
-            }
-        }
-        Ok(Built { directory })
-    }
-
-    fn cargo_build(&self, target_dir: &Path, programs: &[&str]) -> Result<Vec<PathBuf>> {
-        let package = workspace().join("tests/targets").join(self.tokio.package());
-        let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-        // Where cargo runs decides what DW_AT_comp_dir says, so it is the same wherever the test is started.
-        cargo.current_dir(&package).args(["build", "--release", "--locked", "--quiet", "--target", HOST]);
-        cargo.arg("--target-dir").arg(target_dir).arg("--message-format=json-render-diagnostics");
-        cargo.args(programs.iter().flat_map(|name| ["--bin", name]));
+        let mut cargo = cargo(self.tokio.package(), programs);
         self.set_profile(&mut cargo);
-        let output =
-            cargo.stdin(Stdio::null()).stderr(Stdio::inherit()).output().context("cargo did not start")?;
-        ensure!(output.status.success(), "cargo could not build {} ({})", self.name(), output.status);
-        let built = executables(&output.stdout)?;
-        if built.len() != programs.len() {
-            bail!("asked cargo for {programs:?}, it named {built:?}");
-        }
-        Ok(built)
+        run(cargo, programs, &self.name())
     }
 
     fn set_profile(&self, cargo: &mut Command) {
@@ -197,17 +173,58 @@ impl Variant {
         set(cargo, "SPLIT_DEBUGINFO", if self.split { "packed" } else { "off" });
         set(cargo, "STRIP", if self.strip == Strip::Symbols { "symbols" } else { "none" });
         // rustc 1.97 makes v0 the default and puts legacy behind -Zunstable-options; before, legacy needs no flag.
-        let flags = if self.mangling == Mangling::V0 { "-Csymbol-mangling-version=v0" } else { "" };
-        cargo.env("RUSTFLAGS", flags).env_remove("CARGO_ENCODED_RUSTFLAGS");
+        let mangling = if self.mangling == Mangling::V0 { "-Csymbol-mangling-version=v0" } else { "" };
+        let model = if self.pie { "" } else { "-Crelocation-model=static" };
+        cargo.env("RUSTFLAGS", format!("{mangling} {model}").trim());
     }
 }
 
-/// The executables named in cargo's JSON messages.
-fn executables(messages: &[u8]) -> Result<Vec<PathBuf>> {
+/// Builds programs of a workspace of their own under `tests/targets`, as its manifest says.
+pub fn build_package(package: &str, programs: &[&str]) -> Result<Built> {
+    run(cargo(package, programs), programs, package)
+}
+
+fn target_dir() -> PathBuf {
+    workspace().join("target/programs")
+}
+
+fn cargo(package: &str, programs: &[&str]) -> Command {
+    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    // Where cargo runs decides what DW_AT_comp_dir says, so it is the same wherever the test is started.
+    cargo.current_dir(workspace().join("tests/targets").join(package));
+    cargo.args(["build", "--release", "--locked", "--quiet", "--target", HOST]);
+    cargo.arg("--target-dir").arg(target_dir()).arg("--message-format=json-render-diagnostics");
+    cargo.args(programs.iter().flat_map(|name| ["--bin", name]));
+    cargo.env("RUSTFLAGS", "").env_remove("CARGO_ENCODED_RUSTFLAGS");
+    cargo.stdin(Stdio::null()).stderr(Stdio::inherit());
+    cargo
+}
+
+/// Runs cargo and links what it built into the directory of that name.
+fn run(mut cargo: Command, programs: &[&str], name: &str) -> Result<Built> {
+    let directory = target_dir().join("built").join(name);
+    fs::create_dir_all(&directory)?;
+    // Cargo's own lock ends with cargo, while its output must stay until it is linked to its place.
+    let lock = File::create(target_dir().join("build.lock"))?;
+    lock.lock()?;
+    let output = cargo.output().context("cargo did not start")?;
+    ensure!(output.status.success(), "cargo could not build {name} ({})", output.status);
+    let files = output_files(&output.stdout)?;
+    ensure!(files.len() >= programs.len(), "asked cargo for {programs:?}, it named {files:?}");
+    for file in &files {
+        publish(file, &directory)?;
+    }
+    Ok(Built { directory })
+}
+
+/// The executables named in cargo's JSON messages, and the debug info beside them.
+fn output_files(messages: &[u8]) -> Result<Vec<PathBuf>> {
     let mut found = Vec::new();
     for message in serde_json::Deserializer::from_slice(messages).into_iter::<serde_json::Value>() {
-        if let Some(executable) = message?["executable"].as_str() {
-            found.push(PathBuf::from(executable));
+        let message = message?;
+        if message["executable"].is_string() {
+            let names = message["filenames"].as_array().map(Vec::as_slice).unwrap_or_default();
+            found.extend(names.iter().filter_map(|name| name.as_str()).map(PathBuf::from));
         }
     }
     Ok(found)

@@ -7,9 +7,11 @@ mod build;
 pub mod compare;
 pub mod inspector;
 mod program;
+pub mod rights;
 pub mod schema;
+pub mod tracer;
 mod truth;
 
-pub use build::{Built, Lto, Mangling, Panic, Strip, Tokio, Variant, workspace};
+pub use build::{Built, Lto, Mangling, Panic, Strip, Tokio, Variant, build_package, workspace};
 pub use program::Program;
 pub use truth::{TrueNode, TrueTask, Truth};

@@ -139,23 +139,45 @@ pub struct Resource {
 
 /// One line of `attach --json`.
 #[derive(Clone, Debug, Deserialize)]
-#[serde(untagged)]
+#[serde(tag = "event", rename_all = "snake_case")]
 pub enum Line {
-    Event(Event),
-    Frame(Frame),
+    Start { schema: u32, pid: u32, exe: String, mode: String },
+    Ready {},
+    End { reason: String },
+    Spawn { t_ns: u64, task: String, parent: Option<String> },
+    Poll { t_ns: u64, task: String, count: u64, duration_ns: Option<u64> },
+    State { t_ns: u64, task: String, from: Place, to: Place },
+    Wake { t_ns: u64, task: String },
+    Complete { t_ns: u64, task: String },
+    Cancel { t_ns: u64, task: String },
+    Panic { t_ns: u64, task: String },
+    Blocked { t_ns: u64, task: String },
+    Finding { t_ns: u64 },
+    Lost { t_ns: u64, count: u64 },
 }
 
-/// `start`, `ready` and `end` carry their name in `event` too, but no time.
+/// Where a task stands: its innermost await.
 #[derive(Clone, Debug, Deserialize)]
-pub struct Frame {
-    pub event: String,
+pub struct Place {
+    pub function: Option<String>,
+    pub suspend_point: Option<u32>,
+    pub file: Option<String>,
+    pub line: Option<u32>,
 }
 
-#[derive(Clone, Debug, Deserialize)]
-pub struct Event {
-    pub t_ns: u64,
-    pub event: String,
-    pub task: Option<String>,
-    pub count: Option<u64>,
-    pub duration_ns: Option<u64>,
+impl Line {
+    /// The task it is about.
+    pub fn task(&self) -> Option<&str> {
+        match self {
+            Line::Spawn { task, .. }
+            | Line::Poll { task, .. }
+            | Line::State { task, .. }
+            | Line::Wake { task, .. }
+            | Line::Complete { task, .. }
+            | Line::Cancel { task, .. }
+            | Line::Panic { task, .. }
+            | Line::Blocked { task, .. } => Some(task),
+            _ => None,
+        }
+    }
 }

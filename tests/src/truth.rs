@@ -7,12 +7,12 @@ use serde::Deserialize;
 #[serde(tag = "truth", rename_all = "snake_case")]
 pub enum Truth {
     Task(TrueTask),
-    /// `counts`: what one task did between `go` and the end.
+    /// `counts`: what one task did between `go` and the end. A wrapper cannot count the changes inside it.
     Polls {
         id: String,
         name: String,
         polls: u64,
-        changes: u64,
+        changes: Option<u64>,
     },
     /// `counts`: all tasks.
     Totals {

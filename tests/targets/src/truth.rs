@@ -113,10 +113,9 @@ impl Trail {
         with_log(|log| log.cases[self.case].waits_for = Some(kind));
     }
 
-    /// The task's id as its runtime prints it, taken from what names it: a `JoinHandle`'s Debug on every version
-    /// (`JoinHandle::id` is stable only from tokio 1.40 on).
+    /// Names the task, and which of the program's runtimes it is in.
     pub fn is_task(self, runtime: u32, handle: &impl Debug) {
-        let id: String = format!("{handle:?}").chars().filter(char::is_ascii_digit).collect();
+        let id = id_of(handle);
         with_log(|log| {
             let case = &mut log.cases[self.case];
             (case.id, case.runtime) = (Some(id), runtime);
@@ -146,6 +145,12 @@ impl Case {
         }
         out.push_str("]}");
     }
+}
+
+/// A task's id as its runtime prints it, out of a `JoinHandle`'s Debug: that shows it in every version, while
+/// `JoinHandle::id` needs `tokio_unstable` in 1.38.
+pub fn id_of(handle: &impl Debug) -> String {
+    format!("{handle:?}").chars().filter(char::is_ascii_digit).collect()
 }
 
 /// One line of truth.
