@@ -1,1 +1,4 @@
 //! The only unsafe code of the project: system calls that no well-kept crate wraps for us.
+
+pub mod file_map;
+pub mod process_vm;

@@ -1,7 +1,26 @@
 //! A process (or core file) and the files that describe it: memory, maps, threads, namespaces, debug info.
 
 mod addr;
+mod bytes;
+mod cached;
+mod elf;
+mod error;
+mod files;
+mod image;
+mod maps;
+mod matching;
 mod memory;
+mod objects;
+mod procdir;
+mod process;
 
 pub use addr::{Avma, Bias, FileOffset, Svma};
-pub use memory::{Memory, ReadError, Region};
+pub use bytes::Bytes;
+pub use cached::CachedMemory;
+pub use error::{Candidate, Denied, TargetError};
+pub use image::{ElfHeaders, Image, Segment, TlsSegment};
+pub use matching::Matched;
+pub use memory::{Memory, ReadError, Region, region_of};
+pub use objects::{DebugFiles, DwarfSource, Located};
+pub use procdir::ProcDir;
+pub use process::{Process, ProcessKey, SeccompMode, Thread};
