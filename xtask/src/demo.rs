@@ -3,7 +3,7 @@
 use anyhow::{Context as _, Result, ensure};
 use std::ffi::OsStr;
 use std::io::{BufRead as _, BufReader};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
@@ -11,14 +11,14 @@ use std::time::Duration;
 pub struct Args {
     /// How long `attach` watches
     #[arg(long, default_value_t = 10, value_name = "SECONDS")]
-    watch: u32,
+    pub watch: u32,
     /// How many customers the shop has
     #[arg(long, default_value_t = 24)]
-    customers: u32,
+    pub customers: u32,
 }
 
 pub fn run(args: &Args) -> Result<()> {
-    let workspace = workspace();
+    let workspace = crate::workspace();
     eprintln!("building async-inspect and the shop, both in release …");
     let tool = workspace.join("target/release/async-inspect");
     cargo(
@@ -41,10 +41,6 @@ pub fn run(args: &Args) -> Result<()> {
     show(&tool, &["attach", "--plain", "-d", &args.watch.to_string(), &pid])?;
     eprintln!("\ndone; the shop (PID {pid}), its database and its customers are stopped");
     Ok(())
-}
-
-fn workspace() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("xtask lies in the workspace").to_path_buf()
 }
 
 fn cargo(directory: &Path, what: &[&str], target_dir: &Path) -> Result<()> {
