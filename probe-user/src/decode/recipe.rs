@@ -29,6 +29,14 @@ pub struct Arm {
     pub frame: Option<FrameId>,
     pub awaiting: Box<[Child]>,
     pub held: Box<[Child]>,
+    /// Of a task's Stage: the future has ended.
+    pub ends: bool,
+}
+
+impl Arm {
+    fn of(frame: Option<FrameId>, awaiting: Box<[Child]>) -> Arm {
+        Arm { frame, awaiting, held: Box::default(), ends: false }
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -134,7 +142,7 @@ impl<'p, 'a> Recipes<'p, 'a> {
         if let TypeKind::Pointer(to) = ty.kind {
             let child = to.map(|die| self.id(Subject { die, payload: false, ..subject }));
             let awaiting = child.map(|recipe| Child { offset: 0, deref: true, recipe, branch: None });
-            return Recipe::Fixed(Arm { frame: None, awaiting: awaiting.into_iter().collect(), held: Box::default() });
+            return Recipe::Fixed(Arm::of(None, awaiting.into_iter().collect()));
         }
         if let Some(slice) = self.slice(&ty) {
             return slice;
@@ -150,7 +158,7 @@ impl<'p, 'a> Recipes<'p, 'a> {
 
     fn leaf(&self, ty: &Type, path: String) -> Arm {
         let frame = self.frame(ty, path, FrameKind::Leaf);
-        Arm { frame: Some(frame), awaiting: Box::default(), held: Box::default() }
+        Arm::of(Some(frame), Box::default())
     }
 
     fn frame(&self, ty: &Type, function: String, kind: FrameKind) -> FrameId {
@@ -189,16 +197,18 @@ impl<'p, 'a> Recipes<'p, 'a> {
             let function = subject.expands.map_or(path, str::to_owned);
             self.frame(ty, function, kind)
         });
-        Recipe::Fixed(Arm { frame, awaiting, held: Box::default() })
+        Recipe::Fixed(Arm::of(frame, awaiting))
     }
 
     fn enumeration(&self, subject: Subject, ty: &Type, variants: &Variants, part: Role, path: String) -> Recipe {
         let shown = subject.awaited && part != Role::Transparent;
+        let stage = path.starts_with("tokio::runtime::task::core::Stage<");
         let inner = Subject { awaited: subject.awaited && !shown, payload: true, ..subject };
         let frame = shown.then(|| self.frame(ty, path, FrameKind::Future));
         let arms = variants.list.iter().map(|variant| {
             let awaiting = self.child(&variant.payload, inner, None);
-            Arm { frame, awaiting: awaiting.into_iter().collect(), held: Box::default() }
+            let ends = stage && matches!(&*variant.payload.name, "Finished" | "Consumed");
+            Arm { ends, ..Arm::of(frame, awaiting.into_iter().collect()) }
         });
         switch(variants, arms.collect())
     }
@@ -266,7 +276,7 @@ impl<'p, 'a> Recipes<'p, 'a> {
             });
             let payload = payload.filter(|_| suspended);
             let (awaiting, held) = payload.map(|p| self.suspended(variant, &p)).unwrap_or_default();
-            Arm { frame: Some(frame), awaiting, held }
+            Arm { held, ..Arm::of(Some(frame), awaiting) }
         });
         switch(variants, arms.collect())
     }
