@@ -1,8 +1,6 @@
 //! The pass over all entries of a unit that fills the [`Index`].
 
-use super::index::{
-    CellDie, ContextStatic, Index, Namespace, PollFnDie, PollSite, name_hash, path_hash,
-};
+use super::index::{CellDie, ContextStatic, Index, Namespace, PollFnDie, PollSite, name_hash, path_hash};
 use super::sections::Slice;
 use super::units::{DieRef, Unit, Units};
 use gimli::{AttributeValue, DwTag, constants as dw};
