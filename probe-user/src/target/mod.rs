@@ -1,5 +1,6 @@
 //! A process (or core file) and the files that describe it: memory, maps, threads, namespaces, debug info.
 
+mod access;
 mod addr;
 mod bytes;
 mod cache;
@@ -16,6 +17,7 @@ mod memory;
 mod objects;
 mod procdir;
 mod process;
+mod remote;
 mod threads;
 
 pub use addr::{Avma, Bias, FileOffset, Svma};
