@@ -95,7 +95,8 @@ impl<'a> Program<'a> {
     pub fn cells(&self, site: &PollSite) -> Vec<DieRef> {
         let from = self.index.cells.partition_point(|c| c.arguments < site.arguments);
         let same = |c: &&CellDie| c.arguments == site.arguments;
-        let mut cells: Vec<DieRef> = self.index.cells[from..].iter().take_while(same).map(|c| c.die).collect();
+        let mut cells: Vec<DieRef> =
+            self.index.cells[from..].iter().take_while(same).map(|c| c.die).collect();
         cells.sort_by_key(|die| (die.unit != site.die.unit, *die));
         cells
     }

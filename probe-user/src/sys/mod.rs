@@ -3,3 +3,4 @@
 pub mod file_map;
 pub mod process_vm;
 pub mod robust_list;
+pub mod user;
