@@ -7,10 +7,29 @@ pub fn demangled(linkage: &str) -> String {
     format!("{:#}", rustc_demangle::demangle(linkage))
 }
 
+/// Without the generic arguments that follow a name: legacy mangling has only `T` there, v0 the concrete type, and the
+/// coroutine's own arguments tell it in either.
+fn without_arguments(path: &str) -> String {
+    let mut out = String::with_capacity(path.len());
+    let mut depth = 0usize;
+    let mut previous = ' ';
+    for c in path.chars() {
+        match c {
+            '<' if depth > 0 || previous.is_alphanumeric() || previous == '_' => depth += 1,
+            '>' if depth > 0 && previous != '-' => depth -= 1,
+            c if depth == 0 => out.push(c),
+            _ => {}
+        }
+        previous = c;
+    }
+    out
+}
+
 /// The self type of an impl, from the demangled name of a function that stands `below` segments deep in it:
 /// `app::Client::fetch::{{closure}}` (2 below) is `app::Client`, `<app::C as app::Svc>::call` (1) is `<app::C as app::Svc>`.
 pub(super) fn impl_self(demangled: &str, below: usize) -> Option<String> {
-    let segments = split_path(demangled);
+    let bare = without_arguments(demangled);
+    let segments = split_path(&bare);
     let keep = segments.len().checked_sub(below).filter(|n| *n > 0)?;
     let (last, parents) = segments[..keep].split_last()?;
     // v0 writes `<app::Client>::fetch`, legacy `app::<impl app::Svc for u32>::call`.
@@ -61,7 +80,9 @@ mod tests {
         assert_eq!(impl_self("app::api::Client::fetch::{{closure}}", 2).as_deref(), Some("app::api::Client"));
         assert_eq!(impl_self("<app::api::Client>::fetch::{closure#0}", 2).as_deref(), Some("app::api::Client"));
         let svc = "<app::C<T> as app::Svc>::call::{{closure}}";
-        assert_eq!(impl_self(svc, 2).as_deref(), Some("<app::C<T> as app::Svc>"));
+        assert_eq!(impl_self(svc, 2).as_deref(), Some("<app::C as app::Svc>"));
+        assert_eq!(impl_self("<m::Mutex<fn(u8) -> u8>>::lock::{closure#0}", 2).as_deref(), Some("m::Mutex"));
+        assert_eq!(impl_self("m::Mutex<T>::lock", 1).as_deref(), Some("m::Mutex"));
         assert_eq!(impl_self("app::<impl app::Svc for u32>::call", 1).as_deref(), Some("<u32 as app::Svc>"));
         assert_eq!(impl_self("call", 1), None);
     }

@@ -21,6 +21,10 @@ impl PollSite {
     pub fn address(&self) -> Svma {
         Svma(self.address)
     }
+
+    pub fn die(&self) -> DieRef {
+        self.die
+    }
 }
 
 /// The layout of one task allocation, `tokio::runtime::task::core::Cell<F, S>`.

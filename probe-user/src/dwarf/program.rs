@@ -140,6 +140,16 @@ impl<'a> Program<'a> {
         lines::is_own_code(file)
     }
 
+    /// File that declares a function or type.
+    pub fn declared_in(&self, die: DieRef) -> Option<Arc<str>> {
+        let unit = self.units.get(die.unit)?;
+        let entry = unit.unit.entry(gimli::UnitOffset(die.offset as usize)).ok()?;
+        match entry.attr_value(gimli::DW_AT_decl_file)? {
+            gimli::AttributeValue::FileIndex(file) => unit.file(file),
+            value => unit.file(value.udata_value()?),
+        }
+    }
+
     /// Where the macro was called that awaits this `PollFn<closure>`; `poll_fn` is that type's DWARF name.
     pub fn invocation(&self, poll_fn: &str) -> Option<(Arc<str>, u32)> {
         let closure = poll_fn.strip_prefix("PollFn<")?.strip_suffix('>')?;

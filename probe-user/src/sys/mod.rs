@@ -2,3 +2,4 @@
 
 pub mod file_map;
 pub mod process_vm;
+pub mod robust_list;

@@ -3,8 +3,10 @@
 use super::TargetError;
 use object::elf::{self, FileHeader64};
 use object::read::elf::{ElfFile64, FileHeader};
-use object::{LittleEndian, Object, ObjectSection, SectionFlags};
+use object::{CompressionFormat, LittleEndian, Object, ObjectSection, SectionFlags};
+use ruzstd::decoding::StreamingDecoder;
 use std::borrow::Cow;
+use std::io::Read;
 use std::path::Path;
 
 pub type Elf<'a> = ElfFile64<'a, LittleEndian>;
@@ -28,9 +30,31 @@ pub fn parse<'a>(bytes: &'a [u8], path: &Path) -> Result<Elf<'a>, TargetError> {
     Elf::parse(bytes).map_err(|e| TargetError::Malformed { path: path.to_owned(), what: e.to_string() })
 }
 
-/// Bytes of a debug section, decompressed where it is compressed; None where there is none or it is empty.
+/// Bytes of a section, decompressed where it is compressed; None where there is none, it is empty or malformed.
+/// What a compressed section may grow to is bounded by what its header states, and that by what its format can reach.
 pub fn section<'a>(file: &Elf<'a>, name: &str) -> Option<Cow<'a, [u8]>> {
-    file.section_by_name(name)?.uncompressed_data().ok().filter(|data| !data.is_empty())
+    let packed = file.section_by_name(name)?.compressed_data().ok()?;
+    // zlib cannot exceed 1032:1. Zstandard could, DWARF does not.
+    let reachable = (packed.data.len() as u64).saturating_mul(1032).saturating_add(4096);
+    let data = match packed.format {
+        CompressionFormat::None => Cow::Borrowed(packed.data),
+        _ if packed.uncompressed_size > reachable => return None,
+        CompressionFormat::Zstandard => Cow::Owned(unpack_zstandard(packed.data, packed.uncompressed_size)?),
+        _ => packed.decompress().ok()?,
+    };
+    Some(data).filter(|data| !data.is_empty())
+}
+
+/// `object` would decode as much as the data holds, whatever the header states.
+fn unpack_zstandard(packed: &[u8], size: u64) -> Option<Vec<u8>> {
+    let mut bytes = Vec::new();
+    bytes.try_reserve_exact(usize::try_from(size).ok()?).ok()?;
+    let mut rest = packed;
+    while !rest.is_empty() && bytes.len() as u64 <= size {
+        let left = size + 1 - bytes.len() as u64;
+        StreamingDecoder::new(&mut rest).ok()?.take(left).read_to_end(&mut bytes).ok()?;
+    }
+    (bytes.len() as u64 == size).then_some(bytes)
 }
 
 fn has(file: &Elf<'_>, name: &str) -> bool {

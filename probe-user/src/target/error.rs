@@ -66,3 +66,67 @@ pub enum TargetError {
     #[error("{path} holds no debug information for this program", path = path.display())]
     NoDebugInfo { path: PathBuf },
 }
+
+impl TargetError {
+    /// What was being done; [`Display`](std::fmt::Display) says why it failed.
+    pub fn tried(&self) -> String {
+        match self {
+            TargetError::NoSuchProcess { pid }
+            | TargetError::IsThread { tid: pid, .. }
+            | TargetError::KernelThread { pid, .. }
+            | TargetError::Zombie { pid, .. }
+            | TargetError::Gone { pid }
+            | TargetError::NotPermitted { pid, .. }
+            | TargetError::NotMapped { pid, .. } => format!("looking into process {pid}"),
+            TargetError::NoSuchName { name } | TargetError::Ambiguous { name, .. } => {
+                format!("looking for a process named {name:?}")
+            }
+            TargetError::ForeignProc => "reading /proc".to_owned(),
+            TargetError::Unreadable { path, .. }
+            | TargetError::NotElf { path }
+            | TargetError::OtherMachine { path, .. }
+            | TargetError::Truncated { path, .. }
+            | TargetError::Malformed { path, .. } => format!("reading {}", path.display()),
+            TargetError::DebugMismatch { path, .. } | TargetError::NoDebugInfo { path } => {
+                format!("taking debug information from {}", path.display())
+            }
+        }
+    }
+
+    /// The next command to type, or thing to do.
+    pub fn next(&self) -> String {
+        match self {
+            TargetError::IsThread { pid, .. } => format!("async-inspect dump {pid}"),
+            TargetError::Ambiguous { candidates, .. } => {
+                let pid = candidates.first().map_or(0, |c| c.pid);
+                format!("one of the PIDs above, e.g. async-inspect dump {pid}")
+            }
+            TargetError::NotPermitted { pid, why, .. } => match why {
+                Denied::OtherUser { .. } | Denied::Yama(_) | Denied::NotDumpable => format!("sudo async-inspect dump {pid}"),
+                Denied::YamaOff => "reboot with kernel.yama.ptrace_scope below 3 (look in /etc/sysctl.d)".to_owned(),
+                Denied::Refused => "run it on the host, as root in the initial user namespace; \
+                                    journalctl -k tells if SELinux or AppArmor refused"
+                    .to_owned(),
+            },
+            TargetError::ForeignProc => "mount -t proc proc /proc".to_owned(),
+            TargetError::Unreadable { path, .. }
+            | TargetError::NotElf { path }
+            | TargetError::OtherMachine { path, .. }
+            | TargetError::Truncated { path, .. }
+            | TargetError::Malformed { path, .. } => format!("file {}", path.display()),
+            TargetError::DebugMismatch { .. } => {
+                "name the debug information of this very build: --debuginfo FILE; or restart the program from the new build"
+                    .to_owned()
+            }
+            TargetError::NoDebugInfo { .. } => {
+                "build with debuginfo: CARGO_PROFILE_RELEASE_DEBUG=2 cargo build --release".to_owned()
+            }
+            TargetError::NotMapped { pid, .. } => format!("cat /proc/{pid}/maps, and report it to us"),
+            TargetError::NoSuchProcess { .. }
+            | TargetError::NoSuchName { .. }
+            | TargetError::KernelThread { .. }
+            | TargetError::Zombie { .. }
+            | TargetError::Gone { .. } => "async-inspect ps".to_owned(),
+        }
+    }
+}

@@ -6,7 +6,7 @@ use std::fs::File;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// The file system as the target sees it, then as we see it.
 #[derive(Debug)]
@@ -59,6 +59,5 @@ fn is_our_root(target: &ProcDir, root: &OwnedFd) -> io::Result<bool> {
     let theirs = rustix::fs::fstat(root)?;
     let ours = std::fs::metadata("/")?;
     let namespace = std::fs::read_link("/proc/self/ns/mnt")?;
-    Ok((theirs.st_dev, theirs.st_ino) == (ours.dev(), ours.ino())
-        && target.read_link("ns/mnt")? == PathBuf::from(namespace))
+    Ok((theirs.st_dev, theirs.st_ino) == (ours.dev(), ours.ino()) && target.read_link("ns/mnt")? == namespace)
 }

@@ -332,7 +332,7 @@ fn auxv(bytes: &[u8]) -> impl Iterator<Item = (u64, u64)> {
 }
 
 /// The kernel appends this where the path no longer names the file (d_path in fs/d_path.c).
-fn without_deleted_mark(path: &Path) -> (PathBuf, bool) {
+pub(super) fn without_deleted_mark(path: &Path) -> (PathBuf, bool) {
     match path.as_os_str().as_bytes().strip_suffix(b" (deleted)") {
         Some(rest) => (PathBuf::from(std::ffi::OsString::from_vec(rest.to_vec())), true),
         None => (path.to_owned(), false),
