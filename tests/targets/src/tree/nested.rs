@@ -135,10 +135,10 @@ impl Chain {
     }
 }
 
-/// A builder chain: the place is the line where the awaited expression starts.
+/// A builder chain: the compiler's place is that of the `.await`, not where the statement starts.
 #[rustfmt::skip]
 async fn over_several_lines(at: Trail) {
-    here!(at);
+    at.here("tree::nested::over_several_lines".to_string(), None, file!(), line!() + 5);
     Chain(at.deeper())
         .with(1)
         .with(2)
