@@ -1,1 +1,3 @@
 //! The only unsafe code of the project: system calls that no well-kept crate wraps for us.
+
+pub mod bpf;

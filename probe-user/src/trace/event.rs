@@ -12,6 +12,8 @@ pub enum PollEnd {
     Complete,
     Cancelled,
     Panicked,
+    /// The task ended, and its memory was freed or reused before it could be read how.
+    Gone,
     /// Entry probes only: the end of the poll is not seen.
     Unseen,
 }
@@ -27,4 +29,16 @@ pub enum TraceEvent {
     State { t_ns: u64, task: TaskId, from: Path, to: Path },
     /// Events the ring buffer had no room for.
     Lost { t_ns: u64, count: u64 },
+}
+
+impl TraceEvent {
+    /// CLOCK_MONOTONIC, ns.
+    pub fn t_ns(&self) -> u64 {
+        match self {
+            TraceEvent::Spawn { t_ns, .. }
+            | TraceEvent::Poll { t_ns, .. }
+            | TraceEvent::State { t_ns, .. }
+            | TraceEvent::Lost { t_ns, .. } => *t_ns,
+        }
+    }
 }
