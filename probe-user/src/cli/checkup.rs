@@ -53,8 +53,7 @@ fn check_file(path: &Path, options: &OpenOptions, progress: &dyn Progress) -> Re
         .filter(|s| s.executable)
         .map(|s| (s.address, s.file_offset.0..s.file_offset.0.saturating_add(s.file_size)))
         .collect();
-    let model =
-        StaticModel::load(files, &code, options.user_crates.clone(), &step).map_err(open_failure)?;
+    let model = StaticModel::load(files, &code, options.user_crates.clone(), &step).map_err(open_failure)?;
     let mut report = report(&model, None);
     report.exe = path.display().to_string();
     report.dump = model.has_runtime();
@@ -179,7 +178,8 @@ fn advice(model: &StaticModel, kernel: &Kernel) -> Vec<String> {
     match model.level {
         DebugInfoLevel::Full => {}
         DebugInfoLevel::Names => advice.push(
-            "debug information has no types, so no await places: in Cargo.toml, [profile.release] debug = 2".into(),
+            "debug information has no types, so no await places: in Cargo.toml, [profile.release] debug = 2"
+                .into(),
         ),
         DebugInfoLevel::Symbols | DebugInfoLevel::None => {
             advice.push("there is no debug information: in Cargo.toml, [profile.release] debug = 2".into());

@@ -15,7 +15,11 @@ use std::time::{SystemTime, UNIX_EPOCH};
 ///
 /// # Errors
 /// `NoTarget`, `NotPermitted`, `NothingUsable`; `Usage` for a name that several processes have.
-pub fn open(target: &str, options: &OpenOptions, progress: &dyn Progress) -> Result<Box<dyn Source>, Failure> {
+pub fn open(
+    target: &str,
+    options: &OpenOptions,
+    progress: &dyn Progress,
+) -> Result<Box<dyn Source>, Failure> {
     let inspector = inspect(target, options, progress)?;
     if !inspector.model.has_runtime() {
         return Err(no_runtime(&inspector));
@@ -45,7 +49,10 @@ impl Source for Live {
     fn process(&self) -> ProcessInfo {
         let exe = self.inspector.image.path.display().to_string();
         let built = self.inspector.image.open().and_then(|file| {
-            file.metadata().map_err(|source| TargetError::Unreadable { path: self.inspector.image.open_path.clone(), source })
+            file.metadata().map_err(|source| TargetError::Unreadable {
+                path: self.inspector.image.open_path.clone(),
+                source,
+            })
         });
         let built: Option<SystemTime> = built.ok().and_then(|meta| meta.modified().ok());
         ProcessInfo { pid: self.inspector.process.pid(), exe, built }

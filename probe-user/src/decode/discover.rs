@@ -132,7 +132,9 @@ impl<'a, M: Memory + ?Sized> Search<'_, '_, 'a, M> {
         state.schedulers.push(FoundScheduler { address: arc, flavor: layout.flavor, workers });
         let walked = layout.lists(&reflect, arc).iter().all(|list| self.list(state, *list, number));
         if !walked {
-            state.issues.push(format!("a task list of the {} runtime at {arc} broke off", layout.flavor.name()));
+            state
+                .issues
+                .push(format!("a task list of the {} runtime at {arc} broke off", layout.flavor.name()));
         }
         state.known.insert(arc, (number, walked));
         Some((number, walked))
@@ -175,7 +177,9 @@ impl<'a, M: Memory + ?Sized> Search<'_, '_, 'a, M> {
         if self.sites.is_empty() {
             vtables = self.vtables_by_shape();
         }
-        let (Some(low), Some(high)) = (vtables.keys().min().copied(), vtables.keys().max().copied()) else { return };
+        let (Some(low), Some(high)) = (vtables.keys().min().copied(), vtables.keys().max().copied()) else {
+            return;
+        };
         let mut complete = Vec::new();
         for region in self.scope.heap {
             for_each_word(self.memory, region, &mut |at, word| {
@@ -195,7 +199,13 @@ impl<'a, M: Memory + ?Sized> Search<'_, '_, 'a, M> {
     }
 
     /// A word that may be a task's vtable pointer: its scheduler's own list decides.
-    fn candidate(&self, state: &mut State, header: Avma, vtable: &Arc<TaskVtable>, complete: &mut Vec<Found>) {
+    fn candidate(
+        &self,
+        state: &mut State,
+        header: Avma,
+        vtable: &Arc<TaskVtable>,
+        complete: &mut Vec<Found>,
+    ) {
         let word = self.memory.read_u64(header).map(TaskWord);
         let id = vtable.id.and_then(|id| self.memory.read_u64(header.offset(id)).ok());
         let Some(word) = word.ok().filter(|w| w.plausible() && id.is_some_and(|id| id != 0)) else { return };
@@ -244,7 +254,8 @@ impl<'a, M: Memory + ?Sized> Search<'_, '_, 'a, M> {
                 window[SLOTS - 1] = word;
                 let [code @ .., trailer, scheduler, id] = window;
                 let in_text = |w: &u64| self.scope.text.iter().any(|r| r.contains(Avma(*w)));
-                let small = scheduler == 0x20 && (0x20..0x60).contains(&id) && (id + 8..1 << 24).contains(&trailer);
+                let small =
+                    scheduler == 0x20 && (0x20..0x60).contains(&id) && (id + 8..1 << 24).contains(&trailer);
                 if small && id % 8 == 0 && trailer % 8 == 0 && code.iter().all(in_text) {
                     let address = at.offset(8).offset((SLOTS as u64 * 8).wrapping_neg());
                     let poll = Avma(window[0]).to_svma(self.scope.bias);

@@ -4,7 +4,8 @@ use super::discover::{Discovery, Scope, Search};
 use super::{DebugInfoLevel, Frames, Recipes, Sites, Snapshot, SnapshotParts, tasks};
 use crate::dwarf::{self, Code, DwarfError, INDEX_SCHEMA, Index, Program, Sections};
 use crate::target::{
-    Avma, CachedMemory, DebugFiles, DwarfSource, Identity, Image, IndexCache, Memory, Process, Region, TargetError,
+    Avma, CachedMemory, DebugFiles, DwarfSource, Identity, Image, IndexCache, Memory, Process, Region,
+    TargetError,
 };
 use std::path::Path;
 use std::sync::Arc;
@@ -157,19 +158,17 @@ impl Inspector {
         let below = self.image.tls_block_offset();
         let tls_blocks: Vec<Avma> =
             pointers.found.iter().filter_map(|t| Some(t.fs_base.offset(below?.wrapping_neg()))).collect();
-        let data: Vec<Region> = self.image.headers.segments.iter().filter(|s| s.writable).map(|s| self.region(s)).collect();
+        let data: Vec<Region> =
+            self.image.headers.segments.iter().filter(|s| s.writable).map(|s| self.region(s)).collect();
         let text: Vec<Region> = self.image.text_segments().map(|s| self.region(s)).collect();
         let stacks: Vec<Avma> =
             pointers.found.iter().filter(|t| t.tid != self.process.pid()).map(|t| t.fs_base).collect();
         let heap = heap(self.process.regions(), &stacks);
         let cache = CachedMemory::new(&self.process, SEARCH_CACHE);
-        let scope = Scope { bias: self.image.bias, tls_blocks: &tls_blocks, data: &data, heap: &heap, text: &text };
-        let search = Search {
-            program: self.model.program(),
-            sites: &self.model.sites,
-            memory: &cache,
-            scope: &scope,
-        };
+        let scope =
+            Scope { bias: self.image.bias, tls_blocks: &tls_blocks, data: &data, heap: &heap, text: &text };
+        let search =
+            Search { program: self.model.program(), sites: &self.model.sites, memory: &cache, scope: &scope };
         let mut discovery = search.run();
         if !pointers.missing.is_empty() {
             let n = pointers.missing.len();

@@ -60,7 +60,11 @@ impl Sites {
             by_poll.entry(site.address()).or_default().push(made);
         }
         let source = program.poll_sites().first().and_then(|s| program.declared_in(s.die()));
-        Sites { by_poll, vtable: vtable.unwrap_or_default(), tokio_version: source.and_then(|f| version_in(&f)) }
+        Sites {
+            by_poll,
+            vtable: vtable.unwrap_or_default(),
+            tokio_version: source.and_then(|f| version_in(&f)),
+        }
     }
 
     /// Kinds of task that only the symbol table knows.
@@ -123,7 +127,12 @@ impl Sites {
 }
 
 /// A vtable that nothing names, taken for one by its shape.
-pub fn anonymous(address: Avma, poll: Svma, layout: &VtableLayout, words: &dyn Fn(u64) -> Option<u64>) -> TaskVtable {
+pub fn anonymous(
+    address: Avma,
+    poll: Svma,
+    layout: &VtableLayout,
+    words: &dyn Fn(u64) -> Option<u64>,
+) -> TaskVtable {
     let told = |slot: Option<u64>| slot.and_then(words);
     let site = Site {
         poll,

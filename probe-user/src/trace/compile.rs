@@ -12,7 +12,8 @@ const MAX_ARMS_OF_NODE: u64 = 1024;
 
 /// Tables for every poll function of the program. Sites whose future nothing describes are probed without a path.
 pub fn compile(recipes: &Recipes<'_, '_>, sites: &Sites, image: &Image) -> TracePlan {
-    let mut compiler = Compiler { recipes, plan: TracePlan::default(), nodes: HashMap::new(), open: Vec::new() };
+    let mut compiler =
+        Compiler { recipes, plan: TracePlan::default(), nodes: HashMap::new(), open: Vec::new() };
     let mut taken = HashMap::new();
     for site in sites.iter() {
         let Some(offset) = image.file_offset(site.poll) else { continue };
@@ -137,7 +138,9 @@ impl Compiler<'_, '_, '_> {
             .iter()
             .map(|arm| primary(&arm.awaiting, None).map(|c| (self.node(c.recipe), c.offset, c.deref)))
             .collect();
-        let mut add = |compiler: &mut Self, i: Option<u32>| match i.and_then(|i| arms.get(i as usize).zip(children.get(i as usize))) {
+        let add = |compiler: &mut Self, i: Option<u32>| match i
+            .and_then(|i| arms.get(i as usize).zip(children.get(i as usize)))
+        {
             Some((arm, child)) => compiler.arm(*child, arm.frame, arm.ends.then_some(PollEnd::Complete)),
             None => compiler.arm(None, None, None),
         };

@@ -5,8 +5,10 @@
 //! the probes out.
 
 mod attach;
+mod compile;
 mod error;
 mod event;
+mod features;
 mod identity;
 mod object;
 mod plan;
@@ -14,8 +16,10 @@ mod tracer;
 mod translate;
 
 pub use attach::ProbeMode;
+pub use compile::compile;
 pub use error::TraceError;
 pub use event::{Path, PollEnd, TraceEvent};
+pub use features::features;
 pub use plan::{SitePlan, TracePlan};
 pub use tracer::{Hits, RunningPoll, TraceTarget, Tracer};
 
