@@ -91,6 +91,10 @@ impl StaticModel {
 
     /// Best effort: without a cache the next start is slower, nothing else.
     fn save_index(&self) {
+        // A file that changed under us may have been read half old, half new.
+        if self.files.is_torn() {
+            return;
+        }
         if let Some(identity) = self.identity {
             let index = self.program().index().to_bytes();
             let _ = IndexCache::from_environment().store(identity, INDEX_SCHEMA, &index);
@@ -132,7 +136,8 @@ impl Inspector {
         let version = self.model.sites.tokio_version.as_deref();
         let SnapshotParts { tasks, runtimes, mut coverage } =
             tasks(&self.model.recipes, &self.process, self.image.bias, &discovery, version);
-        if !self.process.is_alive() {
+        // After an exec another program runs there, which the static model does not describe.
+        if !self.process.is_alive() || self.process.has_execed() {
             return Err(TargetError::Gone { pid: self.process.pid() });
         }
         coverage.issues.extend(self.model.issues.iter().cloned());

@@ -93,6 +93,12 @@ struct Subjects {
     ids: HashMap<Subject, RecipeId>,
 }
 
+/// The user's line, and the macro's where the await stands in one.
+type AwaitPlace = (Option<SourceLine>, Option<SourceLine>);
+
+/// `Unresumed`, `Returned` and `Panicked` come first.
+const FIRST_SUSPENDED: usize = 3;
+
 /// Deepest nesting by value that is searched for futures.
 const MAX_SEARCH: usize = 24;
 
@@ -267,13 +273,12 @@ impl<'p, 'a> Recipes<'p, 'a> {
         let own_file =
             variants.list.first().and_then(|v| self.program.place(v.payload.decl?)).map(|(file, _)| file);
         let own_code = self.is_own(own_file.as_deref(), &function);
-        let arms = variants.list.iter().map(|variant| {
+        let places = self.places(variants, own_file.as_deref(), own_code);
+        let arms = variants.list.iter().zip(places).map(|(variant, (line, expanded_from))| {
             let payload = self.program.ty(variant.payload.ty);
             let state = payload.as_ref().map_or(FrameState::Unknown, |p| state_of(&p.name));
             let suspend_point = payload.as_ref().and_then(|p| p.name.strip_prefix("Suspend")?.parse().ok());
             let suspended = state == FrameState::Suspended;
-            let (line, expanded_from) =
-                self.lines(variant, own_file.as_deref(), own_code, payload.as_deref());
             let frame = self.frames.intern(Frame {
                 function: function.clone(),
                 type_name: type_name.clone(),
@@ -316,25 +321,49 @@ impl<'p, 'a> Recipes<'p, 'a> {
         (awaiting.into(), held.into())
     }
 
-    /// The user's place of an await, and the macro's own where it stands in one.
-    fn lines(
-        &self,
-        variant: &Variant,
-        own_file: Option<&str>,
-        own_code: bool,
-        payload: Option<&Type>,
-    ) -> (Option<SourceLine>, Option<SourceLine>) {
-        let Some((file, line)) = variant.payload.decl.and_then(|d| self.program.place(d)) else {
-            return (None, None);
-        };
-        let declared = SourceLine { file, line };
-        let foreign = Some(&*declared.file) != own_file && !Program::is_own_code(&declared.file);
-        if !own_code || !foreign {
-            return (Some(declared), None);
+    /// The user's place of each state's await, and the macro's own where it stands in one.
+    fn places(&self, variants: &Variants, own_file: Option<&str>, own_code: bool) -> Vec<AwaitPlace> {
+        let mut places: Vec<AwaitPlace> = Vec::new();
+        let mut unknown = Vec::new();
+        for (i, variant) in variants.list.iter().enumerate() {
+            let declared = variant.payload.decl.and_then(|d| self.program.place(d));
+            let declared = declared.map(|(file, line)| SourceLine { file, line });
+            let foreign = |d: &SourceLine| Some(&*d.file) != own_file && !Program::is_own_code(&d.file);
+            if !own_code || !declared.as_ref().is_some_and(foreign) {
+                places.push((declared, None));
+                continue;
+            }
+            let awaitee = self.program.ty(variant.payload.ty);
+            let awaitee = awaitee.and_then(|p| self.program.ty(p.member("__awaitee")?.ty));
+            let invocation = awaitee.and_then(|ty| self.program.invocation(&ty.name));
+            let line = invocation.map(|(file, line)| SourceLine { file, line });
+            if line.is_none() {
+                unknown.push(i);
+            }
+            places.push((line, declared));
         }
-        let awaitee = payload.and_then(|p| p.member("__awaitee")).and_then(|m| self.program.ty(m.ty));
-        let invocation = awaitee.and_then(|ty| self.program.invocation(&ty.name));
-        (invocation.map(|(file, line)| SourceLine { file, line }), Some(declared))
+        self.assign_in_order(variants, &mut places, &unknown);
+        places
+    }
+
+    /// Awaits whose macro calls share a folded function: as many calls are left in the function as awaits, and both stand in
+    /// the order of the source. Where the numbers differ nothing is assigned.
+    fn assign_in_order(&self, variants: &Variants, places: &mut [AwaitPlace], unknown: &[usize]) {
+        if unknown.is_empty() {
+            return;
+        }
+        // `Unresumed` stands where the function begins, `Returned` where it ends.
+        let edge = |i: usize| variants.list.get(i).and_then(|v| self.program.place(v.payload.decl?));
+        let (Some((file, first)), Some((_, last))) = (edge(0), edge(1)) else { return };
+        let suspended = places.iter().skip(FIRST_SUSPENDED);
+        let known: Vec<u32> = suspended.filter_map(|(line, _)| line.as_ref().map(|l| l.line)).collect();
+        let mut lines = self.program.invocation_lines(&file, first..=last);
+        lines.retain(|line| !known.contains(line));
+        if lines.len() == unknown.len() {
+            for (i, line) in unknown.iter().zip(lines) {
+                places[*i].0 = Some(SourceLine { file: file.clone(), line });
+            }
+        }
     }
 
     fn is_own(&self, file: Option<&str>, function: &str) -> bool {

@@ -6,6 +6,9 @@
 //! (`-C collapse-macro-debuginfo`, <https://github.com/rust-lang/rust/pull/118903>). So the call's line is the
 //! invocation's: from the inlined call's `DW_AT_call_line`, or from the line table at a `call` instruction whose
 //! target is the out-of-line copy.
+//!
+//! LLVM folds equal functions (mergefunc), so several closures may share one copy and one name: then a closure has several
+//! calls, another none, and only the order of the awaits in their function tells which is whose.
 
 use super::index::PollFnDie;
 use super::lines::CodeMap;
@@ -15,22 +18,21 @@ use gimli::{AttributeValue, constants as dw};
 use rayon::prelude::*;
 use std::collections::HashMap;
 
-/// File and line of the invocation by the hash of the closure's type.
-pub(super) type Invocations = HashMap<u64, (String, u32)>;
+/// Calls of each closure's `PollFn::poll`: hash of the closure's type, file, line. Sorted, each once.
+pub(super) type Invocations = Vec<(u64, String, u32)>;
 
 pub(super) fn find(units: &Units<'_>, poll_fns: &[PollFnDie], code: &[Code<'_>]) -> Invocations {
     let closures: HashMap<DieRef, u64> = poll_fns.iter().map(|p| (p.die, p.closure)).collect();
-    let mut found: Invocations = called(units, poll_fns, code);
-    let inlined: Vec<(u64, String, u32)> = (0..units.len() as u32)
-        .into_par_iter()
-        .flat_map_iter(|unit| inlined_in(units, unit, &closures))
-        .collect();
-    found.extend(inlined.into_iter().map(|(closure, file, line)| (closure, (file, line))));
+    let mut found = called(units, poll_fns, code);
+    let numbers = 0..units.len() as u32;
+    found.par_extend(numbers.into_par_iter().flat_map_iter(|unit| inlined_in(units, unit, &closures)));
+    found.sort_unstable();
+    found.dedup();
     found
 }
 
 /// Places where a `PollFn::poll` was inlined.
-fn inlined_in(units: &Units<'_>, number: u32, closures: &HashMap<DieRef, u64>) -> Vec<(u64, String, u32)> {
+fn inlined_in(units: &Units<'_>, number: u32, closures: &HashMap<DieRef, u64>) -> Invocations {
     let mut found = Vec::new();
     let Some(unit) = units.load(number) else { return found };
     let Ok(mut entries) = unit.unit.entries_raw(None) else { return found };
@@ -90,7 +92,7 @@ fn called(units: &Units<'_>, poll_fns: &[PollFnDie], code: &[Code<'_>]) -> Invoc
             let Some(closure) = targets.get(&target) else { continue };
             let line = map.unit(call).and_then(|unit| units.get(unit)).and_then(|unit| unit.line_at(call));
             if let Some((file, line)) = line {
-                found.insert(*closure, (file.as_ref().to_owned(), line));
+                found.push((*closure, file.as_ref().to_owned(), line));
             }
         }
     }

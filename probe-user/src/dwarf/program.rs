@@ -50,7 +50,7 @@ impl<'a> Program<'a> {
         }
         let invocations = OnceLock::new();
         if let Some(known) = &index.invocations {
-            let _ = invocations.set(known.iter().cloned().map(|(h, f, l)| (h, (f, l))).collect());
+            let _ = invocations.set(known.clone());
         }
         Ok(Program {
             units,
@@ -65,13 +65,7 @@ impl<'a> Program<'a> {
 
     /// The index for the disk cache: everything that is dear to find again.
     pub fn index(&self) -> Index {
-        let mut index = self.index.clone();
-        if let Some(found) = self.invocations.get() {
-            let mut list: Vec<_> = found.iter().map(|(h, (f, l))| (*h, f.clone(), *l)).collect();
-            list.sort();
-            index.invocations = Some(list);
-        }
-        index
+        Index { invocations: self.invocations.get().cloned(), ..self.index.clone() }
     }
 
     /// True where [`Program::index`] would save more than it was made from.
@@ -160,12 +154,29 @@ impl<'a> Program<'a> {
         }
     }
 
+    fn invocations(&self) -> &Invocations {
+        self.invocations.get_or_init(|| invocation::find(&self.units, &self.index.poll_fns, &self.code))
+    }
+
     /// Where the macro was called that awaits this `PollFn<closure>`; `poll_fn` is that type's DWARF name.
+    /// None where nothing calls it under its own name, or several places do.
     pub fn invocation(&self, poll_fn: &str) -> Option<(Arc<str>, u32)> {
-        let closure = poll_fn.strip_prefix("PollFn<")?.strip_suffix('>')?;
-        let find = || invocation::find(&self.units, &self.index.poll_fns, &self.code);
-        let (file, line) = self.invocations.get_or_init(find).get(&name_hash(closure.as_bytes()))?;
-        Some((file.as_str().into(), *line))
+        let closure = name_hash(poll_fn.strip_prefix("PollFn<")?.strip_suffix('>')?.as_bytes());
+        let all = self.invocations();
+        let from = all.partition_point(|(of, ..)| *of < closure);
+        match all[from..].split(|(of, ..)| *of != closure).next()? {
+            [(_, file, line)] => Some((file.as_str().into(), *line)),
+            _ => None,
+        }
+    }
+
+    /// Lines of a part of a file where any `PollFn` is called, in order.
+    pub fn invocation_lines(&self, file: &str, lines: std::ops::RangeInclusive<u32>) -> Vec<u32> {
+        let here = self.invocations().iter().filter(|(_, f, line)| f == file && lines.contains(line));
+        let mut found: Vec<u32> = here.map(|(.., line)| *line).collect();
+        found.sort_unstable();
+        found.dedup();
+        found
     }
 
     /// Names of the namespaces around an entry, outermost first.
@@ -202,31 +213,31 @@ impl<'a> Program<'a> {
     /// Name of the function that a coroutine type is the body of: an async fn's own path, blocks and closures
     /// keep `{async_block#N}`; an impl is named by its self type where a linkage name tells it.
     pub fn function(&self, ty: &Type, kind: CoroutineKind) -> String {
-        let spaces = self.namespaces(ty.die);
+        let generics = ty.name.find('}').map_or("", |end| &ty.name[end + 1..]);
+        let mut arguments = demangle::split_arguments(generics);
         let mut segments: Vec<String> = Vec::new();
         let mut hash = 0;
-        for (i, name) in spaces.iter().enumerate() {
+        for (depth, name) in self.namespaces(ty.die).into_iter().enumerate() {
             hash = path_hash(hash, name.as_bytes());
             // The body of an async fn is a closure of the fn to rustc; people know one function.
             if name.starts_with("{async_fn#") {
                 continue;
             }
-            let own = if name.starts_with("{impl") { self.impl_self(hash, i) } else { None };
+            let own = if name.starts_with("{impl") { self.impl_self(hash, depth) } else { None };
             match own {
-                Some(own) => segments = vec![own],
-                None => segments.push(name.clone()),
+                Some(own) => segments = vec![demangle::substitute(&own, &mut arguments)],
+                None => segments.push(name),
             }
         }
-        let (head, generics) = match ty.name.find('}') {
-            Some(end) => ty.name.split_at(end + 1),
-            None => (&*ty.name, ""),
-        };
-        let mut path = segments.join("::");
-        if kind != CoroutineKind::Fn {
-            path.push_str("::");
-            path.push_str(&head.replacen("_env#", "#", 1));
+        let head = ty.name.find('}').map_or(&*ty.name, |end| &ty.name[..=end]);
+        match kind {
+            CoroutineKind::Fn => {}
+            CoroutineKind::Block | CoroutineKind::Closure => segments.push(head.replacen("_env#", "#", 1)),
         }
-        path.push_str(generics);
+        let mut path = segments.join("::");
+        if !arguments.is_empty() {
+            path.push_str(&format!("<{}>", arguments.join(", ")));
+        }
         path
     }
 
