@@ -160,4 +160,30 @@ mod tests {
         let other = FileMap::new(&file).expect("mapped anew");
         assert_eq!((other.len(), other.is_torn()), (8192, false));
     }
+
+    /// Run by the next test in a process of its own.
+    #[test]
+    fn touches_what_is_not_ours() {
+        if std::env::var_os("TOUCH_WHAT_IS_NOT_OURS").is_none() {
+            return;
+        }
+        let file = tempfile::tempfile().expect("a file");
+        file.set_len(8192).expect("room");
+        let _ours = FileMap::new(&file).expect("mapped");
+        let other = tempfile::tempfile().expect("a file");
+        other.set_len(8192).expect("room");
+        // SAFETY: a mapping of our own, which is meant to raise SIGBUS.
+        let map = unsafe { MmapOptions::new().len(8192).map(&other) }.expect("mapped");
+        other.set_len(0).expect("truncated");
+        std::hint::black_box(map[5000]);
+    }
+
+    #[test]
+    fn another_sigbus_kills_as_ever() {
+        use std::os::unix::process::ExitStatusExt;
+        let mut again = std::process::Command::new(std::env::current_exe().expect("ourselves"));
+        again.args(["--exact", "sys::file_map::tests::touches_what_is_not_ours"]);
+        let output = again.env("TOUCH_WHAT_IS_NOT_OURS", "1").output().expect("run");
+        assert_eq!(output.status.signal(), Some(libc::SIGBUS), "{}", String::from_utf8_lossy(&output.stdout));
+    }
 }

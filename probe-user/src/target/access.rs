@@ -18,6 +18,18 @@ pub(super) fn denied(dir: &ProcDir, what: &'static str, e: io::Error) -> TargetE
     }
 }
 
+/// A process that /proc does not show: there is none, or it is hidden from us.
+pub(super) fn absent(pid: u32) -> TargetError {
+    let known = i32::try_from(pid).ok().and_then(rustix::process::Pid::from_raw);
+    // Signal 0 asks whether it exists, and sends nothing.
+    match known.map(rustix::process::test_kill_process) {
+        Some(Err(rustix::io::Errno::PERM)) => {
+            TargetError::NotPermitted { pid, what: "the existence", why: Denied::Hidden }
+        }
+        _ => TargetError::NoSuchProcess { pid },
+    }
+}
+
 /// The order of __ptrace_may_access in kernel/ptrace.c: uid, then dumpable, then security modules (Yama).
 fn why_denied(dir: &ProcDir) -> Denied {
     const CAP_SYS_PTRACE: u64 = 1 << 19;

@@ -30,7 +30,7 @@ struct Shard {
 
 struct Block {
     bytes: Box<[u8]>,
-    /// Which pages could be read; the others are zero and must not be handed out.
+    /// Which pages could be read; what stands in the others must not be handed out.
     readable: [bool; PAGES],
 }
 
@@ -71,7 +71,8 @@ impl<'a, M: Memory> CachedMemory<'a, M> {
     }
 
     fn load_batch(&self, numbers: &[u64]) {
-        let mut blocks: Vec<Box<[u8]>> = numbers.iter().map(|_| vec![0; BLOCK].into_boxed_slice()).collect();
+        let mut blocks: Vec<Box<[u8]>> =
+            numbers.iter().map(|number| self.room(&mut self.shard(*number))).collect();
         let mut requests: Vec<(Avma, &mut [u8])> = numbers
             .iter()
             .zip(&mut blocks)
@@ -80,7 +81,7 @@ impl<'a, M: Memory> CachedMemory<'a, M> {
         let failed = self.inner.read_many(&mut requests);
         for (i, (number, bytes)) in numbers.iter().zip(blocks).enumerate() {
             if failed.binary_search(&i).is_err() {
-                self.insert(&mut self.shard(*number), *number, Block { bytes, readable: [true; PAGES] });
+                Self::insert(&mut self.shard(*number), *number, Block { bytes, readable: [true; PAGES] });
             }
         }
     }
@@ -92,12 +93,18 @@ impl<'a, M: Memory> CachedMemory<'a, M> {
         shard.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn insert<'s>(&self, shard: &'s mut Shard, number: u64, block: Block) -> &'s Block {
+    /// Room for one more block: that of the oldest where the shard is full, since new memory costs page faults.
+    fn room(&self, shard: &mut Shard) -> Box<[u8]> {
+        let mut room = None;
         while shard.blocks.len() >= self.blocks_per_shard
             && let Some(oldest) = shard.order.pop_front()
         {
-            shard.blocks.remove(&oldest);
+            room = shard.blocks.remove(&oldest).map(|block| block.bytes);
         }
+        room.unwrap_or_else(|| vec![0; BLOCK].into_boxed_slice())
+    }
+
+    fn insert(shard: &mut Shard, number: u64, block: Block) -> &Block {
         if !shard.blocks.contains_key(&number) {
             shard.order.push_back(number);
         }
@@ -105,9 +112,8 @@ impl<'a, M: Memory> CachedMemory<'a, M> {
     }
 
     /// Whole, or page by page where a part of it is not mapped.
-    fn load(&self, number: u64) -> Result<Block, ReadError> {
+    fn load(&self, number: u64, mut bytes: Box<[u8]>) -> Result<Block, ReadError> {
         let start = Avma(number * BLOCK as u64);
-        let mut bytes = vec![0; BLOCK].into_boxed_slice();
         match self.inner.read(start, &mut bytes) {
             Ok(()) => return Ok(Block { bytes, readable: [true; PAGES] }),
             Err(ReadError::Unmapped(_)) => {}
@@ -116,9 +122,6 @@ impl<'a, M: Memory> CachedMemory<'a, M> {
         let mut readable = [false; PAGES];
         for (i, page) in bytes.chunks_mut(PAGE).enumerate() {
             readable[i] = self.inner.read(start.offset((i * PAGE) as u64), page).is_ok();
-            if !readable[i] {
-                page.fill(0);
-            }
         }
         Ok(Block { bytes, readable })
     }
@@ -131,8 +134,9 @@ impl<'a, M: Memory> CachedMemory<'a, M> {
         let block = match shard.blocks.contains_key(&number) {
             true => &shard.blocks[&number],
             false => {
-                let block = self.load(number)?;
-                self.insert(&mut shard, number, block)
+                let room = self.room(&mut shard);
+                let block = self.load(number, room)?;
+                Self::insert(&mut shard, number, block)
             }
         };
         let pages = into / PAGE..=(into + buf.len() - 1) / PAGE;

@@ -25,6 +25,8 @@ pub enum Denied {
         "it is not dumpable (set-user-ID, file capabilities or PR_SET_DUMPABLE), and we run without CAP_SYS_PTRACE"
     )]
     NotDumpable,
+    #[error("/proc hides other users' processes (hidepid)")]
+    Hidden,
     #[error("CAP_SYS_PTRACE is not enough: it is in another user namespace, or a security module refuses")]
     Refused,
 }
@@ -102,7 +104,7 @@ impl TargetError {
                 format!("one of the PIDs above, e.g. async-inspect dump {pid}")
             }
             TargetError::NotPermitted { pid, why, .. } => match why {
-                Denied::OtherUser { .. } | Denied::Yama(_) | Denied::NotDumpable => format!("sudo async-inspect dump {pid}"),
+                Denied::OtherUser { .. } | Denied::Yama(_) | Denied::NotDumpable | Denied::Hidden => format!("sudo async-inspect dump {pid}"),
                 Denied::YamaOff => "reboot with kernel.yama.ptrace_scope below 3 (look in /etc/sysctl.d)".to_owned(),
                 Denied::Refused => "run it on the host, as root in the initial user namespace; \
                                     journalctl -k tells if SELinux or AppArmor refused"

@@ -1,6 +1,6 @@
 //! A live process: its identity, memory, threads and mapped images. Never stopped, never written to.
 
-use super::access::{denied, unreadable};
+use super::access::{absent, denied, unreadable};
 use super::image::{ElfHeaders, Image};
 use super::memory::region_of;
 use super::procdir::ProcDir;
@@ -53,7 +53,7 @@ impl Process {
     pub fn open(pid: u32) -> Result<Process, TargetError> {
         check_proc_is_ours()?;
         let gone = |e: io::Error| match e.raw_os_error() {
-            Some(libc::ENOENT | libc::ESRCH) => TargetError::NoSuchProcess { pid },
+            Some(libc::ENOENT | libc::ESRCH) => absent(pid),
             _ => unreadable(pid, "", e),
         };
         let dir = ProcDir::open(pid).map_err(gone)?;

@@ -1,5 +1,6 @@
 use crate::programs::{PLACES, Running, compile, run, symbol};
 use async_inspect::target::{Avma, Denied, Memory, Process, ReadError, SeccompMode, Svma, TargetError};
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 use std::process::{Command, Stdio};
 
@@ -165,22 +166,20 @@ fn a_thread_is_not_a_process() {
 /// Run by the next test as another user: environment AS_NOBODY holds a PID that this user must not read.
 #[test]
 fn as_nobody() {
-    use std::os::unix::fs::MetadataExt;
     let Some(pid) = std::env::var("AS_NOBODY").ok().and_then(|pid| pid.parse().ok()) else { return };
     let ours = std::fs::metadata("/proc/self").expect("procfs").uid();
-    let error = Process::open(pid).map(|_| ()).expect_err("another user's process");
-    match error {
+    let hidden = std::env::var_os("PROC_HIDES").is_some();
+    match Process::open(pid).map(|_| ()).expect_err("another user's process") {
         TargetError::NotPermitted { why: Denied::OtherUser { ours: o, theirs }, .. } => {
-            assert!(o == ours && theirs != ours);
+            assert!(!hidden && o == ours && theirs != ours);
         }
+        TargetError::NotPermitted { why: Denied::Hidden, .. } => assert!(hidden),
         other => panic!("{other:?}"),
     }
 }
 
 #[test]
 fn another_users_process_is_refused_with_the_reason() {
-    use std::os::unix::fs::{MetadataExt, PermissionsExt};
-    use std::os::unix::process::CommandExt;
     if std::fs::metadata("/proc/self").expect("procfs").uid() != 0 {
         let error = Process::open(1).map(|_| ()).expect_err("root's process");
         assert!(
@@ -194,9 +193,18 @@ fn another_users_process_is_refused_with_the_reason() {
     let copy = dir.path().join("test");
     std::fs::copy(std::env::current_exe().expect("ourselves"), &copy).expect("room");
     let sleeper = Running::start(Command::new("sh").args(["-c", "echo ready; exec sleep 600"]));
-    let mut nobody = Command::new(&copy);
-    nobody.args(["--exact", "process::as_nobody"]).env("AS_NOBODY", sleeper.pid().to_string());
-    run(nobody.uid(65534).gid(65534).current_dir("/"));
+    let as_nobody =
+        "exec setpriv --reuid=65534 --regid=65534 --clear-groups \"$0\" --exact process::as_nobody";
+    let shell = |script: &str| {
+        let mut command = Command::new("unshare");
+        command.args(["--mount", "sh", "-c", script]).arg(&copy).env("AS_NOBODY", sleeper.pid().to_string());
+        command.current_dir("/");
+        command
+    };
+    assert!(run(&mut shell(as_nobody)).contains("1 passed"));
+    // A /proc of its own, in a mount namespace of its own.
+    let hiding = format!("mount -t proc -o hidepid=2 proc /proc && {as_nobody}");
+    assert!(run(shell(&hiding).env("PROC_HIDES", "1")).contains("1 passed"));
 }
 
 #[test]

@@ -30,10 +30,11 @@ pub fn compile_with(compiler: &str, directory: &Path, name: &str, source: &str, 
     program
 }
 
-/// Runs a tool that must succeed.
-pub fn run(command: &mut Command) {
+/// Runs a tool that must succeed. Returns what it printed.
+pub fn run(command: &mut Command) -> String {
     let output = command.output().unwrap_or_else(|e| panic!("{command:?}: {e}"));
     assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
 pub fn exists(tool: &str) -> bool {
