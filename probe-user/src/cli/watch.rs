@@ -6,7 +6,7 @@
 use super::source::{EventStream, ProbeMode, ProcessInfo, Source, TraceOptions};
 use super::{Exit, Failure, clock};
 use crate::decode::{Frames, Snapshot};
-use crate::model::{End, Mode, Update};
+use crate::model::{Cost, End, Mode, Update};
 use std::process::Child;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -252,6 +252,10 @@ impl Watcher {
         };
         self.took = began.elapsed();
         let _ = self.queue.send(update);
+        if self.drained.is_none() {
+            let own_ns = Some(clock::own_cpu_ns());
+            let _ = self.queue.send(Update::Cost(Cost { hits: 0, target_ns: None, own_ns }));
+        }
     }
 }
 
@@ -280,7 +284,9 @@ impl Drained {
                 }
                 if cost.elapsed() >= COST || last {
                     cost = Instant::now();
-                    stream.cost().into_iter().for_each(|cost| drop(queue.send(Update::Cost(cost))));
+                    let cost = stream.cost().unwrap_or_default();
+                    let own_ns = cost.own_ns.or_else(|| Some(clock::own_cpu_ns()));
+                    let _ = queue.send(Update::Cost(Cost { own_ns, ..cost }));
                 }
                 if last {
                     return Ok(());
