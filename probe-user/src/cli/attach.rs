@@ -51,7 +51,16 @@ pub fn run(args: &AttachArgs, common: &Common, stop: Arc<AtomicBool>) -> Result<
         stop,
         child,
     };
-    let Some((begun, updates)) = watch::begin(open, options)? else { return Ok(Exit::Fine) };
+    let (begun, updates) = match watch::begin(open, options) {
+        Ok(Some(watch)) => watch,
+        Ok(None) => return Ok(Exit::Fine),
+        Err(failure) => {
+            if let Some(pid) = child_pid.filter(|_| failure.exit != Exit::NoTarget) {
+                say.note(&format!("process {pid} goes on running"));
+            }
+            return Err(failure.into());
+        }
+    };
     if let Some(failure) = &begun.because {
         say.warn(&fallback(failure));
     }
@@ -70,7 +79,7 @@ pub fn run(args: &AttachArgs, common: &Common, stop: Arc<AtomicBool>) -> Result<
         plain(output::stdout(), begun, &updates, paint)?
     };
     if let (Some(pid), End::Duration) = (child_pid, &end) {
-        say.note(&format!("pid {pid} goes on running"));
+        say.note(&format!("process {pid} goes on running"));
     }
     finish(end)
 }

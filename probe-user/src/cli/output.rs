@@ -96,9 +96,12 @@ impl Say {
 
     pub fn failure(&self, failure: &Failure) {
         let name = self.paint.dim("async-inspect:");
-        let (tried, why) = (escape(&failure.tried), escape(&failure.why));
-        self.write(&format!("{name} {}: {why}", self.paint.bold(tried)));
-        // The one text of ours that may have several lines: candidates of an ambiguous name.
+        let tried = escape(&failure.tried);
+        // Line by line: the candidates of an ambiguous name are a list.
+        let mut why = failure.why.lines();
+        let first = escape(why.next().unwrap_or_default());
+        self.write(&format!("{name} {}: {first}", self.paint.bold(tried)));
+        why.for_each(|line| self.write(&escape(line)));
         for (i, next) in failure.next.lines().enumerate() {
             let lead = if i == 0 { "try:" } else { "    " };
             self.write(&format!("  {} {}", self.paint.bold(lead), escape(next)));

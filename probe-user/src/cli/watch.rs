@@ -6,7 +6,7 @@
 use super::source::{EventStream, ProbeMode, ProcessInfo, Source, TraceOptions};
 use super::{Exit, Failure, clock};
 use crate::decode::{Frames, Snapshot};
-use crate::model::{End, Mode, Update};
+use crate::model::{Cost, End, Mode, Update};
 use std::process::Child;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -150,9 +150,21 @@ impl Watcher {
         queue: Sender<Update>,
         gate: Arc<Gate>,
     ) -> Result<(Watcher, Begun), Failure> {
-        let mut source = open()?;
+        let mut source = match open() {
+            Ok(source) => source,
+            // A child that has ended makes opening fail in many ways; this is the one to tell.
+            Err(failure) => match options.child.as_mut().map(|child| (child.id(), child.try_wait())) {
+                Some((pid, Ok(Some(status)))) => return Err(ended_early(pid, Some(status.to_string()))),
+                _ => return Err(failure),
+            },
+        };
+        let pid = source.process().pid;
         let t_ns = clock::monotonic_ns();
-        let (stream, because) = match source.start_trace(options.trace) {
+        let traced = source.start_trace(options.trace);
+        if let Some(status) = exited(&mut *source, options.child.as_mut()) {
+            return Err(ended_early(pid, status));
+        }
+        let (stream, because) = match traced {
             Ok(stream) => (Some(stream), None),
             Err(failure) if may_fall_back(&failure, options.trace) => (None, Some(failure)),
             Err(failure) => return Err(failure),
@@ -166,7 +178,7 @@ impl Watcher {
                 Err(error) => error,
             };
             if let Some(status) = exited(&mut *source, options.child.as_mut()) {
-                return Err(ended_early(&source.process(), status));
+                return Err(ended_early(pid, status));
             }
             // A program that has just begun has no runtime yet.
             let young = options.child.is_some() && error.exit == Exit::NothingUsable;
@@ -180,7 +192,7 @@ impl Watcher {
             }
         };
         if let Some(status) = exited(&mut *source, options.child.as_mut()) {
-            return Err(ended_early(&source.process(), status));
+            return Err(ended_early(pid, status));
         }
         let took = began.elapsed();
         let (process, frames) = (source.process(), source.frames());
@@ -252,6 +264,10 @@ impl Watcher {
         };
         self.took = began.elapsed();
         let _ = self.queue.send(update);
+        if self.drained.is_none() {
+            let own_ns = Some(clock::own_cpu_ns());
+            let _ = self.queue.send(Update::Cost(Cost { hits: 0, target_ns: None, own_ns }));
+        }
     }
 }
 
@@ -280,7 +296,9 @@ impl Drained {
                 }
                 if cost.elapsed() >= COST || last {
                     cost = Instant::now();
-                    stream.cost().into_iter().for_each(|cost| drop(queue.send(Update::Cost(cost))));
+                    let cost = stream.cost().unwrap_or_default();
+                    let own_ns = cost.own_ns.or_else(|| Some(clock::own_cpu_ns()));
+                    let _ = queue.send(Update::Cost(Cost { own_ns, ..cost }));
                 }
                 if last {
                     return Ok(());
@@ -312,15 +330,17 @@ fn exited(source: &mut dyn Source, child: Option<&mut Child>) -> Option<Option<S
     source.has_exited().then_some(None)
 }
 
-fn ended_early(process: &ProcessInfo, status: Option<String>) -> Failure {
+/// `status`: in words, if it was our child.
+fn ended_early(pid: u32, status: Option<String>) -> Failure {
+    let (how, next) = match status {
+        Some(status) => (format!(" ({status})"), ""),
+        None => (String::new(), "async-inspect attach -- CMD…, which starts the program itself"),
+    };
     Failure {
         exit: Exit::NoTarget,
-        tried: format!("watching pid {}", process.pid),
-        why: format!(
-            "it ended before it could be watched{}",
-            status.map_or(String::new(), |s| format!(" ({s})"))
-        ),
-        next: "async-inspect attach -- CMD…, which starts the program itself".into(),
+        tried: format!("watching process {pid}"),
+        why: format!("it ended before it could be watched{how}"),
+        next: next.into(),
     }
 }
 

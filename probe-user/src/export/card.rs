@@ -55,6 +55,8 @@ impl Row {
 
 /// Column at which a card's status begins, if the name leaves room.
 const STATUS_COLUMN: usize = 56;
+/// Steps of the history that are shown, the latest ones.
+const STEPS: usize = 7;
 /// Reasons shown of one task.
 const REASONS: usize = 4;
 
@@ -281,13 +283,14 @@ pub fn phase_word(phase: TaskPhase) -> &'static str {
 fn history(entry: &TaskEntry, input: &CardInput) -> String {
     let end = entry.ended_ns.unwrap_or(input.now_ns);
     let mut steps: Vec<String> = Vec::new();
-    if entry.history_cut {
-        steps.push("…".into());
-    }
     // Consecutive paths of one place are one step to a reader.
     let stops: Vec<&Stop> = entry.history.iter().collect();
     let runs: Vec<&[&Stop]> = stops.chunk_by(|a, b| a.path.place == b.path.place).collect();
-    for (i, run) in runs.iter().enumerate() {
+    let skipped = runs.len().saturating_sub(STEPS);
+    if entry.history_cut || skipped > 0 {
+        steps.push("…".into());
+    }
+    for (i, run) in runs.iter().enumerate().skip(skipped) {
         let Some(first) = run.first() else { continue };
         let left = runs.get(i + 1).and_then(|next| next.first()).map(|stop| stop.since);
         let ns = left.map_or(end, |since| since.t_ns).saturating_sub(first.since.t_ns);

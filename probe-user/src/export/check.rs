@@ -178,7 +178,7 @@ pub fn write_text(out: &mut impl Write, report: &CheckReport, paint: Paint) -> i
             Some(false) => paint.warn("no ").to_string(),
             None => paint.dim("-  ").to_string(),
         };
-        writeln!(out, "  {mark}  {:<12} {text}", what)
+        writeln!(out, "  {mark}  {:<14} {text}", what)
     };
     let attach = match report.attach_mode {
         Some(Mode::Snapshots) => "by snapshots: states and places, but no poll counts".into(),
@@ -236,14 +236,14 @@ fn kernel_rows(out: &mut dyn Write, kernel: &Kernel, row: &WriteRow) -> io::Resu
 
 fn coverage_rows(out: &mut impl Write, coverage: &Coverage, paint: Paint) -> io::Result<()> {
     let (probeable, sites) = (count(coverage.poll_sites_probeable), count(coverage.poll_sites));
-    writeln!(out, "       {:<12} {probeable} of {sites} can be probed", "poll sites")?;
+    writeln!(out, "       {:<14} {probeable} of {sites} can be probed", "poll sites")?;
     let (walked, types) = (count(coverage.coroutine_types_walked), count(coverage.coroutine_types));
-    writeln!(out, "       {:<12} {walked} of {types} understood", "coroutines")?;
+    writeln!(out, "       {:<14} {walked} of {types} understood", "coroutines")?;
     if let Some(tasks) = coverage.tasks {
-        writeln!(out, "       {:<12} {} now", "tasks", count(tasks))?;
+        writeln!(out, "       {:<14} {} now", "tasks", count(tasks))?;
     }
     if let Some(ns) = coverage.cost_per_poll_ns {
-        writeln!(out, "       {:<12} about {} more per poll while attached", "cost", span(ns))?;
+        writeln!(out, "       {:<14} about {} more per poll while attached", "cost", span(ns))?;
     }
     for issue in &coverage.issues {
         writeln!(out, "  {}    {}", paint.warn("issue"), escape(issue))?;

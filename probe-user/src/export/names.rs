@@ -36,6 +36,19 @@ pub fn function(function: &str) -> String {
     kept + "…"
 }
 
+/// The name in at most `width` characters: in full, shortened, or cut.
+pub fn fit(function: &str, width: usize) -> String {
+    let full = self::function(function);
+    if full.chars().count() <= width {
+        return full;
+    }
+    let short = short(function);
+    if short.chars().count() <= width {
+        return short;
+    }
+    short.chars().take(width.saturating_sub(1)).chain(['…']).collect()
+}
+
 /// `reqwest::async_impl::client::Client::execute` → `reqwest::Client::execute`; `tokio::time::sleep::Sleep` →
 /// `tokio::Sleep`.
 pub fn short(function: &str) -> String {
@@ -121,5 +134,8 @@ mod tests {
         let long = format!("a::{}", "x".repeat(200));
         assert_eq!(function(&long).chars().count(), LONG);
         assert_eq!(function("a\x1b::f"), "a\\u{1b}::f");
+        let connection = "axum::serve::handle_connection::{async_block#3}<tokio::net::TcpListener>";
+        assert_eq!(fit(connection, 44), "axum::handle_connection::{async_block#3}");
+        assert_eq!(fit(connection, 12), "axum::handl…");
     }
 }

@@ -117,7 +117,7 @@ impl<W: Write> Plain<W> {
             let busy = row.busy_ns.map(span);
             let polls = row.polls.map(count);
             let idle = row.longest_idle.map(known_span);
-            let name = fit(&names::function(&row.name));
+            let name = names::fit(&row.name, NAME_WIDTH);
             let place = row.place.map(|place| self.frame_place(place, model));
             writeln!(
                 self.out,
@@ -225,13 +225,6 @@ fn ended(id: TaskId, how: Ending, model: &Model) -> String {
         words += &format!(", busy {}", span(busy));
     }
     words
-}
-
-fn fit(name: &str) -> String {
-    if name.chars().count() <= NAME_WIDTH {
-        return name.into();
-    }
-    name.chars().take(NAME_WIDTH - 1).chain(['…']).collect()
 }
 
 /// What was seen from beginning to end.

@@ -3,13 +3,14 @@
 use super::names;
 use super::paint::Paint;
 use super::places::Places;
-use crate::decode::{Frame, FrameKind, FrameState, Frames, Node, SourceLine};
+use crate::decode::{Frame, FrameKind, FrameState, Frames, Node};
 use std::io::{self, Write};
 
 /// One future of a tree.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TreeLine {
-    pub depth: usize,
+    /// The branches it is under: `│ └ `.
+    pub branches: String,
     /// Kept by its parent, but not being awaited.
     pub held: bool,
     /// Shortened and escaped.
@@ -21,52 +22,65 @@ pub struct TreeLine {
     pub own_code: bool,
     /// The innermost await in the user's own code of the whole tree.
     pub here: bool,
-    pub source: Option<SourceLine>,
 }
 
 /// Lines of one tree that are made at most.
 const LINES: usize = 500;
+/// Branches are not drawn deeper than this.
+const DEEPEST: usize = 20;
 
 /// The tree's lines, outermost first; the second value counts futures that were left out.
+///
+/// A chain stays in one column, however long: only where a future awaits several does it go to the right.
 pub fn lines(root: &Node, frames: &Frames, places: &Places) -> (Vec<TreeLine>, usize) {
-    let mut out = Vec::new();
-    let mut left_out = 0;
-    push(root, 0, false, frames, places, &mut out, &mut left_out);
+    let mut tree = Tree { frames, places, out: Vec::new(), left_out: 0 };
+    tree.push(root, "", "", false);
+    let Tree { mut out, left_out, .. } = tree;
     if let Some(here) = here(root, frames).and_then(|index| out.get_mut(index)) {
         here.here = true;
     }
     (out, left_out)
 }
 
-fn push(
-    node: &Node,
-    depth: usize,
-    held: bool,
-    frames: &Frames,
-    places: &Places,
-    out: &mut Vec<TreeLine>,
-    left_out: &mut usize,
-) {
-    if out.len() >= LINES {
-        *left_out += 1;
-    } else {
-        let frame = frames.get(node.frame);
-        out.push(TreeLine {
-            depth,
-            held,
-            function: names::function(&frame.function),
-            place: place(&frame, places),
-            expanded_from: frame.expanded_from.as_ref().map(|line| places.show(line)),
-            own_code: frame.own_code,
-            here: false,
-            source: frame.line.clone(),
-        });
-    }
-    for child in &node.awaiting {
-        push(child, depth + 1, false, frames, places, out, left_out);
-    }
-    for child in &node.held {
-        push(child, depth + 1, true, frames, places, out, left_out);
+struct Tree<'a> {
+    frames: &'a Frames,
+    places: &'a Places,
+    out: Vec<TreeLine>,
+    left_out: usize,
+}
+
+impl Tree<'_> {
+    /// `first` goes before the node itself, `rest` before all below it.
+    fn push(&mut self, node: &Node, first: &str, rest: &str, held: bool) {
+        if self.out.len() >= LINES {
+            self.left_out += 1;
+        } else {
+            let frame = self.frames.get(node.frame);
+            self.out.push(TreeLine {
+                branches: first.to_owned(),
+                held,
+                function: names::function(&frame.function),
+                place: place(&frame, self.places),
+                expanded_from: frame.expanded_from.as_ref().map(|line| self.places.show(line)),
+                own_code: frame.own_code,
+                here: false,
+            });
+        }
+        if let ([next], []) = (&*node.awaiting, &*node.held) {
+            return self.push(next, rest, rest, false);
+        }
+        let awaited = node.awaiting.iter().map(|child| (child, false));
+        let children: Vec<_> = awaited.chain(node.held.iter().map(|child| (child, true))).collect();
+        let deep = rest.chars().count() >= DEEPEST * 2;
+        for (i, (child, held)) in children.iter().enumerate() {
+            let last = i + 1 == children.len();
+            let (first, below) = match () {
+                () if deep => (rest.to_owned(), rest.to_owned()),
+                () if last => (format!("{rest}└ "), format!("{rest}  ")),
+                () => (format!("{rest}├ "), format!("{rest}│ ")),
+            };
+            self.push(child, &first, &below, *held);
+        }
     }
 }
 
@@ -89,16 +103,22 @@ fn place(frame: &Frame, places: &Places) -> String {
     }
 }
 
-/// Tree lines are not indented further than this many levels.
-const DEEPEST: usize = 16;
-/// Column of `file:line`, if the function leaves room.
-const PLACE_COLUMN: usize = 60;
+/// Where the column of `file:line` may begin.
+const PLACE_COLUMN: std::ops::RangeInclusive<usize> = 40..=84;
+
+/// The column of `file:line` that suits these lines.
+pub fn place_column(lines: &[TreeLine]) -> usize {
+    let widths = lines.iter().filter(|line| !line.place.is_empty()).map(|line| line.text().chars().count());
+    let widest = widths.filter(|width| *width + 2 <= *PLACE_COLUMN.end()).max().unwrap_or(0);
+    (widest + 2).max(*PLACE_COLUMN.start())
+}
 
 pub fn write(out: &mut impl Write, lines: &[TreeLine], paint: Paint) -> io::Result<()> {
+    let column = place_column(lines);
     for line in lines {
         let mark = if line.here { "→" } else { " " };
-        let function = line.indented();
-        let room = " ".repeat(PLACE_COLUMN.saturating_sub(function.chars().count()).max(2));
+        let function = line.text();
+        let room = " ".repeat(column.saturating_sub(function.chars().count()).max(2));
         let room = if line.place.is_empty() { "" } else { &room };
         if line.here {
             write!(out, "  {} {}{room}{}", paint.bold(mark), paint.bold(function), paint.bold(&line.place))?;
@@ -116,10 +136,10 @@ pub fn write(out: &mut impl Write, lines: &[TreeLine], paint: Paint) -> io::Resu
 }
 
 impl TreeLine {
-    /// Indentation and function.
-    pub fn indented(&self) -> String {
+    /// Branches and function.
+    pub fn text(&self) -> String {
         let held = if self.held { "holds " } else { "" };
-        format!("{}{held}{}", "  ".repeat(self.depth.min(DEEPEST)), self.function)
+        format!("{}{held}{}", self.branches, self.function)
     }
 }
 

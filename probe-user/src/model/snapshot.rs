@@ -78,7 +78,7 @@ impl Model {
             Some(from) if *from == to => return,
             // With probes, transitions are the trace's to tell: it and a snapshot may cut the same chain at
             // different depths, and then the snapshot's is only the better description of the same place.
-            Some(from) if !derive && from.place == to.place => {
+            Some(from) if !derive && (from.place == to.place || to.frames.starts_with(&from.frames)) => {
                 if let Some(stop) = entry.history.back_mut() {
                     stop.path = to;
                 }

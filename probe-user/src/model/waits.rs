@@ -45,7 +45,8 @@ impl WaitKind {
     }
 }
 
-/// One thing a task waits for; a task inside `select!` or `join!` waits for several.
+/// One thing a task waits for, named by the future at the chain's end (or, where that is a bare `PollFn`, by the
+/// one around it). A task inside `select!` or `join!` waits for several.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Wait {
     pub kind: WaitKind,
@@ -63,24 +64,26 @@ pub fn waits_of(tree: &Node, frames: &Frames) -> Vec<Wait> {
 
 /// The same for a chain, outermost first, of which no tree is known.
 pub fn wait_of_chain(chain: &[FrameId], frames: &Frames) -> Option<Wait> {
-    let (leaf, above) = chain.split_last()?;
-    let frame = frames.get(*leaf);
-    let above: Vec<_> = above.iter().map(|id| frames.get(*id)).collect();
-    waits_for_something(&frame).then(|| Wait { kind: kind_of(&frame, &above), leaf: *leaf })
+    let (id, above) = chain.split_last()?;
+    let frame = frames.get(*id);
+    let leaf = *above.last().filter(|_| is_bare(&frame)).unwrap_or(id);
+    let above: Vec<_> = above.iter().map(|id| (*id, frames.get(*id))).collect();
+    waits_for_something(&frame).then(|| Wait { kind: kind_of(&frame, &above), leaf })
 }
 
-fn collect(node: &Node, frames: &Frames, above: &mut Vec<Arc<Frame>>, out: &mut Vec<Wait>) {
+fn collect(node: &Node, frames: &Frames, above: &mut Vec<(FrameId, Arc<Frame>)>, out: &mut Vec<Wait>) {
     if out.len() >= LEAVES {
         return;
     }
     let frame = frames.get(node.frame);
     if node.awaiting.is_empty() {
         if waits_for_something(&frame) {
-            out.push(Wait { kind: kind_of(&frame, above), leaf: node.frame });
+            let leaf = above.last().filter(|_| is_bare(&frame)).map_or(node.frame, |(id, _)| *id);
+            out.push(Wait { kind: kind_of(&frame, above), leaf });
         }
         return;
     }
-    above.push(frame);
+    above.push((node.frame, frame));
     for child in &node.awaiting {
         collect(child, frames, above, out);
     }
@@ -97,12 +100,22 @@ fn waits_for_something(frame: &Frame) -> bool {
     }
 }
 
-fn kind_of(leaf: &Frame, above: &[Arc<Frame>]) -> WaitKind {
+/// Whether its name says nothing of what it waits for.
+fn is_bare(leaf: &Frame) -> bool {
+    leaf.function.split('<').next().is_some_and(|head| head.ends_with("PollFn"))
+}
+
+fn kind_of(leaf: &Frame, above: &[(FrameId, Arc<Frame>)]) -> WaitKind {
     let head = type_head(&leaf.type_name);
     let has = |what: &str| head.contains(what) || type_head(&leaf.function).contains(what);
     let inside = |what: &str| {
         has(what)
-            || above.iter().rev().take_while(|f| !f.own_code).any(|f| type_head(&f.function).contains(what))
+            || above
+                .iter()
+                .rev()
+                .map(|(_, frame)| frame)
+                .take_while(|f| !f.own_code)
+                .any(|f| type_head(&f.function).contains(what))
     };
     if has("::time::") || has("async_io::Timer") {
         WaitKind::Timer

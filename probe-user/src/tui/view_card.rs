@@ -9,9 +9,6 @@ use ratatui::layout::{Constraint, Layout, Rect};
 use ratatui::text::{Line, Span};
 use ratatui::widgets::{Block, Borders, Paragraph, Wrap};
 
-/// Column of `file:line` in the tree.
-const PLACE: usize = 64;
-
 pub fn draw(frame: &mut Frame, area: Rect, screen: &mut Screen, id: TaskId) {
     let theme = screen.theme;
     let border = |title: &'static str| {
@@ -49,7 +46,8 @@ pub fn draw(frame: &mut Frame, area: Rect, screen: &mut Screen, id: TaskId) {
     let [top, bottom] = Layout::vertical([Constraint::Length(wanted as u16), Constraint::Min(0)]).areas(area);
     frame.render_widget(paragraph, top);
 
-    let mut shown: Vec<Line> = lines.iter().map(|line| tree_line(line, screen)).collect();
+    let column = tree::place_column(&lines);
+    let mut shown: Vec<Line> = lines.iter().map(|line| tree_line(line, column, screen)).collect();
     if left_out > 0 {
         shown.push(Line::styled(format!("    … and {left_out} more"), theme.faint()));
     }
@@ -102,7 +100,7 @@ fn card_lines(card: &Card, screen: &Screen) -> Vec<Line<'static>> {
     lines
 }
 
-fn tree_line(line: &TreeLine, screen: &Screen) -> Line<'static> {
+fn tree_line(line: &TreeLine, column: usize, screen: &Screen) -> Line<'static> {
     let theme = screen.theme;
     let style = match (line.here, line.own_code) {
         (true, _) => theme.here(),
@@ -110,8 +108,8 @@ fn tree_line(line: &TreeLine, screen: &Screen) -> Line<'static> {
         (false, false) => theme.faint(),
     };
     let mark = if line.here { " → " } else { "   " };
-    let function = line.indented();
-    let room = " ".repeat(PLACE.saturating_sub(function.chars().count()).max(2));
+    let function = line.text();
+    let room = " ".repeat(column.saturating_sub(function.chars().count()).max(2));
     let mut spans = vec![
         Span::styled(mark, theme.here()),
         Span::styled(function, style),

@@ -8,7 +8,7 @@ use crate::export::names;
 use crate::export::units::{count, known_span, or_dash, span};
 use crate::model::TaskEntry;
 use ratatui::Frame;
-use ratatui::layout::{Constraint, Rect};
+use ratatui::layout::{Constraint, Layout, Rect};
 use ratatui::text::{Line, Span, Text};
 use ratatui::widgets::{Block, Borders, Cell, Row, Table};
 
@@ -28,8 +28,9 @@ pub fn draw(frame: &mut Frame, area: Rect, screen: &mut Screen) {
         let style = if sorted { theme.sorted() } else { theme.strong() };
         Cell::from(align(*column, Span::styled(title, style)))
     });
+    let name_width = name_width(area.width, &columns);
     let rows = screen.visible().iter().enumerate().map(|(i, id)| {
-        let row = row(*id, &columns, screen);
+        let row = row(*id, &columns, name_width, screen);
         if screen.top + i == screen.selected { row.style(theme.selected()) } else { row }
     });
     let widths: Vec<_> = columns.iter().map(|column| width(*column)).collect();
@@ -74,6 +75,14 @@ fn width(column: Column) -> Constraint {
     }
 }
 
+/// What the name column will get; ratatui would cut without a mark.
+fn name_width(area: u16, columns: &[Column]) -> usize {
+    let widths: Vec<_> = columns.iter().map(|column| width(*column)).collect();
+    let cells = Layout::horizontal(widths).spacing(1).split(Rect::new(0, 0, area, 1));
+    let name = columns.iter().position(|column| *column == Column::Name);
+    name.and_then(|at| cells.get(at)).map_or(0, |cell| usize::from(cell.width))
+}
+
 fn align<'a>(column: Column, span: Span<'a>) -> Text<'a> {
     let text = Text::from(Line::from(span));
     match column {
@@ -82,7 +91,7 @@ fn align<'a>(column: Column, span: Span<'a>) -> Text<'a> {
     }
 }
 
-fn row(id: TaskId, columns: &[Column], screen: &Screen) -> Row<'static> {
+fn row(id: TaskId, columns: &[Column], name_width: usize, screen: &Screen) -> Row<'static> {
     let theme = screen.theme;
     // It may have been let go since the rows were made.
     let Some(task) = screen.model().get(id) else {
@@ -90,7 +99,7 @@ fn row(id: TaskId, columns: &[Column], screen: &Screen) -> Row<'static> {
     };
     let style = if task.has_ended() { theme.faint() } else { ratatui::style::Style::new() };
     let cells = columns.iter().map(|column| {
-        let text = cell(*column, task, screen);
+        let text = cell(*column, task, name_width, screen);
         let span = match column {
             Column::State => Span::styled(text, theme.phase(task.phase)),
             _ => Span::raw(text),
@@ -100,12 +109,12 @@ fn row(id: TaskId, columns: &[Column], screen: &Screen) -> Row<'static> {
     Row::new(cells).style(style)
 }
 
-fn cell(column: Column, task: &TaskEntry, screen: &Screen) -> String {
+fn cell(column: Column, task: &TaskEntry, name_width: usize, screen: &Screen) -> String {
     let now = screen.now_ns();
     match column {
         Column::Id => task.id.id.to_string(),
         Column::State => phase_word(task.phase).into(),
-        Column::Name => names::function(&task.name),
+        Column::Name => names::fit(&task.name, name_width),
         Column::Total => known_span(task.age(now)),
         Column::Busy => {
             or_dash(task.busy_ns.filter(|_| task.unmeasured == 0 || task.busy_ns != Some(0)).map(span))
