@@ -7,9 +7,11 @@ use super::source::TraceOptions;
 use super::watch::{self, Begun, Updates, WatchOptions};
 use super::{Exit, Failure, live};
 use crate::export::paint::Paint;
-use crate::export::plain::Plain;
+use crate::export::plain::{Plain, summary};
+use crate::export::source::SourceFiles;
 use crate::export::stream::Stream;
 use crate::model::{Aside, End, Event, Limits, Mode, Model};
+use crate::tui;
 use std::io::{self, IsTerminal, Write};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -54,7 +56,14 @@ pub fn run(args: &AttachArgs, common: &Common, stop: Arc<AtomicBool>) -> Result<
         say.warn(&fallback(failure));
     }
 
-    let end = if args.json {
+    let end = if screen {
+        let (end, t_ns, model) = on_screen(begun, &updates, common)?;
+        let mut out = output::stdout();
+        let paint = output::paint(common, true);
+        summary(&mut out, t_ns.saturating_sub(model.started_ns()), &end, model.totals(), paint)?;
+        out.flush()?;
+        end
+    } else if args.json {
         json(output::stdout(), begun, &updates, &say)?
     } else {
         let paint = output::paint(common, io::stdout().is_terminal());
@@ -91,6 +100,21 @@ fn model_of(begun: &mut Begun, events: &mut Vec<Event>) -> Model {
         model.snapshot_taken(first, events);
     }
     model
+}
+
+fn on_screen(mut begun: Begun, updates: &Updates, common: &Common) -> Result<(End, u64, Model), Quit> {
+    let model = model_of(&mut begun, &mut Vec::new());
+    let sources = SourceFiles::new(common.src_path.clone(), begun.process.built);
+    let target = tui::Target {
+        pid: begun.process.pid,
+        exe: begun.process.exe,
+        because: begun.because.map(|failure| failure.why),
+    };
+    let color = output::paint(common, true).color;
+    let mut screen = tui::Screen::new(target, model, Box::new(sources), color);
+    let shown = tui::run(&mut screen, &mut |timeout| updates.next(timeout));
+    let (t_ns, end) = shown.map_err(|error| output::plain("using the terminal", &error))?;
+    Ok((end, t_ns, screen.into_model()))
 }
 
 pub(super) fn json(out: impl Write, mut begun: Begun, updates: &Updates, say: &Say) -> Result<End, Quit> {

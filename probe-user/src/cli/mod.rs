@@ -2,6 +2,7 @@
 
 mod args;
 mod attach;
+mod checkup;
 mod child;
 mod clock;
 mod dump;
@@ -70,7 +71,7 @@ fn run(cli: Cli) -> Result<Exit, Quit> {
             dump::run(&mut *source, &args, &common)
         }
         Command::Check(args) => {
-            let report = live::check(&args.target, &common.open_options(), &progress)?;
+            let report = checkup::check(&args.target, &common.open_options(), &progress)?;
             progress.done();
             let mut out = output::stdout();
             if args.json {
@@ -83,7 +84,7 @@ fn run(cli: Cli) -> Result<Exit, Quit> {
             Ok(Exit::Fine)
         }
         Command::Ps(args) => {
-            let rows = live::processes()?;
+            let rows = checkup::processes()?;
             let mut out = output::stdout();
             if args.json { ps::write_json(&mut out, &rows) } else { ps::write_text(&mut out, &rows) }?;
             out.flush()?;

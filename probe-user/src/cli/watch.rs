@@ -110,15 +110,13 @@ pub fn begin(
 }
 
 impl Updates {
-    /// The next update, waiting for it at most `timeout`. After [`Update::End`] there is none.
+    /// The next update, waiting for it at most `timeout`. Not to be called after [`Update::End`].
     pub fn next(&self, timeout: Duration) -> Option<Update> {
         let update = match self.queue.recv_timeout(timeout) {
             Ok(update) => update,
             Err(RecvTimeoutError::Timeout) => return None,
-            Err(RecvTimeoutError::Disconnected) => {
-                let end = End::Failed("the watching thread ended early".into());
-                return Some(Update::End { t_ns: clock::monotonic_ns(), end });
-            }
+            // It sends an end before it goes, unless it panicked.
+            Err(RecvTimeoutError::Disconnected) => panic!("the watching thread ended early"),
         };
         match &update {
             Update::Trace(events) => drop(self.gate.events.fetch_sub(events.len(), Ordering::Relaxed)),

@@ -50,6 +50,8 @@ pub struct Scope<'s> {
     pub data: &'s [Region],
     /// Writable anonymous memory that is not a thread's stack.
     pub heap: &'s [Region],
+    /// Code of the image.
+    pub text: &'s [Region],
 }
 
 pub struct Search<'s, 'p, 'a, M: Memory + ?Sized> {
@@ -130,7 +132,9 @@ impl<'a, M: Memory + ?Sized> Search<'_, '_, 'a, M> {
         state.schedulers.push(FoundScheduler { address: arc, flavor: layout.flavor, workers });
         let walked = layout.lists(&reflect, arc).iter().all(|list| self.list(state, *list, number));
         if !walked {
-            state.issues.push(format!("a task list of the {} runtime at {arc} broke off", layout.flavor.name()));
+            state
+                .issues
+                .push(format!("a task list of the {} runtime at {arc} broke off", layout.flavor.name()));
         }
         state.known.insert(arc, (number, walked));
         Some((number, walked))
@@ -169,8 +173,13 @@ impl<'a, M: Memory + ?Sized> Search<'_, '_, 'a, M> {
 
     /// Searches writable memory for task headers.
     fn in_memory(&self, state: &mut State) {
-        let vtables = self.vtables_in_data();
-        let (Some(low), Some(high)) = (vtables.keys().min().copied(), vtables.keys().max().copied()) else { return };
+        let mut vtables = self.vtables_in_data();
+        if self.sites.is_empty() {
+            vtables = self.vtables_by_shape();
+        }
+        let (Some(low), Some(high)) = (vtables.keys().min().copied(), vtables.keys().max().copied()) else {
+            return;
+        };
         let mut complete = Vec::new();
         for region in self.scope.heap {
             for_each_word(self.memory, region, &mut |at, word| {
@@ -190,7 +199,13 @@ impl<'a, M: Memory + ?Sized> Search<'_, '_, 'a, M> {
     }
 
     /// A word that may be a task's vtable pointer: its scheduler's own list decides.
-    fn candidate(&self, state: &mut State, header: Avma, vtable: &Arc<TaskVtable>, complete: &mut Vec<Found>) {
+    fn candidate(
+        &self,
+        state: &mut State,
+        header: Avma,
+        vtable: &Arc<TaskVtable>,
+        complete: &mut Vec<Found>,
+    ) {
         let word = self.memory.read_u64(header).map(TaskWord);
         let id = vtable.id.and_then(|id| self.memory.read_u64(header.offset(id)).ok());
         let Some(word) = word.ok().filter(|w| w.plausible() && id.is_some_and(|id| id != 0)) else { return };
@@ -199,7 +214,10 @@ impl<'a, M: Memory + ?Sized> Search<'_, '_, 'a, M> {
         }
         let mut found = Found { header, vtable: vtable.clone(), scheduler: None };
         let Some(typed) = &vtable.site.typed else {
-            state.tasks.insert(header, found);
+            // No list can be walked; a task that no scheduler owns is a blocking closure, or never was one.
+            if self.memory.read_u64(header.offset(HEADER_OWNER)).is_ok_and(|owner| owner != 0) {
+                state.tasks.insert(header, found);
+            }
             return;
         };
         let arc = self.memory.read_u64(header.offset(typed.cell.scheduler)).ok().map(Avma);
@@ -216,6 +234,37 @@ impl<'a, M: Memory + ?Sized> Search<'_, '_, 'a, M> {
             }
             None => {}
         }
+    }
+
+    /// Task vtables of a stripped program: seven code addresses, then three small offsets that rise from the scheduler's
+    /// (right after the Header) over the id's to the trailer's.
+    fn vtables_by_shape(&self) -> HashMap<Avma, Arc<TaskVtable>> {
+        const SLOTS: usize = 10;
+        let layout = &self.sites.vtable;
+        let mut found = HashMap::new();
+        let mut window = [0u64; SLOTS];
+        for region in self.scope.data {
+            let mut last = Avma(0);
+            for_each_word(self.memory, region, &mut |at, word| {
+                if last.offset(8) != at {
+                    window = [0; SLOTS];
+                }
+                last = at;
+                window.rotate_left(1);
+                window[SLOTS - 1] = word;
+                let [code @ .., trailer, scheduler, id] = window;
+                let in_text = |w: &u64| self.scope.text.iter().any(|r| r.contains(Avma(*w)));
+                let small =
+                    scheduler == 0x20 && (0x20..0x60).contains(&id) && (id + 8..1 << 24).contains(&trailer);
+                if small && id % 8 == 0 && trailer % 8 == 0 && code.iter().all(in_text) {
+                    let address = at.offset(8).offset((SLOTS as u64 * 8).wrapping_neg());
+                    let poll = Avma(window[0]).to_svma(self.scope.bias);
+                    let words = |offset: u64| window.get(offset as usize / 8).copied();
+                    found.insert(address, Arc::new(super::sites::anonymous(address, poll, layout, &words)));
+                }
+            });
+        }
+        found
     }
 
     /// Task vtables in the image's data: words that lead to a known poll function, at the place of the poll slot.
@@ -241,6 +290,8 @@ impl<'a, M: Memory + ?Sized> Search<'_, '_, 'a, M> {
 /// version since 1.13 (<https://github.com/tokio-rs/tokio/blob/tokio-1.54.1/tokio/src/runtime/task/core.rs>); a build
 /// where DWARF says otherwise is found by [`super::sites`] not to match.
 const HEADER_VTABLE: u64 = 0x10;
+
+const HEADER_OWNER: u64 = 0x18;
 
 const BLOCK: usize = 1 << 20;
 

@@ -1,6 +1,7 @@
 //! Static model + memory → await trees.
 
 mod discover;
+mod inspector;
 mod recipe;
 mod sites;
 mod snapshot;
@@ -8,6 +9,7 @@ mod tree;
 mod walk;
 
 pub use discover::{Discovery, Found, FoundScheduler, Scope, Search};
+pub use inspector::{Inspector, OpenError, StaticModel};
 pub use recipe::{Arm, Child, Recipe, RecipeId, Recipes};
 pub use sites::{Site, Sites, TaskVtable, Typed};
 pub use snapshot::{SnapshotParts, tasks};

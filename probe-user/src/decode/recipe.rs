@@ -2,9 +2,7 @@
 //! static model; executed for each task by [`super::walk`] and compiled for the kernel by the trace.
 
 use super::{Frame, FrameId, FrameKind, FrameState, Frames, SourceLine};
-use crate::dwarf::{
-    CoroutineKind, DieRef, Discriminant, Member, Program, Type, TypeKind, Variant, Variants,
-};
+use crate::dwarf::{CoroutineKind, DieRef, Discriminant, Member, Program, Type, TypeKind, Variant, Variants};
 use crate::runtime::{Role, is_closure, macro_name, role};
 use std::collections::HashMap;
 use std::sync::{Arc, RwLock};
@@ -29,12 +27,25 @@ pub struct Arm {
     pub frame: Option<FrameId>,
     pub awaiting: Box<[Child]>,
     pub held: Box<[Child]>,
+    /// Of a task's Stage: the future has ended.
+    pub ends: bool,
+}
+
+impl Arm {
+    fn of(frame: Option<FrameId>, awaiting: Box<[Child]>) -> Arm {
+        Arm { frame, awaiting, held: Box::default(), ends: false }
+    }
 }
 
 #[derive(Clone, Debug)]
 pub enum Recipe {
     /// A coroutine or an enum: the discriminant chooses the arm.
-    Switch { discriminant: Option<Discriminant>, select: Box<[(u64, u64, u32)]>, default: Option<u32>, arms: Box<[Arm]> },
+    Switch {
+        discriminant: Option<Discriminant>,
+        select: Box<[(u64, u64, u32)]>,
+        default: Option<u32>,
+        arms: Box<[Arm]>,
+    },
     /// Anything else with or without children.
     Fixed(Arm),
     /// Fat pointer to a trait object; the vtable tells the type.
@@ -134,7 +145,7 @@ impl<'p, 'a> Recipes<'p, 'a> {
         if let TypeKind::Pointer(to) = ty.kind {
             let child = to.map(|die| self.id(Subject { die, payload: false, ..subject }));
             let awaiting = child.map(|recipe| Child { offset: 0, deref: true, recipe, branch: None });
-            return Recipe::Fixed(Arm { frame: None, awaiting: awaiting.into_iter().collect(), held: Box::default() });
+            return Recipe::Fixed(Arm::of(None, awaiting.into_iter().collect()));
         }
         if let Some(slice) = self.slice(&ty) {
             return slice;
@@ -150,7 +161,7 @@ impl<'p, 'a> Recipes<'p, 'a> {
 
     fn leaf(&self, ty: &Type, path: String) -> Arm {
         let frame = self.frame(ty, path, FrameKind::Leaf);
-        Arm { frame: Some(frame), awaiting: Box::default(), held: Box::default() }
+        Arm::of(Some(frame), Box::default())
     }
 
     fn frame(&self, ty: &Type, function: String, kind: FrameKind) -> FrameId {
@@ -189,16 +200,25 @@ impl<'p, 'a> Recipes<'p, 'a> {
             let function = subject.expands.map_or(path, str::to_owned);
             self.frame(ty, function, kind)
         });
-        Recipe::Fixed(Arm { frame, awaiting, held: Box::default() })
+        Recipe::Fixed(Arm::of(frame, awaiting))
     }
 
-    fn enumeration(&self, subject: Subject, ty: &Type, variants: &Variants, part: Role, path: String) -> Recipe {
+    fn enumeration(
+        &self,
+        subject: Subject,
+        ty: &Type,
+        variants: &Variants,
+        part: Role,
+        path: String,
+    ) -> Recipe {
         let shown = subject.awaited && part != Role::Transparent;
+        let stage = path.starts_with("tokio::runtime::task::core::Stage<");
         let inner = Subject { awaited: subject.awaited && !shown, payload: true, ..subject };
         let frame = shown.then(|| self.frame(ty, path, FrameKind::Future));
         let arms = variants.list.iter().map(|variant| {
             let awaiting = self.child(&variant.payload, inner, None);
-            Arm { frame, awaiting: awaiting.into_iter().collect(), held: Box::default() }
+            let ends = stage && matches!(&*variant.payload.name, "Finished" | "Consumed");
+            Arm { ends, ..Arm::of(frame, awaiting.into_iter().collect()) }
         });
         switch(variants, arms.collect())
     }
@@ -206,7 +226,10 @@ impl<'p, 'a> Recipes<'p, 'a> {
     /// Members that hold futures. A tuple's elements carry their number.
     fn children(&self, members: &[Member], subject: Subject, tuple: bool) -> Box<[Child]> {
         let numbered = |m: &Member| m.name.strip_prefix("__").and_then(|n| n.parse().ok());
-        members.iter().filter_map(|m| self.child(m, subject, if tuple { numbered(m) } else { None })).collect()
+        members
+            .iter()
+            .filter_map(|m| self.child(m, subject, if tuple { numbered(m) } else { None }))
+            .collect()
     }
 
     fn child(&self, member: &Member, subject: Subject, branch: Option<u8>) -> Option<Child> {
@@ -241,14 +264,16 @@ impl<'p, 'a> Recipes<'p, 'a> {
         let function: Arc<str> = self.program.function(ty, kind).into();
         let type_name: Arc<str> = self.program.path(ty).into();
         // `Unresumed` stands where the function does.
-        let own_file = variants.list.first().and_then(|v| self.program.place(v.payload.decl?)).map(|(file, _)| file);
+        let own_file =
+            variants.list.first().and_then(|v| self.program.place(v.payload.decl?)).map(|(file, _)| file);
         let own_code = self.is_own(own_file.as_deref(), &function);
         let arms = variants.list.iter().map(|variant| {
             let payload = self.program.ty(variant.payload.ty);
             let state = payload.as_ref().map_or(FrameState::Unknown, |p| state_of(&p.name));
             let suspend_point = payload.as_ref().and_then(|p| p.name.strip_prefix("Suspend")?.parse().ok());
             let suspended = state == FrameState::Suspended;
-            let (line, expanded_from) = self.lines(variant, own_file.as_deref(), own_code, payload.as_deref());
+            let (line, expanded_from) =
+                self.lines(variant, own_file.as_deref(), own_code, payload.as_deref());
             let frame = self.frames.intern(Frame {
                 function: function.clone(),
                 type_name: type_name.clone(),
@@ -266,7 +291,7 @@ impl<'p, 'a> Recipes<'p, 'a> {
             });
             let payload = payload.filter(|_| suspended);
             let (awaiting, held) = payload.map(|p| self.suspended(variant, &p)).unwrap_or_default();
-            Arm { frame: Some(frame), awaiting, held }
+            Arm { held, ..Arm::of(Some(frame), awaiting) }
         });
         switch(variants, arms.collect())
     }
@@ -314,7 +339,8 @@ impl<'p, 'a> Recipes<'p, 'a> {
 
     fn is_own(&self, file: Option<&str>, function: &str) -> bool {
         let start = function.trim_start_matches(['<', '&']);
-        let named = |name: &String| start.strip_prefix(name.as_str()).is_some_and(|rest| rest.starts_with("::"));
+        let named =
+            |name: &String| start.strip_prefix(name.as_str()).is_some_and(|rest| rest.starts_with("::"));
         self.user_crates.iter().any(named) || file.is_some_and(Program::is_own_code)
     }
 

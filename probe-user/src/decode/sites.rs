@@ -2,7 +2,7 @@
 
 use super::Recipes;
 use super::recipe::RecipeId;
-use crate::dwarf::{DieRef, PollSite, Program};
+use crate::dwarf::{DieRef, PollSite, PollSymbol, Program};
 use crate::runtime::{CellLayout, Flavor, SchedulerLayout, VtableLayout};
 use crate::target::{Avma, Bias, Memory, Svma};
 use std::collections::HashMap;
@@ -60,7 +60,30 @@ impl Sites {
             by_poll.entry(site.address()).or_default().push(made);
         }
         let source = program.poll_sites().first().and_then(|s| program.declared_in(s.die()));
-        Sites { by_poll, vtable: vtable.unwrap_or_default(), tokio_version: source.and_then(|f| version_in(&f)) }
+        Sites {
+            by_poll,
+            vtable: vtable.unwrap_or_default(),
+            tokio_version: source.and_then(|f| version_in(&f)),
+        }
+    }
+
+    /// Kinds of task that only the symbol table knows.
+    pub fn add_symbols(&mut self, symbols: Vec<PollSymbol>) {
+        for symbol in symbols {
+            let name = symbol.future.map_or_else(|| format!("?{}", symbol.address), |name| name).into();
+            let site = Site {
+                poll: symbol.address,
+                name,
+                flavor: None,
+                typed: None,
+                issue: Some("there is no debug information with types".into()),
+            };
+            self.by_poll.entry(symbol.address).or_insert_with(|| vec![Arc::new(site)]);
+        }
+    }
+
+    pub fn typed(&self) -> usize {
+        self.iter().filter(|site| site.typed.is_some()).count()
     }
 
     pub fn len(&self) -> usize {
@@ -103,6 +126,25 @@ impl Sites {
     }
 }
 
+/// A vtable that nothing names, taken for one by its shape.
+pub fn anonymous(
+    address: Avma,
+    poll: Svma,
+    layout: &VtableLayout,
+    words: &dyn Fn(u64) -> Option<u64>,
+) -> TaskVtable {
+    let told = |slot: Option<u64>| slot.and_then(words);
+    let site = Site {
+        poll,
+        name: format!("?{poll}").into(),
+        flavor: None,
+        typed: None,
+        issue: Some("the binary is stripped: tasks are told by the shape of their vtables".into()),
+    };
+    let (id, trailer) = (told(layout.id_offset), told(layout.trailer_offset));
+    TaskVtable { address, site: Arc::new(site), id, trailer }
+}
+
 /// The linker folded poll functions of several future types, and nothing tells them apart.
 fn ambiguous(several: &[Arc<Site>]) -> Site {
     let names: Vec<&str> = several.iter().map(|s| &*s.name).collect();
@@ -118,7 +160,7 @@ fn ambiguous(several: &[Arc<Site>]) -> Site {
 fn make(recipes: &Recipes<'_, '_>, site: &PollSite, cells: &[DieRef]) -> Site {
     let program = recipes.program;
     let poll = site.address();
-    let unnamed = || Arc::from(format!("?{poll}"));
+    let unnamed = || program.future_of(site).map_or_else(|| Arc::from(format!("?{poll}")), Arc::from);
     let layout = match cells.first() {
         None => Err("its debug information has no layout of the task".to_owned()),
         Some(cell) => CellLayout::of(program, *cell).map_err(|e| e.to_string()),

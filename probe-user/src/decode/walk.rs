@@ -26,7 +26,15 @@ pub struct Walker<'w, 'p, 'a, M: Memory + ?Sized> {
 
 impl<'w, 'p, 'a, M: Memory + ?Sized> Walker<'w, 'p, 'a, M> {
     pub fn new(recipes: &'w Recipes<'p, 'a>, memory: &'w M, bias: Bias) -> Self {
-        Walker { recipes, memory, bias, cache: Vec::new(), visited: HashSet::new(), nodes: 0, incomplete: false }
+        Walker {
+            recipes,
+            memory,
+            bias,
+            cache: Vec::new(),
+            visited: HashSet::new(),
+            nodes: 0,
+            incomplete: false,
+        }
     }
 
     /// The tree of the future of this recipe at `at`; several roots where the future itself has no node.
@@ -85,7 +93,8 @@ impl<'w, 'p, 'a, M: Memory + ?Sized> Walker<'w, 'p, 'a, M> {
                 self.slice(at.offset(*data), at.offset(*length), *stride, *element, depth)
             }
             Recipe::Select { mask, mask_width, inner } => {
-                let disabled = self.number(at.offset(*mask), 8).and_then(|p| self.number(Avma(p), *mask_width));
+                let disabled =
+                    self.number(at.offset(*mask), 8).and_then(|p| self.number(Avma(p), *mask_width));
                 self.branches(at, *inner, disabled.unwrap_or(0), depth)
             }
             Recipe::Unknown => {
@@ -172,7 +181,8 @@ impl<'w, 'p, 'a, M: Memory + ?Sized> Walker<'w, 'p, 'a, M> {
     }
 
     fn dynamic(&mut self, at: Avma, data: u64, vtable: u64, depth: usize) -> Vec<Node> {
-        let (Some(data), Some(vtable)) = (self.number(at.offset(data), 8), self.number(at.offset(vtable), 8)) else {
+        let (Some(data), Some(vtable)) = (self.number(at.offset(data), 8), self.number(at.offset(vtable), 8))
+        else {
             return Vec::new();
         };
         if data == 0 || vtable == 0 {

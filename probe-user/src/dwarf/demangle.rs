@@ -78,7 +78,10 @@ mod tests {
     #[test]
     fn impls_are_named_by_their_self_type() {
         assert_eq!(impl_self("app::api::Client::fetch::{{closure}}", 2).as_deref(), Some("app::api::Client"));
-        assert_eq!(impl_self("<app::api::Client>::fetch::{closure#0}", 2).as_deref(), Some("app::api::Client"));
+        assert_eq!(
+            impl_self("<app::api::Client>::fetch::{closure#0}", 2).as_deref(),
+            Some("app::api::Client")
+        );
         let svc = "<app::C<T> as app::Svc>::call::{{closure}}";
         assert_eq!(impl_self(svc, 2).as_deref(), Some("<app::C as app::Svc>"));
         assert_eq!(impl_self("<m::Mutex<fn(u8) -> u8>>::lock::{closure#0}", 2).as_deref(), Some("m::Mutex"));

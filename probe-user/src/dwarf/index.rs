@@ -43,6 +43,16 @@ pub(super) struct Namespace {
     pub parent: u32,
 }
 
+/// A vtable of a trait object.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub(super) struct Vtable {
+    pub address: u64,
+    /// Entry of the vtable's type.
+    pub ty: DieRef,
+    /// Of `dyn Future`.
+    pub future: bool,
+}
+
 /// `PollFn<closure>::poll`, through which every await of `select!` and `join!` goes.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub(super) struct PollFnDie {
@@ -67,8 +77,8 @@ pub(super) struct ContextStatic {
 pub struct Index {
     pub(super) poll_sites: Vec<PollSite>,
     pub(super) cells: Vec<CellDie>,
-    /// Vtables of trait objects: address and the entry of the vtable's type. Sorted by address.
-    pub(super) vtables: Vec<(u64, DieRef)>,
+    /// Sorted by address.
+    pub(super) vtables: Vec<Vtable>,
     pub(super) poll_fns: Vec<PollFnDie>,
     /// `{impl#N}` paths, hashed, and a function inside whose linkage name tells the self type.
     pub(super) impls: Vec<(u64, DieRef)>,
@@ -104,8 +114,8 @@ impl Index {
         self.poll_sites.sort_by_key(|s| (s.address, s.die));
         self.poll_sites.dedup_by_key(|s| (s.address, s.arguments));
         self.cells.sort_by_key(|c| (c.arguments, c.die));
-        self.vtables.sort_by_key(|v| (v.0, v.1));
-        self.vtables.dedup_by_key(|v| v.0);
+        self.vtables.sort_by_key(|v| (v.address, v.ty));
+        self.vtables.dedup_by_key(|v| v.address);
         self.impls.sort_by_key(|i| (i.0, i.1));
         self.impls.dedup_by_key(|i| i.0);
     }
@@ -128,3 +138,6 @@ pub(super) fn name_hash(bytes: &[u8]) -> u64 {
 pub(super) fn path_hash(parent: u64, name: &[u8]) -> u64 {
     xxhash_rust::xxh3::xxh3_64_with_seed(name, parent)
 }
+
+/// Raised with every change of [`Index`] or of what a scan finds, so that an older index is not taken for a new one.
+pub const INDEX_SCHEMA: u32 = 1;

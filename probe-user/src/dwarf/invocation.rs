@@ -21,8 +21,10 @@ pub(super) type Invocations = HashMap<u64, (String, u32)>;
 pub(super) fn find(units: &Units<'_>, poll_fns: &[PollFnDie], code: &[Code<'_>]) -> Invocations {
     let closures: HashMap<DieRef, u64> = poll_fns.iter().map(|p| (p.die, p.closure)).collect();
     let mut found: Invocations = called(units, poll_fns, code);
-    let inlined: Vec<(u64, String, u32)> =
-        (0..units.len() as u32).into_par_iter().flat_map_iter(|unit| inlined_in(units, unit, &closures)).collect();
+    let inlined: Vec<(u64, String, u32)> = (0..units.len() as u32)
+        .into_par_iter()
+        .flat_map_iter(|unit| inlined_in(units, unit, &closures))
+        .collect();
     found.extend(inlined.into_iter().map(|(closure, file, line)| (closure, (file, line))));
     found
 }

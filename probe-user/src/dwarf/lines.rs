@@ -10,7 +10,8 @@ impl<'a> Unit<'a> {
     /// A split unit's file numbers mean its skeleton's line table, unless it has one of its own.
     fn line_program(
         &self,
-    ) -> Option<(&gimli::Dwarf<Slice<'a>>, &gimli::Unit<Slice<'a>>, gimli::IncompleteLineProgram<Slice<'a>>)> {
+    ) -> Option<(&gimli::Dwarf<Slice<'a>>, &gimli::Unit<Slice<'a>>, gimli::IncompleteLineProgram<Slice<'a>>)>
+    {
         if let Some(program) = &self.unit.line_program {
             return Some((&self.dwarf, &self.unit, program.clone()));
         }
@@ -53,9 +54,8 @@ fn file_path<'a>(
     header: &Header<'a>,
     number: u64,
 ) -> Option<Arc<str>> {
-    let text = |value| {
-        dwarf.attr_string(unit, value).ok().map(|s| String::from_utf8_lossy(s.slice()).into_owned())
-    };
+    let text =
+        |value| dwarf.attr_string(unit, value).ok().map(|s| String::from_utf8_lossy(s.slice()).into_owned());
     let file = header.file(number)?;
     let name = text(file.path_name())?;
     if name.starts_with('/') {
@@ -102,6 +102,9 @@ impl CodeMap {
 
 /// Not under the compiler's own sources, a registry, a git checkout or `vendor/`.
 pub(super) fn is_own_code(file: &str) -> bool {
-    let foreign = ["/rustc/", "/.cargo/registry/", "/registry/src/", "/.cargo/git/", "/git/checkouts/", "/vendor/"];
-    !foreign.iter().any(|part| file.contains(part)) && !file.starts_with("vendor/") && !file.contains("/library/std/")
+    let foreign =
+        ["/rustc/", "/.cargo/registry/", "/registry/src/", "/.cargo/git/", "/git/checkouts/", "/vendor/"];
+    !foreign.iter().any(|part| file.contains(part))
+        && !file.starts_with("vendor/")
+        && !file.contains("/library/std/")
 }

@@ -12,13 +12,15 @@ mod lines;
 mod program;
 mod scan;
 mod sections;
+mod symbols;
 mod types;
 mod units;
 
 pub use demangle::demangled;
-pub use index::{CellDie, Index, PollSite};
+pub use index::{CellDie, INDEX_SCHEMA, Index, PollSite};
 pub use program::{Code, Program};
 pub use sections::{DwarfError, Sections};
+pub use symbols::{PollSymbol, mentions_tokio, poll_symbols};
 pub use types::{CoroutineKind, Decl, Discriminant, Member, Type, TypeKind, Variant, Variants};
 pub use units::DieRef;
 

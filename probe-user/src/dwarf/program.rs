@@ -5,7 +5,7 @@ use super::invocation::{self, Invocations};
 use super::sections::{DwarfError, Sections};
 use super::types::{self, CoroutineKind, Decl, Type};
 use super::units::{DieRef, Units};
-use super::{MAX_DEPTH, demangle, lines, scan};
+use super::{MAX_DEPTH, demangle, lines, scan, symbols};
 use crate::target::Svma;
 use std::collections::HashMap;
 use std::sync::{Arc, OnceLock, RwLock};
@@ -95,20 +95,21 @@ impl<'a> Program<'a> {
     pub fn cells(&self, site: &PollSite) -> Vec<DieRef> {
         let from = self.index.cells.partition_point(|c| c.arguments < site.arguments);
         let same = |c: &&CellDie| c.arguments == site.arguments;
-        let mut cells: Vec<DieRef> = self.index.cells[from..].iter().take_while(same).map(|c| c.die).collect();
+        let mut cells: Vec<DieRef> =
+            self.index.cells[from..].iter().take_while(same).map(|c| c.die).collect();
         cells.sort_by_key(|die| (die.unit != site.die.unit, *die));
         cells
     }
 
     /// The concrete type behind a trait object with this vtable.
     pub fn behind_vtable(&self, vtable: Svma) -> Option<DieRef> {
-        let i = self.index.vtables.binary_search_by_key(&vtable.0, |v| v.0).ok()?;
-        self.ty(self.index.vtables[i].1)?.containing
+        let i = self.index.vtables.binary_search_by_key(&vtable.0, |v| v.address).ok()?;
+        self.ty(self.index.vtables[i].ty)?.containing
     }
 
-    /// Vtables of trait objects that stand in the file, with the entry of the vtable's own type.
-    pub fn vtables(&self) -> impl Iterator<Item = Svma> + '_ {
-        self.index.vtables.iter().map(|(address, _)| Svma(*address))
+    /// Vtables of `dyn Future` that stand in the file.
+    pub fn future_vtables(&self) -> impl Iterator<Item = Svma> + '_ {
+        self.index.vtables.iter().filter(|v| v.future).map(|v| Svma(v.address))
     }
 
     /// Type and offset in the TLS block of tokio's thread-local context; several where units disagree.
@@ -138,6 +139,15 @@ impl<'a> Program<'a> {
 
     pub fn is_own_code(file: &str) -> bool {
         lines::is_own_code(file)
+    }
+
+    /// The future that a poll function polls, by the function's own printed name: all that debug=1 leaves.
+    pub fn future_of(&self, site: &PollSite) -> Option<String> {
+        let unit = self.units.get(site.die.unit)?;
+        let entry = unit.unit.entry(gimli::UnitOffset(site.die.offset as usize)).ok()?;
+        let name = String::from_utf8_lossy(unit.string(entry.attr_value(gimli::DW_AT_name)?)?);
+        let arguments = name.strip_prefix("poll<")?.strip_suffix('>')?;
+        symbols::first_argument(arguments).map(|future| symbols::future_name(&future))
     }
 
     /// File that declares a function or type.

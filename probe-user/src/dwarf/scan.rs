@@ -1,7 +1,7 @@
 //! The pass over all entries of a unit that fills the [`Index`].
 
 use super::index::{
-    CellDie, ContextStatic, Index, Namespace, PollFnDie, PollSite, name_hash, path_hash,
+    CellDie, ContextStatic, Index, Namespace, PollFnDie, PollSite, Vtable, name_hash, path_hash,
 };
 use super::sections::Slice;
 use super::units::{DieRef, Unit, Units};
@@ -252,7 +252,7 @@ impl<'a> Pass<'_, 'a> {
         let place = location(expression, &self.unit.unit, &self.unit.dwarf);
         if name.ends_with(b"::{vtable}") {
             if let Some(Location::Address(address)) = place {
-                self.found.vtables.push((address, ty));
+                self.found.vtables.push(Vtable { address, ty, future: name.ends_with(b"Future>::{vtable}") });
             }
         } else if self.place() == Place::TokioContextStatic
             && let Some(Location::Tls(tls_offset)) = place

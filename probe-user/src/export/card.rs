@@ -8,7 +8,10 @@ use super::source::SourceText;
 use super::units::{counted, known_span, span};
 use super::{json, tree};
 use crate::decode::{FrameId, Frames, Node, Task, TaskId, TaskState};
-use crate::model::{Ending, Known, Stop, TaskEntry, TaskPhase, Wait, WaitKind, waits_of};
+use crate::model::{
+    Ending, Known, Stop, TaskEntry, TaskPhase, Wait, WaitKind, place_of, primary_chain, wait_of_chain,
+    waits_of,
+};
 use std::io::{self, Write};
 
 /// What a card is made of; what is absent is left off the card.
@@ -57,7 +60,8 @@ const REASONS: usize = 4;
 
 pub fn card(input: CardInput) -> Card {
     let mut rows = Vec::new();
-    if let Some(tree) = input.task.and_then(|task| task.tree.as_ref()) {
+    let tree = input.task.and_then(|task| task.tree.as_ref());
+    if let Some(tree) = tree.filter(|_| !has_moved(&input)) {
         place_rows(tree, &input, &mut rows);
         let reasons = reasons(&waits_of(tree, input.frames), input.frames);
         let runs = input.task.is_some_and(|task| task.state == TaskState::Running);
@@ -71,6 +75,13 @@ pub fn card(input: CardInput) -> Card {
         rows.push(Row::new("history", history(entry, &input)));
     }
     Card { id: format!("#{}", input.id.id), name: names::function(input.name), status: status(&input), rows }
+}
+
+/// Whether the trace has seen the task move since the snapshot that has its tree.
+pub fn has_moved(input: &CardInput) -> bool {
+    let tree = input.task.and_then(|task| task.tree.as_ref());
+    let path = input.entry.and_then(TaskEntry::path);
+    tree.zip(path).is_some_and(|(tree, path)| place_of(&primary_chain(tree), input.frames) != path.place)
 }
 
 impl Card {
@@ -130,6 +141,12 @@ fn path_rows(chain: &[FrameId], place: Option<FrameId>, input: &CardInput, rows:
     let below: Vec<_> = chain[depth + 1..].iter().map(|id| input.frames.get(*id)).collect();
     if !below.is_empty() {
         rows.push(Row::new("awaiting", names::chain(below.iter().map(|frame| &*frame.function))));
+    }
+    let ended = input.entry.is_some_and(TaskEntry::has_ended);
+    if let Some(wait) = wait_of_chain(chain, input.frames).filter(|_| !ended)
+        && let Some(reason) = reasons(&[wait], input.frames).pop()
+    {
+        rows.push(Row::new("reason", reason));
     }
 }
 
@@ -307,7 +324,8 @@ fn short_place(place: FrameId, input: &CardInput) -> String {
 pub fn write_with_tree(out: &mut impl Write, input: CardInput, paint: Paint) -> io::Result<()> {
     card(input).write(out, paint)?;
     let Some(tree) = input.task.and_then(|task| task.tree.as_ref()) else { return Ok(()) };
-    writeln!(out, "\n  {}", paint.dim("await tree"))?;
+    let title = if has_moved(&input) { "await tree, before its last move" } else { "await tree" };
+    writeln!(out, "\n  {}", paint.dim(title))?;
     let (lines, _) = tree::lines(tree, input.frames, input.places);
     tree::write(out, &lines, paint)
 }

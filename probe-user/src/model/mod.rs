@@ -20,9 +20,9 @@ mod tests;
 
 pub use event::{Ending, Event};
 pub use limits::Limits;
-pub use path::{AwaitPath, primary_chain};
+pub use path::{AwaitPath, place_of, primary_chain};
 pub use summary::{PlaceTotals, Totals};
 pub use task::{Known, Since, Stop, TaskEntry, TaskPhase};
 pub use tasks::Model;
 pub use update::{Aside, Cost, End, Mode, Update};
-pub use waits::{Wait, WaitKind, waits_of};
+pub use waits::{Wait, WaitKind, wait_of_chain, waits_of};

@@ -25,7 +25,7 @@ pub fn primary_chain(root: &Node) -> Vec<FrameId> {
 }
 
 /// Every path seen, each allocated once.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Paths {
     known: HashMap<Arc<[FrameId]>, Arc<AwaitPath>>,
     limit: usize,
@@ -52,7 +52,8 @@ impl Paths {
     }
 }
 
-fn place_of(chain: &[FrameId], frames: &Frames) -> Option<FrameId> {
+/// The innermost await of a chain in the user's own code; else the innermost with a line.
+pub fn place_of(chain: &[FrameId], frames: &Frames) -> Option<FrameId> {
     let mut outside = None;
     for id in chain.iter().rev() {
         let frame = frames.get(*id);

@@ -22,7 +22,7 @@ impl Model {
         }
         self.give_up_missing(t_ns, out);
         self.just_ended.retain(|_, ended_ns| *ended_ns >= t_ns);
-        self.latest = Some(snapshot);
+        self.latest = Some(snapshot.into());
     }
 
     /// The task as the latest snapshot has it; None if that one lacks it.

@@ -8,7 +8,8 @@ use crate::trace::{PollEnd, TraceEvent};
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
-/// Everything known of a target's tasks.
+/// Everything known of a target's tasks. A clone is a frozen picture of it.
+#[derive(Clone)]
 pub struct Model {
     pub(super) mode: Mode,
     pub(super) limits: Limits,
@@ -21,7 +22,7 @@ pub struct Model {
     pub(super) just_ended: HashMap<TaskId, u64>,
     pub(super) totals: Totals,
     pub(super) places: HashMap<(Arc<str>, FrameId), PlaceTotals>,
-    pub(super) latest: Option<Box<Snapshot>>,
+    pub(super) latest: Option<Arc<Snapshot>>,
     pub(super) generation: u32,
     pub(super) now_ns: u64,
     pub(super) started_ns: u64,

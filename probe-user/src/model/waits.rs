@@ -61,6 +61,14 @@ pub fn waits_of(tree: &Node, frames: &Frames) -> Vec<Wait> {
     waits
 }
 
+/// The same for a chain, outermost first, of which no tree is known.
+pub fn wait_of_chain(chain: &[FrameId], frames: &Frames) -> Option<Wait> {
+    let (leaf, above) = chain.split_last()?;
+    let frame = frames.get(*leaf);
+    let above: Vec<_> = above.iter().map(|id| frames.get(*id)).collect();
+    waits_for_something(&frame).then(|| Wait { kind: kind_of(&frame, &above), leaf: *leaf })
+}
+
 fn collect(node: &Node, frames: &Frames, above: &mut Vec<Arc<Frame>>, out: &mut Vec<Wait>) {
     if out.len() >= LEAVES {
         return;

@@ -59,7 +59,13 @@ impl<M: Memory + ?Sized> Reflect<'_, '_, M> {
         self.visit_within(at, ty, visit, MAX_NESTING);
     }
 
-    fn visit_within(&self, at: Avma, ty: DieRef, visit: &mut dyn FnMut(Avma, &Arc<Type>) -> bool, depth: usize) {
+    fn visit_within(
+        &self,
+        at: Avma,
+        ty: DieRef,
+        visit: &mut dyn FnMut(Avma, &Arc<Type>) -> bool,
+        depth: usize,
+    ) {
         let Some(ty) = self.program.ty(ty).filter(|ty| ty.size > 0 && depth > 0) else { return };
         if visit(at, &ty) {
             return;
@@ -82,7 +88,13 @@ impl<M: Memory + ?Sized> Reflect<'_, '_, M> {
         }
     }
 
-    fn visit_slice(&self, at: Avma, ty: &Type, visit: &mut dyn FnMut(Avma, &Arc<Type>) -> bool, depth: usize) {
+    fn visit_slice(
+        &self,
+        at: Avma,
+        ty: &Type,
+        visit: &mut dyn FnMut(Avma, &Arc<Type>) -> bool,
+        depth: usize,
+    ) {
         let read = || {
             let data = ty.member("data_ptr")?;
             let TypeKind::Pointer(Some(element)) = self.program.ty(data.ty)?.kind else { return None };
@@ -90,7 +102,8 @@ impl<M: Memory + ?Sized> Reflect<'_, '_, M> {
             let length = self.number(at.offset(ty.member("length")?.offset), 8)?;
             Some((base, element, length, self.program.ty(element)?.size))
         };
-        let Some((base, element, length, size)) = read().filter(|(_, _, length, _)| *length <= MAX_SLICE) else {
+        let Some((base, element, length, size)) = read().filter(|(_, _, length, _)| *length <= MAX_SLICE)
+        else {
             return;
         };
         for i in 0..length {

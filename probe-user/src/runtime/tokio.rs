@@ -209,7 +209,8 @@ impl SchedulerLayout {
         let arc = program.ty(scheduler).ok_or(UnknownLayout { ty: "scheduler".into(), missing: "type" })?;
         let path = program.path(&arc);
         let unknown = |missing| UnknownLayout { ty: path.clone(), missing };
-        let flavor = Flavor::of(&path).filter(|_| path.starts_with("alloc::sync::Arc<")).ok_or(unknown("Arc"))?;
+        let flavor =
+            Flavor::of(&path).filter(|_| path.starts_with("alloc::sync::Arc<")).ok_or(unknown("Arc"))?;
         let pointer = places(program, scheduler, &["ptr", "pointer"]).ok_or(unknown("ptr"))?;
         let TypeKind::Pointer(Some(inner)) = pointer.ty.kind else { return Err(unknown("pointer")) };
         let data = places(program, inner, &["data"]).ok_or(unknown("data"))?;

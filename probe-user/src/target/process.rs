@@ -1,11 +1,10 @@
 //! A live process: its identity, memory, threads and mapped images. Never stopped, never written to.
 
-use super::error::Denied;
+use super::access::{denied, unreadable};
 use super::image::{ElfHeaders, Image};
 use super::memory::region_of;
 use super::procdir::ProcDir;
 use super::{Avma, Bias, Memory, ReadError, Region, TargetError, maps};
-use crate::sys::process_vm;
 use std::io;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::MetadataExt;
@@ -147,6 +146,10 @@ impl Process {
         Ok(tids.into_iter().filter_map(thread).collect())
     }
 
+    pub(super) fn mapped(&self) -> &[Region] {
+        &self.regions
+    }
+
     /// Reads the mappings anew.
     pub fn refresh_regions(&mut self) -> Result<(), TargetError> {
         self.regions = read_maps(&self.dir)?;
@@ -247,84 +250,6 @@ impl Process {
     }
 }
 
-impl Memory for Process {
-    fn read(&self, at: Avma, buf: &mut [u8]) -> Result<(), ReadError> {
-        let len = buf.len();
-        if len == 0 {
-            return Ok(());
-        }
-        match process_vm::read(self.pid(), &mut [(at.0, buf)]) {
-            Ok(read) if read == len => Ok(()),
-            Ok(read) => Err(ReadError::Unmapped(at.offset(read as u64))),
-            Err(e) => Err(read_error(&e, at)),
-        }
-    }
-
-    fn regions(&self) -> &[Region] {
-        &self.regions
-    }
-
-    fn read_many(&self, requests: &mut [(Avma, &mut [u8])]) -> Vec<usize> {
-        let mut failed = Vec::new();
-        let mut vectors: Vec<process_vm::Request<'_>> = Vec::with_capacity(process_vm::MAX_VECTORS);
-        let mut start = 0;
-        while start < requests.len() {
-            let end = requests.len().min(start + process_vm::MAX_VECTORS);
-            vectors.extend(requests[start..end].iter_mut().map(|(at, buf)| (at.0, &mut **buf)));
-            let outcome = process_vm::read(self.pid(), &mut vectors);
-            let lens = vectors.iter().map(|(_, buf)| buf.len());
-            match outcome {
-                Ok(read) => {
-                    let done = complete(lens, read);
-                    start += done;
-                    if start < end {
-                        // The kernel stops at the first vector it cannot fill; the rest is tried without it.
-                        failed.push(start);
-                        start += 1;
-                    }
-                }
-                Err(e) => match read_error(&e, Avma(0)) {
-                    ReadError::Unmapped(_) => {
-                        failed.push(start);
-                        start += 1;
-                    }
-                    ReadError::Gone | ReadError::NotPermitted => {
-                        failed.extend(start..requests.len());
-                        return failed;
-                    }
-                },
-            }
-            vectors = recycle(vectors);
-        }
-        failed
-    }
-}
-
-/// How many vectors of these lengths `read` bytes fill.
-fn complete(lens: impl Iterator<Item = usize>, read: usize) -> usize {
-    let mut left = read;
-    lens.take_while(|len| {
-        let filled = *len <= left;
-        left = left.saturating_sub(*len);
-        filled
-    })
-    .count()
-}
-
-/// The allocation without its borrows.
-fn recycle<'a>(mut vectors: Vec<process_vm::Request<'_>>) -> Vec<process_vm::Request<'a>> {
-    vectors.clear();
-    vectors.into_iter().map(|_| unreachable!("just cleared")).collect()
-}
-
-fn read_error(e: &io::Error, at: Avma) -> ReadError {
-    match e.raw_os_error() {
-        Some(libc::ESRCH) => ReadError::Gone,
-        Some(libc::EPERM) => ReadError::NotPermitted,
-        _ => ReadError::Unmapped(at),
-    }
-}
-
 /// `/proc/PID/auxv` as (type, value) pairs.
 fn auxv(bytes: &[u8]) -> impl Iterator<Item = (u64, u64)> {
     let word = |b: &[u8]| u64::from_le_bytes(b.try_into().expect("chunks of 8"));
@@ -351,40 +276,6 @@ fn check_proc_is_ours() -> Result<(), TargetError> {
         Ok(())
     } else {
         Err(TargetError::ForeignProc)
-    }
-}
-
-fn unreadable(pid: u32, file: &str, source: io::Error) -> TargetError {
-    TargetError::Unreadable { path: format!("/proc/{pid}/{file}").into(), source }
-}
-
-/// Turns a refused look at `what` into the reason for it.
-fn denied(dir: &ProcDir, what: &'static str, e: io::Error) -> TargetError {
-    let pid = dir.pid();
-    match e.raw_os_error() {
-        Some(libc::EACCES | libc::EPERM) => TargetError::NotPermitted { pid, what, why: why_denied(dir) },
-        Some(libc::ENOENT | libc::ESRCH) => TargetError::Gone { pid },
-        _ => unreadable(pid, "", e),
-    }
-}
-
-/// The order of __ptrace_may_access in kernel/ptrace.c: uid, then dumpable, then security modules (Yama).
-fn why_denied(dir: &ProcDir) -> Denied {
-    const CAP_SYS_PTRACE: u64 = 1 << 19;
-    let yama = std::fs::read_to_string("/proc/sys/kernel/yama/ptrace_scope");
-    let yama: u32 = yama.ok().and_then(|s| s.trim().parse().ok()).unwrap_or(0);
-    let us = ProcDir::open(std::process::id()).and_then(|d| d.status()).unwrap_or_default();
-    let theirs = dir.status().map_or(us.uid, |s| s.uid);
-    if yama >= 3 {
-        Denied::YamaOff
-    } else if us.cap_eff & CAP_SYS_PTRACE != 0 {
-        Denied::Refused
-    } else if theirs != us.uid {
-        Denied::OtherUser { ours: us.uid, theirs }
-    } else if yama > 0 {
-        Denied::Yama(yama)
-    } else {
-        Denied::NotDumpable
     }
 }
 
@@ -433,22 +324,5 @@ mod tests {
         sleeper.0.wait().expect("our child");
         assert!(!process.is_alive());
         assert_eq!(process.read(Avma(0x1000), &mut [0]), Err(ReadError::Gone));
-    }
-
-    #[test]
-    fn many_reads_fail_one_by_one() {
-        let process = Process::open(std::process::id()).expect("ourselves");
-        let data: Vec<u64> = (0..5000).collect();
-        let mut into = vec![[0u8; 8]; data.len()];
-        let bad = [0, 7, 1023, 1024, 2500, 4999];
-        let mut requests: Vec<(Avma, &mut [u8])> = (into.iter_mut().enumerate())
-            .map(|(i, buf)| {
-                (if bad.contains(&i) { Avma(8) } else { Avma(&raw const data[i] as u64) }, &mut buf[..])
-            })
-            .collect();
-        assert_eq!(process.read_many(&mut requests), bad);
-        for i in (0..data.len()).filter(|i| !bad.contains(i)) {
-            assert_eq!(u64::from_le_bytes(into[i]), data[i]);
-        }
     }
 }

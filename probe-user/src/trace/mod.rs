@@ -1,5 +1,26 @@
 //! aya: load, attach, ring buffer → events.
+//!
+//! [`TracePlan`] says where to probe and how to walk a task's memory; [`Tracer::attach`] loads the programs and
+//! puts the probes in; [`Tracer::drain`] hands out [`TraceEvent`]s. Dropping the [`Tracer`], or dying, takes
+//! the probes out.
 
+mod attach;
+mod compile;
+mod error;
 mod event;
+mod features;
+mod identity;
+mod object;
+mod plan;
+mod tracer;
+mod translate;
 
-pub use event::{PollEnd, TraceEvent};
+pub use attach::ProbeMode;
+pub use compile::compile;
+pub use error::TraceError;
+pub use event::{Path, PollEnd, TraceEvent};
+pub use features::features;
+pub use plan::{SitePlan, TracePlan};
+pub use tracer::{Hits, RunningPoll, TraceTarget, Tracer};
+
+pub use async_inspect_ebpf::{ARM_DEREF, NONE, NodeKind, WalkArm, WalkNode};

@@ -158,7 +158,7 @@ fn a_package_is_found_and_a_stale_one_refused() {
     let files = DebugFiles::of_file(&edited, Some(&moved));
     match files {
         Err(TargetError::DebugMismatch { differs, .. }) => {
-            assert!(differs.contains("split units"), "{differs}")
+            assert!(differs.contains("split units"), "{differs}");
         }
         Ok(files) => {
             // Unchanged units have the same ids in both builds; then the count tells.

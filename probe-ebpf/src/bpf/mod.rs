@@ -1,0 +1,8 @@
+//! What the programs do, over the maps they share with user space.
+
+mod bounds;
+mod maps;
+mod memory;
+pub mod poll;
+mod target;
+mod tasks;

@@ -1,0 +1,71 @@
+//! The BPF programs. Built by `cargo xtask ebpf build` only; user space loads the committed object.
+//!
+//! One probe site is one executor poll function (tokio's `raw::poll<F, S>`); its first argument is the task's
+//! header. The programs differ only in how the kernel calls them:
+//!
+//! | program | kernel's attachment | since |
+//! |---|---|---|
+//! | `poll_session` | one uprobe session, entry and return | 6.13 |
+//! | `poll_entry`, `poll_return` | `uprobe_multi`, or a perf event per site | 6.6, 5.15 |
+//! | `poll_start` | as `poll_entry`, and nothing at the return | |
+#![no_std]
+#![no_main]
+#![feature(core_intrinsics, asm_experimental_arch)]
+#![expect(internal_features, reason = "the only way to an atomic add on this target")]
+#![expect(
+    unsafe_code,
+    reason = "BPF helpers and map values are raw pointers; the kernel's verifier checks each use"
+)]
+
+mod bpf;
+
+use aya_ebpf::{
+    macros::{uprobe, uretprobe},
+    programs::{ProbeContext, RetProbeContext},
+};
+use bpf::poll;
+
+/// Entry and return of one poll. Answers 1 at the entry to leave the return address alone.
+#[uprobe]
+pub fn poll_session(ctx: ProbeContext) -> u32 {
+    if poll::is_entry(&ctx) {
+        poll::begin(&ctx)
+    } else {
+        poll::end(&ctx);
+        0
+    }
+}
+
+#[uprobe]
+pub fn poll_entry(ctx: ProbeContext) -> u32 {
+    poll::begin(&ctx);
+    0
+}
+
+#[uretprobe]
+pub fn poll_return(ctx: RetProbeContext) -> u32 {
+    poll::end(&ctx);
+    0
+}
+
+/// For targets whose return addresses must not be touched.
+#[uprobe]
+pub fn poll_start(ctx: ProbeContext) -> u32 {
+    poll::start_only(&ctx);
+    0
+}
+
+/// `bpf_probe_read_user` and the ring buffer are for GPL-compatible programs only.
+#[unsafe(link_section = "license")]
+#[unsafe(no_mangle)]
+static LICENSE: [u8; 13] = *b"Dual MIT/GPL\0";
+
+/// Read by user space before it loads anything.
+#[unsafe(link_section = ".rodata.abi")]
+#[unsafe(no_mangle)]
+static ASYNC_INSPECT_ABI: u64 = async_inspect_ebpf::ABI_HASH;
+
+#[panic_handler]
+fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
+    loop {}
+}

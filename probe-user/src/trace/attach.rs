@@ -1,0 +1,177 @@
+//! Putting probes in, by the best means that the kernel has.
+
+use super::object::Programs;
+use super::{TraceError, TracePlan};
+use crate::sys::bpf::{self, AttachType, MultiTarget, PerfLink, PerfUprobes};
+use std::ffi::CString;
+use std::fmt;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+/// How the probes are attached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ProbeMode {
+    /// The first of the following that the kernel has.
+    Auto,
+    /// One uprobe session, entry and return in one (Linux 6.13).
+    Session,
+    /// `uprobe_multi`, one link for entries and one for returns (Linux 6.6).
+    Multi,
+    /// A perf event for each site and each direction.
+    Perf,
+}
+
+impl fmt::Display for ProbeMode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            ProbeMode::Auto => "auto",
+            ProbeMode::Session => "session",
+            ProbeMode::Multi => "multi",
+            ProbeMode::Perf => "perf",
+        })
+    }
+}
+
+/// Probes that are in. Dropping them takes them out.
+#[derive(Debug)]
+pub(super) enum Links {
+    Multi { _links: Vec<OwnedFd> },
+    Perf(Vec<PerfLink>),
+}
+
+/// The file, its sites and the process.
+pub(super) struct Places<'a> {
+    pub exe: &'a Path,
+    pub pid: u32,
+    pub plan: &'a TracePlan,
+}
+
+/// Attaches to every site, in `mode` or the best there is.
+pub(super) fn attach(
+    programs: &Programs,
+    places: &Places<'_>,
+    mode: ProbeMode,
+    entry_only: bool,
+) -> Result<(ProbeMode, Links), TraceError> {
+    // Without returns a session is only a slower multi link.
+    let modes: &[ProbeMode] = match (mode, entry_only) {
+        (ProbeMode::Auto, false) => &[ProbeMode::Session, ProbeMode::Multi, ProbeMode::Perf],
+        (ProbeMode::Auto | ProbeMode::Session, true) => &[ProbeMode::Multi, ProbeMode::Perf],
+        (ProbeMode::Session, false) => &[ProbeMode::Session],
+        (ProbeMode::Multi, _) => &[ProbeMode::Multi],
+        (ProbeMode::Perf, _) => &[ProbeMode::Perf],
+    };
+    let mut refused = None;
+    for &mode in modes {
+        let links = match mode {
+            ProbeMode::Perf => perf(programs, places, entry_only),
+            _ => multi(programs, places, mode == ProbeMode::Session, entry_only),
+        };
+        match links {
+            Ok(links) => return Ok((mode, links)),
+            Err(TraceError::KernelTooOld { what, why }) => {
+                refused = Some(TraceError::KernelTooOld { what, why })
+            }
+            Err(other) => return Err(other),
+        }
+    }
+    Err(refused.expect("at least one mode was tried"))
+}
+
+fn multi(
+    programs: &Programs,
+    places: &Places<'_>,
+    session: bool,
+    entry_only: bool,
+) -> Result<Links, TraceError> {
+    let path = c_path(places.exe)?;
+    let offsets: Vec<u64> = places.plan.sites.iter().map(|site| site.offset.0).collect();
+    let cookies: Vec<u64> = (0..offsets.len() as u64).collect();
+    let target = MultiTarget { path: &path, offsets: &offsets, cookies: &cookies, pid: places.pid };
+    let link = |program: &'static str, attach, returns| {
+        let program = programs.load(program, attach)?;
+        bpf::link_multi(program.as_fd(), attach, returns, target).map_err(|error| unsupported(attach, error))
+    };
+    let links = if session {
+        vec![link("poll_session", AttachType::Session, false)?]
+    } else if entry_only {
+        vec![link("poll_start", AttachType::Multi, false)?]
+    } else {
+        // Returns first: an entry seen then has its return seen as well.
+        vec![link("poll_return", AttachType::Multi, true)?, link("poll_entry", AttachType::Multi, false)?]
+    };
+    Ok(Links::Multi { _links: links })
+}
+
+/// An older kernel knows neither the attach type nor the link's fields: EINVAL.
+fn unsupported(attach: AttachType, error: io::Error) -> TraceError {
+    let what =
+        if attach == AttachType::Session { "attach uprobe sessions" } else { "attach uprobe_multi links" };
+    match error.raw_os_error() {
+        Some(libc::EINVAL | libc::EOPNOTSUPP) => TraceError::KernelTooOld { what, why: error.to_string() },
+        _ => TraceError::from_io(what, error),
+    }
+}
+
+fn perf(programs: &Programs, places: &Places<'_>, entry_only: bool) -> Result<Links, TraceError> {
+    let path = c_path(places.exe)?;
+    let uprobes = perf_uprobes().map_err(|error| TraceError::KernelTooOld {
+        what: "attach uprobes by perf events",
+        why: error.to_string(),
+    })?;
+    let directions: &[(&'static str, bool)] =
+        if entry_only { &[("poll_start", false)] } else { &[("poll_return", true), ("poll_entry", false)] };
+    let mut links = Vec::new();
+    for &(program, returns) in directions {
+        let program = programs.load(program, AttachType::PerfEvent)?;
+        for (cookie, site) in places.plan.sites.iter().enumerate() {
+            let link = bpf::link_perf_event(
+                program.as_fd(),
+                uprobes,
+                returns,
+                &path,
+                site.offset.0,
+                cookie as u64,
+                places.pid,
+            );
+            links.push(link.map_err(|error| TraceError::from_io("attach a uprobe by a perf event", error))?);
+        }
+    }
+    Ok(Links::Perf(links))
+}
+
+fn perf_uprobes() -> io::Result<PerfUprobes> {
+    let number = |path: &str| -> io::Result<u32> {
+        let text = std::fs::read_to_string(path)?;
+        let digits = text.trim().trim_start_matches("config:");
+        digits.parse().map_err(|_| io::Error::other(format!("{path} says {text:?}")))
+    };
+    Ok(PerfUprobes {
+        event_type: number("/sys/bus/event_source/devices/uprobe/type")?,
+        return_bit: number("/sys/bus/event_source/devices/uprobe/format/retprobe")?,
+    })
+}
+
+fn c_path(path: &Path) -> Result<CString, TraceError> {
+    CString::new(path.as_os_str().as_bytes())
+        .map_err(|error| TraceError::Io { doing: "name the target's executable", error: error.into() })
+}
+
+/// Closing one perf event waits for a grace period of the kernel, up to 0.25 s; those of several threads
+/// are waited for together.
+const CLOSING_THREADS: usize = 32;
+
+impl Drop for Links {
+    fn drop(&mut self) {
+        let Links::Perf(links) = self else { return };
+        let share = links.len().div_ceil(CLOSING_THREADS).max(1);
+        std::thread::scope(|scope| {
+            while !links.is_empty() {
+                let part = links.split_off(links.len().saturating_sub(share));
+                scope.spawn(move || drop(part));
+            }
+        });
+    }
+}

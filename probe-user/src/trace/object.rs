@@ -1,0 +1,139 @@
+//! The committed BPF object: parsed, its maps created, its programs loaded.
+
+use super::TraceError;
+use crate::sys::bpf::{AttachType, load_program};
+use async_inspect_ebpf::ABI_HASH;
+use aya::maps::{Map, MapData, MapError};
+use aya_obj::Object;
+use std::collections::{HashMap, HashSet};
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+
+static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(
+    env!("CARGO_MANIFEST_DIR"),
+    "/../probe-ebpf/prebuilt/async-inspect.bpf.o"
+));
+
+/// Section with the hash of the ABI that the object was built with.
+const ABI_SECTION: &str = ".rodata.abi";
+
+/// How many entries the maps get.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Sizes {
+    pub sites: usize,
+    pub nodes: usize,
+    pub arms: usize,
+    pub vtables: usize,
+    pub threads: usize,
+    pub ring_bytes: usize,
+}
+
+/// Programs ready to be loaded, over maps that exist.
+pub(super) struct Programs {
+    object: Object,
+    /// Open until the programs are loaded: their instructions name the maps by descriptor.
+    maps: HashMap<String, MapData>,
+}
+
+impl Programs {
+    /// # Errors
+    /// [`TraceError::Object`] if the object is not of this build, else what the kernel says to the maps.
+    pub fn open(sizes: Sizes) -> Result<Self, TraceError> {
+        let mut object = Object::parse(OBJECT).map_err(|e| TraceError::Object(e.to_string()))?;
+        check_abi(&mut object)?;
+        let mut created = HashMap::new();
+        let mut definitions = Vec::new();
+        for (name, mut map) in object.maps.drain() {
+            map.set_max_entries(entries(&name, sizes)?);
+            definitions.push((name.clone(), map.clone()));
+            let data = MapData::create(map, &name, None).map_err(map_error)?;
+            created.insert(name, data);
+        }
+        let text: HashSet<usize> = object.functions.keys().map(|(section, _)| *section).collect();
+        let fds = definitions
+            .iter()
+            .map(|(name, map)| (name.as_str(), created[name].fd().as_fd().as_raw_fd(), map));
+        object.relocate_maps(fds, &text).map_err(|e| TraceError::Object(e.to_string()))?;
+        object.relocate_calls(&text).map_err(|e| TraceError::Object(e.to_string()))?;
+        Ok(Programs { object, maps: created })
+    }
+
+    /// Opens a map.
+    pub fn map<M>(&self, name: &'static str) -> Result<M, TraceError>
+    where
+        M: TryFrom<Map, Error = MapError>,
+    {
+        let data = self.maps.get(name).ok_or_else(|| TraceError::Object(format!("no map {name}")))?;
+        let fd = data.fd().as_fd().try_clone_to_owned();
+        let fd = fd.map_err(|error| TraceError::from_io("use BPF maps", error))?;
+        Map::from_map_data(MapData::from_fd(fd).map_err(map_error)?).and_then(M::try_from).map_err(map_error)
+    }
+
+    /// # Errors
+    /// [`TraceError::Verifier`] with the log if that is who refused.
+    pub fn load(&self, name: &'static str, attach: AttachType) -> Result<OwnedFd, TraceError> {
+        let missing = || TraceError::Object(format!("no program {name}"));
+        let program = self.object.programs.get(name).ok_or_else(missing)?;
+        let function = self.object.functions.get(&program.function_key()).ok_or_else(missing)?;
+        let load = |log| load_program(name, &function.instructions, &program.license, attach, log);
+        let refused = match load(None) {
+            Ok(fd) => return Ok(fd),
+            Err(refused) => refused,
+        };
+        // A second time for the log: asking for one costs the verifier time. A log too short for all of
+        // it fails with ENOSPC and still holds the beginning.
+        let mut log = vec![0; 1 << 20];
+        let refused = match load(Some(&mut log)) {
+            Ok(fd) => return Ok(fd),
+            Err(again) if again.raw_os_error() == Some(libc::ENOSPC) => refused,
+            Err(again) => again,
+        };
+        let log = String::from_utf8_lossy(log.split(|byte| *byte == 0).next().unwrap_or_default());
+        if log.trim().is_empty() {
+            Err(TraceError::from_io("load BPF programs", refused))
+        } else {
+            Err(TraceError::Verifier { program: name, log: tail(&log) })
+        }
+    }
+}
+
+/// The end of a verifier's log, where the reason stands.
+fn tail(log: &str) -> String {
+    let lines: Vec<&str> = log.lines().collect();
+    lines[lines.len().saturating_sub(40)..].join("\n")
+}
+
+fn check_abi(object: &mut Object) -> Result<(), TraceError> {
+    let built = object.maps.remove(ABI_SECTION).and_then(|section| section.data().first_chunk().copied());
+    match built.map(u64::from_le_bytes) {
+        Some(built) if built == ABI_HASH => Ok(()),
+        Some(built) => {
+            Err(TraceError::Object(format!("its ABI is {built:#x}, this build's is {ABI_HASH:#x}")))
+        }
+        None => Err(TraceError::Object(format!("it has no section {ABI_SECTION}"))),
+    }
+}
+
+fn entries(map: &str, sizes: Sizes) -> Result<u32, TraceError> {
+    let entries = match map {
+        "CONFIG" | "BLANK_THREAD" => 1,
+        "SITES" => sizes.sites,
+        "NODES" => sizes.nodes,
+        "ARMS" => sizes.arms,
+        "VTABLES" => sizes.vtables,
+        "THREADS" => sizes.threads,
+        "EVENTS" => sizes.ring_bytes,
+        "TALLY" => async_inspect_ebpf::COUNTERS as usize,
+        _ => return Err(TraceError::Object(format!("unexpected map {map}"))),
+    };
+    // The kernel refuses a map without room.
+    u32::try_from(entries.max(1)).map_err(|_| TraceError::Plan(format!("{entries} entries for {map}")))
+}
+
+pub(super) fn map_error(error: MapError) -> TraceError {
+    match error {
+        MapError::CreateError { io_error, .. } => TraceError::from_io("create BPF maps", io_error),
+        MapError::SyscallError(error) => TraceError::from_io("use BPF maps", error.io_error),
+        other => TraceError::Io { doing: "use BPF maps", error: io::Error::other(other) },
+    }
+}

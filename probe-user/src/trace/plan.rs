@@ -1,0 +1,132 @@
+//! What to probe and how to walk: pure data, compiled from the static model by whoever knows it.
+
+use super::{PollEnd, TraceError};
+use crate::decode::FrameId;
+use crate::target::{Avma, FileOffset};
+use async_inspect_ebpf::{ARM_DEREF, BLOCK, NONE, NodeKind, WalkArm, WalkNode};
+use std::collections::HashSet;
+use std::sync::Arc;
+
+/// One executor poll function, one future type.
+#[derive(Clone, Debug)]
+pub struct SitePlan {
+    /// Of the function's first instruction.
+    pub offset: FileOffset,
+    /// Name of the tasks polled here: the root future's.
+    pub name: Arc<str>,
+    /// Node placed at the task's header where the walk starts; [`NONE`] takes no path.
+    pub root: u32,
+    /// Offset of the runtime's task id (u64) from the header.
+    pub id_offset: u32,
+}
+
+/// Tables of the state walk; see `async_inspect_ebpf::walk` for what a node means.
+#[derive(Clone, Debug, Default)]
+pub struct TracePlan {
+    /// No two at the same offset.
+    pub sites: Vec<SitePlan>,
+    pub nodes: Vec<WalkNode>,
+    pub arms: Vec<WalkArm>,
+    /// For each arm, the frame that it means, if it is one that people see.
+    pub arm_frames: Vec<Option<FrameId>>,
+    /// For each arm, how the poll that left the task there ended the task. The innermost of a path counts.
+    pub arm_ends: Vec<Option<PollEnd>>,
+    /// Vtable of a `dyn Future` → node of the concrete type.
+    pub vtables: Vec<(Avma, u32)>,
+}
+
+impl TracePlan {
+    /// Refuses tables that contradict themselves.
+    ///
+    /// # Errors
+    /// [`TraceError::Plan`], naming the first contradiction.
+    pub fn check(&self) -> Result<(), TraceError> {
+        let wrong = |what: String| Err(TraceError::Plan(what));
+        let (nodes, arms) = (self.nodes.len(), self.arms.len());
+        if self.arm_frames.len() != arms || self.arm_ends.len() != arms {
+            return wrong(format!(
+                "{arms} arms, but {} frames and {} ends for them",
+                self.arm_frames.len(),
+                self.arm_ends.len()
+            ));
+        }
+        let node_exists = |node: u32| (node as usize) < nodes;
+        for (i, node) in self.nodes.iter().enumerate() {
+            let in_table =
+                (node.first_arm as usize).checked_add(node.n_arms as usize).is_some_and(|end| end <= arms);
+            let default = node.default_arm == NONE || (node.default_arm as usize) < arms;
+            let width = [1, 2, 4, 8].contains(&node.state_width);
+            let fine = match NodeKind::try_from(node.kind) {
+                Ok(NodeKind::Leaf | NodeKind::Dyn) => true,
+                Ok(NodeKind::Switch) => in_table && default && width,
+                Ok(NodeKind::Step) => in_table && node.n_arms == 1,
+                Err(()) => false,
+            };
+            if !fine {
+                return wrong(format!("node {i} of {nodes}: {node:?}, of {arms} arms"));
+            }
+        }
+        if let Some(arm) = self.arms.iter().find(|arm| arm.child_node != NONE && !node_exists(arm.child_node))
+        {
+            return wrong(format!("{arm:?} leads to none of {nodes} nodes"));
+        }
+        if let Some((vtable, node)) = self.vtables.iter().find(|(_, node)| !node_exists(*node)) {
+            return wrong(format!("vtable {vtable} leads to node {node} of {nodes}"));
+        }
+        let mut offsets = HashSet::new();
+        for site in &self.sites {
+            if !offsets.insert(site.offset) {
+                return wrong(format!("two sites at file offset {}", site.offset));
+            }
+            if site.root != NONE && !node_exists(site.root) {
+                return wrong(format!("{} starts at node {} of {nodes}", site.name, site.root));
+            }
+        }
+        Ok(())
+    }
+
+    /// How many bytes from the header of a task of `site` are worth reading at once: up to the last
+    /// discriminant or pointer that lies in the task itself, at most [`BLOCK`].
+    pub(super) fn block_len(&self, site: &SitePlan) -> u32 {
+        let mut end = if site.id_offset == NONE { 8 } else { site.id_offset as u64 + 8 };
+        let mut seen = HashSet::new();
+        let mut open = vec![(site.root, 0u64)];
+        while let Some((at, place)) = open.pop() {
+            // A place beyond the block adds nothing, nor does what lies deeper still.
+            let Some(node) = self.nodes.get(at as usize).filter(|_| place < BLOCK as u64) else { continue };
+            if !seen.insert((at, place)) {
+                continue;
+            }
+            let read = match NodeKind::try_from(node.kind) {
+                Ok(NodeKind::Switch) => node.state_width as u64,
+                Ok(NodeKind::Dyn) => 16,
+                Ok(NodeKind::Step) => 0,
+                Ok(NodeKind::Leaf) | Err(()) => continue,
+            };
+            if read > 0 {
+                end = end.max(place + node.state_off as u64 + read);
+            }
+            for arm in self.arms_of(node) {
+                let child = place + arm.child_off as u64;
+                if arm.flags & ARM_DEREF != 0 {
+                    end = end.max(child + 8);
+                } else if arm.child_node != NONE {
+                    open.push((arm.child_node, child));
+                }
+            }
+        }
+        // Rounded up to a word: a read of the block's last byte reads the word it stands in.
+        end.next_multiple_of(8).min(BLOCK as u64) as u32
+    }
+
+    fn arms_of(&self, node: &WalkNode) -> impl Iterator<Item = &WalkArm> {
+        let own = match NodeKind::try_from(node.kind) {
+            Ok(NodeKind::Switch | NodeKind::Step) => {
+                node.first_arm..node.first_arm.saturating_add(node.n_arms)
+            }
+            _ => 0..0,
+        };
+        let default = (node.default_arm != NONE).then_some(node.default_arm);
+        own.chain(default).filter_map(|i| self.arms.get(i as usize))
+    }
+}
