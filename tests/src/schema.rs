@@ -13,7 +13,7 @@ pub struct Dump {
     pub runtimes: Vec<Runtime>,
     pub coverage: Coverage,
     pub tasks: Vec<Task>,
-    pub findings: Vec<serde_json::Value>,
+    pub findings: Option<Vec<serde_json::Value>>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
@@ -64,10 +64,9 @@ pub struct Task {
     pub address: String,
     pub location: Option<Location>,
     pub r#await: Option<Node>,
-    #[serde(default)]
-    pub waiting_on: Vec<Resource>,
-    #[serde(default)]
-    pub holds: Vec<Resource>,
+    /// None where it is not known.
+    pub waiting_on: Option<Vec<Resource>>,
+    pub holds: Option<Vec<Resource>>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
