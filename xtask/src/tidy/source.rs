@@ -17,7 +17,7 @@ const RANKS: [(&str, u32); 14] = [
     ("analysis", 7),
     ("record", 7),
     ("export", 8),
-    ("tui", 8),
+    ("tui", 9),
     ("agent", 8),
     ("cli", 9),
     // The binary's only line.
