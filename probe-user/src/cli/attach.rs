@@ -6,11 +6,11 @@ use super::output::{self, ProgressLine, Quit, Say};
 use super::source::TraceOptions;
 use super::watch::{self, Begun, Updates, WatchOptions};
 use super::{Exit, Failure, live};
-use crate::export::paint::Paint;
 use crate::export::plain::{Plain, summary};
-use crate::export::source::SourceFiles;
 use crate::export::stream::Stream;
 use crate::model::{Aside, End, Event, Limits, Mode, Model};
+use crate::present::paint::Paint;
+use crate::present::source::SourceFiles;
 use crate::tui;
 use std::io::{self, IsTerminal, Write};
 use std::sync::Arc;
@@ -160,7 +160,7 @@ pub(super) fn plain(out: impl Write, mut begun: Begun, updates: &Updates, paint:
         Mode::EntryOnly => "by entry probes",
         Mode::Session | Mode::Multi | Mode::PerfEvents => "by probes",
     };
-    let exe = crate::export::escape::escape(&process.exe);
+    let exe = crate::present::escape::escape(&process.exe);
     writeln!(out, "{}", paint.bold(format!("watching pid {} {mode}: {exe}", process.pid)))?;
     let mut plain = Plain::new(out, paint, begun.t_ns);
     plain.table(&model)?;
