@@ -78,7 +78,9 @@ pub fn run(args: &AttachArgs, common: &Common, stop: Arc<AtomicBool>) -> Result<
         let paint = output::paint(common, io::stdout().is_terminal());
         plain(output::stdout(), begun, &updates, paint)?
     };
-    if let (Some(pid), End::Duration) = (child_pid, &end) {
+    // On the screen Ctrl-C is a key, and reaches us alone.
+    let left = end == End::Duration || (screen && end == End::Interrupted);
+    if let Some(pid) = child_pid.filter(|_| left) {
         say.note(&format!("process {pid} goes on running"));
     }
     finish(end)
