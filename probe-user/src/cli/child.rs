@@ -93,10 +93,11 @@ mod tests {
 
     #[test]
     fn a_started_command_has_execed_and_leaves_our_stdout_alone() {
-        let started = start(&["sh".into(), "-c".into(), "echo loud; exit 7".into()], Keep::File).unwrap();
+        let started = start(&["sh".into(), "-c".into(), "read line; echo loud; exit 7".into()], Keep::File).unwrap();
         let (mut child, path) = (started.child, started.output.unwrap());
         let exe = std::fs::read_link(format!("/proc/{}/exe", child.id())).unwrap();
         assert_ne!(exe, std::env::current_exe().unwrap());
+        // This closes its stdin.
         assert_eq!(child.wait().unwrap().code(), Some(7));
         assert_eq!(std::fs::read_to_string(&path).unwrap(), "loud\n");
         std::fs::remove_file(path).unwrap();
