@@ -93,7 +93,8 @@ mod tests {
 
     #[test]
     fn a_started_command_has_execed_and_leaves_our_stdout_alone() {
-        let started = start(&["sh".into(), "-c".into(), "read line; echo loud; exit 7".into()], Keep::File).unwrap();
+        let started =
+            start(&["sh".into(), "-c".into(), "read line; echo loud; exit 7".into()], Keep::File).unwrap();
         let (mut child, path) = (started.child, started.output.unwrap());
         let exe = std::fs::read_link(format!("/proc/{}/exe", child.id())).unwrap();
         assert_ne!(exe, std::env::current_exe().unwrap());
