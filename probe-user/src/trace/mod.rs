@@ -8,6 +8,7 @@ mod attach;
 mod error;
 mod event;
 mod identity;
+mod kernel;
 mod object;
 mod plan;
 mod tracer;
@@ -16,6 +17,7 @@ mod translate;
 pub use attach::ProbeMode;
 pub use error::TraceError;
 pub use event::{Path, PollEnd, TraceEvent};
+pub use kernel::probe_modes;
 pub use plan::{SitePlan, TracePlan};
 pub use tracer::{Hits, RunningPoll, TraceTarget, Tracer};
 

@@ -9,6 +9,7 @@ use async_inspect_ebpf::{
     EVENT_GONE, EVENT_MOVED, EVENT_START_ONLY, EVENT_UNREADABLE, PATH_BAD_TABLE, PATH_UNKNOWN_STATE,
     PATH_UNREADABLE, PollEvent,
 };
+use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use zerocopy::FromBytes;
@@ -89,8 +90,8 @@ impl Translator {
         if self.tasks.len() >= MAX_TASKS {
             self.tasks.clear();
         }
-        if !self.tasks.contains_key(&event.task) {
-            self.tasks.insert(event.task, None);
+        if let Entry::Vacant(first_sight) = self.tasks.entry(event.task) {
+            first_sight.insert(None);
             out.push(TraceEvent::Spawn { t_ns: event.start_ns, task, name, parent: None });
         }
         if event.flags & EVENT_START_ONLY != 0 {
