@@ -171,3 +171,128 @@ fn was_cancelled(event: &PollEvent) -> bool {
     let a_tasks = at_end & (COMPLETE | RUNNING) == COMPLETE && at_end >> REFS_SHIFT < MAX_REFS;
     event.state_at_start & CANCELLED != 0 || a_tasks && at_end & CANCELLED != 0
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::target::FileOffset;
+    use crate::trace::{NONE, SitePlan, WalkArm};
+    use async_inspect_ebpf::{MAX_EVENT, PATH_TRUNCATED};
+    use proptest::prelude::*;
+    use std::mem::offset_of;
+    use zerocopy::IntoBytes;
+
+    /// Arms 0 pending without a frame, 1 and 2 frames, 3 complete, 4 panicked within 3.
+    fn translator() -> Translator {
+        let end = WalkArm { child_node: NONE, child_off: 0, flags: 0 };
+        Translator::new(&TracePlan {
+            sites: vec![SitePlan {
+                offset: FileOffset(1),
+                name: "app::serve".into(),
+                root: NONE,
+                id_offset: 8,
+            }],
+            arms: vec![end; 5],
+            arm_frames: vec![None, Some(FrameId(10)), Some(FrameId(20)), None, None],
+            arm_ends: vec![None, None, None, Some(PollEnd::Complete), Some(PollEnd::Panicked)],
+            ..TracePlan::default()
+        })
+    }
+
+    fn poll() -> PollEvent {
+        PollEvent { task: 7, start_ns: 100, end_ns: 150, tid: 3, ..PollEvent::default() }
+    }
+
+    fn events(over: &mut Translator, event: PollEvent, to: &[u32], from: &[u32]) -> Vec<TraceEvent> {
+        let mut out = Vec::new();
+        over.translate(Record { event, to, from }, event.tid, &mut out);
+        out
+    }
+
+    fn end_of(event: PollEvent, to: &[u32]) -> PollEnd {
+        match events(&mut translator(), event, to, &[]).pop() {
+            Some(TraceEvent::Poll { end, .. }) => end,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_poll_that_moved_the_task() {
+        let mut over = translator();
+        let moved = PollEvent { flags: EVENT_MOVED, ..poll() };
+        let task = TaskId { runtime: RuntimeKind::Tokio, id: 7 };
+        let (one, two): (Path, Path) = ([FrameId(10)].into(), [FrameId(10), FrameId(20)].into());
+        let poll = TraceEvent::Poll {
+            t_ns: 150,
+            task,
+            tid: 3,
+            count: 1,
+            duration_ns: Some(50),
+            end: PollEnd::Pending,
+        };
+        let first = events(&mut over, moved, &[0, 1, 2], &[0, 1]);
+        let state = TraceEvent::State { t_ns: 150, task, from: one.clone(), to: two.clone() };
+        let spawn = TraceEvent::Spawn { t_ns: 100, task, name: "app::serve".into(), parent: None };
+        assert_eq!(first, [spawn, state, poll.clone()]);
+        // Other arms, the same frames: nothing that people see has changed.
+        assert_eq!(events(&mut over, moved, &[1, 2], &[0, 1, 2]), [poll.clone()]);
+        // A path cut short in a known way is what is known; one that could not be read is not told.
+        let truncated = PollEvent { to_flags: PATH_TRUNCATED as u16, ..moved };
+        assert_eq!(events(&mut over, truncated, &[1], &[0, 1, 2]).len(), 2);
+        let unreadable = PollEvent { to_flags: PATH_UNREADABLE as u16, ..moved };
+        assert_eq!(events(&mut over, unreadable, &[1], &[0, 1, 2]), [poll]);
+    }
+
+    #[test]
+    fn equal_paths_share_one_allocation() {
+        let mut over = translator();
+        let (a, b) = (over.path(&[0, 1], 0), over.path(&[1], 0));
+        assert!(Arc::ptr_eq(&a.expect("readable"), &b.expect("readable")));
+    }
+
+    #[test]
+    fn how_a_poll_ended() {
+        assert_eq!(end_of(poll(), &[0, 1]), PollEnd::Pending);
+        assert_eq!(end_of(poll(), &[3]), PollEnd::Complete);
+        assert_eq!(end_of(poll(), &[3, 4]), PollEnd::Panicked);
+        assert_eq!(end_of(PollEvent { flags: EVENT_GONE, ..poll() }, &[]), PollEnd::Gone);
+        let start = PollEvent { state_at_start: CANCELLED | RUNNING, ..poll() };
+        assert_eq!(end_of(start, &[3]), PollEnd::Cancelled);
+        assert_eq!(end_of(start, &[1]), PollEnd::Pending);
+        let end = |state_at_end| end_of(PollEvent { state_at_end, ..poll() }, &[3]);
+        assert_eq!(end(COMPLETE | CANCELLED | 2 << REFS_SHIFT), PollEnd::Cancelled);
+        assert_eq!(end(COMPLETE | 2 << REFS_SHIFT), PollEnd::Complete);
+        // An allocator's pointer in freed memory, bits and all.
+        assert_eq!(end(0x7f12_3456_7000 | COMPLETE | CANCELLED), PollEnd::Complete);
+    }
+
+    #[test]
+    fn an_ended_task_is_forgotten_and_an_unknown_one_counted() {
+        let mut over = translator();
+        assert_eq!(events(&mut over, poll(), &[3], &[]).len(), 2);
+        assert_eq!(events(&mut over, poll(), &[1], &[]).len(), 2, "spawned again under the same id");
+        assert_eq!(events(&mut over, poll(), &[1], &[]).len(), 1);
+        assert_eq!(events(&mut over, PollEvent { flags: EVENT_UNREADABLE, ..poll() }, &[1], &[]), []);
+        assert_eq!(events(&mut over, PollEvent { site: 1, ..poll() }, &[1], &[]), []);
+        assert_eq!(over.unidentified(), 2);
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_a_record_or_none(bytes in prop::collection::vec(any::<u8>(), 0..MAX_EVENT + 8)) {
+            // Aligned as in the ring buffer.
+            let mut words = vec![0u64; bytes.len().div_ceil(8)];
+            words.as_mut_bytes()[..bytes.len()].copy_from_slice(&bytes);
+            let mut over = translator();
+            let record = Record::parse(&words.as_bytes()[..bytes.len()]);
+            let arms = |at: usize| bytes.get(at).copied().map_or(0, usize::from);
+            // The lengths stand where the ABI puts them.
+            let arms = arms(offset_of!(PollEvent, to_len)) + arms(offset_of!(PollEvent, from_len));
+            prop_assert_eq!(record.is_some(), size_of::<PollEvent>() + 4 * arms <= bytes.len());
+            if let Some(record) = record {
+                prop_assert_eq!(record.to.len() + record.from.len(), arms);
+                over.translate(record, 1, &mut Vec::new());
+            }
+        }
+    }
+}
