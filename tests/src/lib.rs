@@ -1,1 +1,17 @@
 //! End-to-end tests against real async programs.
+//!
+//! A [`Variant`] says how a program of `tests/targets` is built; [`Variant::build`] builds it; [`Program`] runs it and
+//! reads the truth it prints of itself; [`inspector`] runs `async-inspect` on it; [`compare`] tells what differs.
+
+mod build;
+pub mod compare;
+pub mod inspector;
+mod program;
+pub mod rights;
+pub mod schema;
+pub mod tracer;
+mod truth;
+
+pub use build::{Built, Lto, Mangling, Panic, Strip, Tokio, Variant, build_package, workspace};
+pub use program::Program;
+pub use truth::{TrueNode, TrueTask, Truth};

@@ -39,3 +39,9 @@ fn main() -> anyhow::Result<()> {
         Command::Tidy(args) => tidy::run(&args),
     }
 }
+
+/// The root of the checkout that this binary was built from.
+fn workspace() -> std::path::PathBuf {
+    let own = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+    own.parent().expect("xtask lies in the workspace").to_path_buf()
+}

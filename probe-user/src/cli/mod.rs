@@ -1,9 +1,110 @@
 //! The commands.
 
+mod args;
+mod attach;
+mod checkup;
+mod child;
+mod clock;
+mod dump;
 mod exit;
+pub mod live;
+mod manual;
+mod output;
+mod signals;
+mod source;
+mod watch;
 
 pub use exit::{Exit, Failure};
+pub use source::{EventStream, OpenOptions, ProbeMode, ProcessInfo, Progress, Source, TraceOptions};
 
-pub fn main() -> std::process::ExitCode {
-    Exit::Fine.into()
+use crate::export::{check, ps};
+use args::{Cli, Command, Common};
+use clap::Parser;
+use output::{ProgressLine, Quit, Say};
+use std::io::{self, IsTerminal, Write};
+use std::panic::{self, AssertUnwindSafe};
+use std::process::ExitCode;
+
+/// The whole program. Never panics: a panic of ours is told, and is exit code 70.
+pub fn main() -> ExitCode {
+    panic::set_hook(Box::new(|panic| {
+        let _ = writeln!(
+            io::stderr(),
+            "async-inspect: a bug of async-inspect, not of your program: {panic}\n  \
+             please report it with this text and the output of `async-inspect check TARGET`"
+        );
+    }));
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        // Help and version are "errors" to clap, too; a reader who went away does not matter here.
+        Err(error) => {
+            let _ = error.print();
+            return if error.use_stderr() { Exit::Usage } else { Exit::Fine }.into();
+        }
+    };
+    log(&cli.common);
+    let say = Say::new(&cli.common);
+    let exit = match panic::catch_unwind(AssertUnwindSafe(|| run(cli))) {
+        Ok(Ok(exit)) => exit,
+        Ok(Err(Quit::PipeClosed)) => Exit::Fine,
+        Ok(Err(Quit::Failure(failure))) => {
+            say.failure(&failure);
+            failure.exit
+        }
+        Err(_) => Exit::Bug,
+    };
+    exit.into()
+}
+
+fn run(cli: Cli) -> Result<Exit, Quit> {
+    let common = cli.common;
+    let progress = ProgressLine::new(&common);
+    match cli.command {
+        Command::Attach(args) => {
+            drop(progress);
+            let stop = signals::install().map_err(|error| output::plain("handling signals", &error))?;
+            attach::run(&args, &common, stop)
+        }
+        Command::Dump(args) => {
+            let mut source = live::open(&args.target, &common.open_options(), &progress)?;
+            progress.done();
+            dump::run(&mut *source, &args, &common)
+        }
+        Command::Check(args) => {
+            let report = checkup::check(&args.target, &common.open_options(), &progress)?;
+            progress.done();
+            let mut out = output::stdout();
+            if args.json {
+                check::write_json(&mut out, &report)?;
+            } else {
+                let paint = output::paint(&common, io::stdout().is_terminal());
+                check::write_text(&mut out, &report, paint)?;
+            }
+            out.flush()?;
+            Ok(Exit::Fine)
+        }
+        Command::Ps(args) => {
+            let rows = checkup::processes()?;
+            let mut out = output::stdout();
+            if args.json { ps::write_json(&mut out, &rows) } else { ps::write_text(&mut out, &rows) }?;
+            out.flush()?;
+            Ok(Exit::Fine)
+        }
+        Command::Man { directory } => manual::man(&directory).map(|()| Exit::Fine),
+        Command::Completions { shell } => manual::completions(shell).map(|()| Exit::Fine),
+    }
+}
+
+/// What `-v` shows goes to stderr, never to stdout.
+fn log(common: &Common) {
+    use tracing::level_filters::LevelFilter;
+    let level = match (common.quiet, common.verbose) {
+        (true, _) => LevelFilter::ERROR,
+        (false, 0) => LevelFilter::WARN,
+        (false, 1) => LevelFilter::INFO,
+        (false, 2) => LevelFilter::DEBUG,
+        (false, _) => LevelFilter::TRACE,
+    };
+    let ansi = output::paint(common, io::stderr().is_terminal()).color;
+    tracing_subscriber::fmt().with_max_level(level).with_writer(io::stderr).with_ansi(ansi).init();
 }

@@ -1,1 +1,28 @@
 //! Tasks, transitions, wakes, aggregates. Pure, deterministic: no clock, no I/O.
+//!
+//! [`Model`] eats [`Update`]s (trace events and snapshots, in the order they came) and keeps one table of
+//! tasks. What changed comes out as [`Event`]s, the same whether the trace or two snapshots showed it.
+
+mod event;
+mod limits;
+mod path;
+#[cfg(test)]
+pub mod sample;
+mod snapshot;
+mod summary;
+mod task;
+mod tasks;
+mod update;
+mod waits;
+
+#[cfg(test)]
+mod tests;
+
+pub use event::{Ending, Event};
+pub use limits::Limits;
+pub use path::{AwaitPath, place_of, primary_chain};
+pub use summary::{PlaceTotals, Totals};
+pub use task::{Known, Since, Stop, TaskEntry, TaskPhase};
+pub use tasks::Model;
+pub use update::{Aside, Cost, End, Mode, Update};
+pub use waits::{Wait, WaitKind, wait_of_chain, waits_of};

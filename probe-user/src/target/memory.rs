@@ -44,6 +44,12 @@ pub enum ReadError {
     Gone,
 }
 
+/// Where `at` lies in regions sorted by address.
+pub fn region_of(regions: &[Region], at: Avma) -> Option<&Region> {
+    let after = regions.partition_point(|r| r.start <= at);
+    regions[..after].last().filter(|r| r.contains(at))
+}
+
 /// Memory of a target. Reads never stop the target, and never write to it.
 pub trait Memory: Sync {
     /// Fills `buf` from `at`, all of it or an error.
@@ -51,6 +57,22 @@ pub trait Memory: Sync {
 
     /// The mappings, sorted by address, as of when the target was opened or last refreshed.
     fn regions(&self) -> &[Region];
+
+    /// Fills many buffers; much cheaper than as many [`read`](Memory::read)s. Returns, ascending, the indices of
+    /// those that could not be filled (their contents are unspecified); usually none.
+    fn read_many(&self, requests: &mut [(Avma, &mut [u8])]) -> Vec<usize> {
+        let read = requests.iter_mut().map(|(at, buf)| self.read(*at, buf));
+        read.enumerate().filter_map(|(i, done)| done.is_err().then_some(i)).collect()
+    }
+
+    /// As [`read`](Memory::read), past any cache: what the memory holds now. Comparing it with what was read before
+    /// tells torn reads.
+    fn read_fresh(&self, at: Avma, buf: &mut [u8]) -> Result<(), ReadError> {
+        self.read(at, buf)
+    }
+
+    /// Makes the next read of these bytes a fresh one.
+    fn forget(&self, _at: Avma, _len: u64) {}
 
     fn read_u64(&self, at: Avma) -> Result<u64, ReadError> {
         let mut b = [0; 8];

@@ -25,12 +25,34 @@ pub fn probe_modes() -> Vec<(ProbeMode, Result<(), TraceError>)> {
     [ProbeMode::Session, ProbeMode::Multi, ProbeMode::Perf].map(|mode| (mode, attempt(mode))).into()
 }
 
+/// The modes that work here and now.
+///
+/// # Errors
+/// Where none does: why the last of them, perf events, does not.
+pub fn features() -> Result<Vec<ProbeMode>, TraceError> {
+    let mut working = Vec::new();
+    let mut refused = None;
+    for (mode, outcome) in probe_modes() {
+        match outcome {
+            Ok(()) => working.push(mode),
+            Err(why) => refused = Some(why),
+        }
+    }
+    match refused {
+        Some(why) if working.is_empty() => Err(why),
+        _ => Ok(working),
+    }
+}
+
 /// Whether a return probe leaves a process under seccomp alive.
 ///
 /// Since Linux 6.11 a return probe is a system call of its own on x86-64, and a filter that does not know it kills
 /// the process; later kernels let it pass unseen. A child of ours behind a strict filter finds out.
 /// <https://github.com/systemd/systemd/issues/34615>
-pub(super) fn returns_pass_seccomp(mode: ProbeMode) -> Result<bool, TraceError> {
+///
+/// # Errors
+/// Where it cannot be tried.
+pub fn returns_pass_seccomp(mode: ProbeMode) -> Result<bool, TraceError> {
     let doing = "try a return probe under seccomp";
     let child = FilteredChild::start(anchor, &HEADER).map_err(|error| TraceError::Io { doing, error })?;
     let target = TraceTarget { pid: child.pid(), exe: "/proc/self/exe".into() };

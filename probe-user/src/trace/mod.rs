@@ -5,6 +5,7 @@
 //! the probes out.
 
 mod attach;
+mod compile;
 mod error;
 mod event;
 mod identity;
@@ -15,9 +16,10 @@ mod tracer;
 mod translate;
 
 pub use attach::ProbeMode;
+pub use compile::compile;
 pub use error::TraceError;
 pub use event::{Path, PollEnd, TraceEvent};
-pub use kernel::probe_modes;
+pub use kernel::{features, probe_modes, returns_pass_seccomp};
 pub use plan::{SitePlan, TracePlan};
 pub use tracer::{Hits, RunningPoll, TraceTarget, Tracer};
 

@@ -16,7 +16,7 @@ pub struct SitePlan {
     pub name: Arc<str>,
     /// Node placed at the task's header where the walk starts; [`NONE`] takes no path.
     pub root: u32,
-    /// Offset of the runtime's task id (u64) from the header.
+    /// Offset of the runtime's task id (u64) from the header; with [`NONE`] polls are counted, no events made.
     pub id_offset: u32,
 }
 

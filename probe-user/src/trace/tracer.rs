@@ -45,6 +45,8 @@ pub struct Hits {
     pub start_unseen: u64,
     /// Records of tasks whose id could not be read: they became no event.
     pub unidentified: u64,
+    /// Records of tasks of which nothing tells where they keep their id: they became no event either.
+    pub anonymous: u64,
 }
 
 /// A poll that has begun and not ended.
@@ -211,7 +213,7 @@ impl Tracer {
         }
     }
 
-    /// Polls of the target that became no event, up to now.
+    /// Polls of the target that should have become an event and did not, up to now.
     pub fn lost(&self) -> u64 {
         self.counter(Counter::Lost) + self.counter(Counter::NoRoom) + self.translator.unidentified()
     }
@@ -227,6 +229,7 @@ impl Tracer {
             end_unseen: self.counter(Counter::Stale),
             start_unseen: self.counter(Counter::Unmatched),
             unidentified: self.translator.unidentified(),
+            anonymous: self.translator.anonymous(),
         }
     }
 

@@ -6,7 +6,7 @@
 use super::{Path, PollEnd, TraceEvent, TracePlan};
 use crate::decode::{FrameId, RuntimeKind, TaskId};
 use async_inspect_ebpf::{
-    EVENT_GONE, EVENT_MOVED, EVENT_START_ONLY, EVENT_UNREADABLE, PATH_BAD_TABLE, PATH_UNKNOWN_STATE,
+    EVENT_GONE, EVENT_MOVED, EVENT_START_ONLY, EVENT_UNREADABLE, NONE, PATH_BAD_TABLE, PATH_UNKNOWN_STATE,
     PATH_UNREADABLE, PollEvent,
 };
 use std::collections::hash_map::Entry;
@@ -48,6 +48,8 @@ impl<'a> Record<'a> {
 
 pub(super) struct Translator {
     names: Vec<Arc<str>>,
+    /// For each site, whether it is known where its tasks keep their id.
+    has_id: Vec<bool>,
     arm_frames: Vec<Option<FrameId>>,
     arm_ends: Vec<Option<PollEnd>>,
     by_arms: HashMap<Box<[u32]>, Path>,
@@ -56,23 +58,31 @@ pub(super) struct Translator {
     tasks: HashMap<u64, Option<Path>>,
     /// Polls of tasks whose id could not be read.
     unidentified: u64,
+    /// Polls of tasks that are known not to be told apart.
+    anonymous: u64,
 }
 
 impl Translator {
     pub fn new(plan: &TracePlan) -> Self {
         Translator {
             names: plan.sites.iter().map(|site| site.name.clone()).collect(),
+            has_id: plan.sites.iter().map(|site| site.id_offset != NONE).collect(),
             arm_frames: plan.arm_frames.clone(),
             arm_ends: plan.arm_ends.clone(),
             by_arms: HashMap::new(),
             paths: HashSet::new(),
             tasks: HashMap::new(),
             unidentified: 0,
+            anonymous: 0,
         }
     }
 
     pub fn unidentified(&self) -> u64 {
         self.unidentified
+    }
+
+    pub fn anonymous(&self) -> u64 {
+        self.anonymous
     }
 
     pub fn name(&self, site: u32) -> Option<Arc<str>> {
@@ -82,6 +92,10 @@ impl Translator {
     /// Adds the events of one record. `tid` is the thread as the user knows it.
     pub fn translate(&mut self, record: Record<'_>, tid: u32, out: &mut Vec<TraceEvent>) {
         let event = record.event;
+        if self.has_id.get(event.site as usize) == Some(&false) {
+            self.anonymous += 1;
+            return;
+        }
         let Some(name) = self.name(event.site).filter(|_| event.flags & EVENT_UNREADABLE == 0) else {
             self.unidentified += 1;
             return;
@@ -176,7 +190,7 @@ fn was_cancelled(event: &PollEvent) -> bool {
 mod tests {
     use super::*;
     use crate::target::FileOffset;
-    use crate::trace::{NONE, SitePlan, WalkArm};
+    use crate::trace::{SitePlan, WalkArm};
     use async_inspect_ebpf::{MAX_EVENT, PATH_TRUNCATED};
     use proptest::prelude::*;
     use std::mem::offset_of;
@@ -275,6 +289,9 @@ mod tests {
         assert_eq!(events(&mut over, PollEvent { flags: EVENT_UNREADABLE, ..poll() }, &[1], &[]), []);
         assert_eq!(events(&mut over, PollEvent { site: 1, ..poll() }, &[1], &[]), []);
         assert_eq!(over.unidentified(), 2);
+        over.has_id[0] = false;
+        assert_eq!(events(&mut over, poll(), &[1], &[]), [], "id 0 would be one task for all");
+        assert_eq!((over.anonymous(), over.unidentified()), (1, 2));
     }
 
     proptest! {

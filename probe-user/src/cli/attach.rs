@@ -1,0 +1,189 @@
+//! `attach`: a target live, on a screen, as lines of text, or as JSON.
+
+use super::args::{AttachArgs, Common};
+use super::child::{self, Keep};
+use super::output::{self, ProgressLine, Quit, Say};
+use super::source::TraceOptions;
+use super::watch::{self, Begun, Updates, WatchOptions};
+use super::{Exit, Failure, live};
+use crate::export::paint::Paint;
+use crate::export::plain::{Plain, summary};
+use crate::export::source::SourceFiles;
+use crate::export::stream::Stream;
+use crate::model::{Aside, End, Event, Limits, Mode, Model};
+use crate::tui;
+use std::io::{self, IsTerminal, Write};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
+
+/// How long to wait for an update before looking at the clock.
+const WAIT: Duration = Duration::from_millis(100);
+/// Between two tables of `--plain`, ns.
+const TABLE_NS: u64 = 5_000_000_000;
+
+pub fn run(args: &AttachArgs, common: &Common, stop: Arc<AtomicBool>) -> Result<Exit, Quit> {
+    let say = Say::new(common);
+    let screen = !args.plain && !args.json && io::stdin().is_terminal() && io::stdout().is_terminal();
+    let started = if args.command.is_empty() {
+        None
+    } else {
+        Some(child::start(&args.command, if screen { Keep::File } else { Keep::Stderr })?)
+    };
+    let (child, child_output) = started.map_or((None, None), |s| (Some(s.child), s.output));
+    let child_pid = child.as_ref().map(std::process::Child::id);
+    let target = child_pid.map(|pid| pid.to_string()).or_else(|| args.target.clone()).unwrap_or_default();
+    if let Some(path) = &child_output {
+        say.note(&format!("the command's output goes to {}", path.display()));
+    }
+
+    let open_options = common.open_options();
+    let progress = ProgressLine::new(common);
+    let open = move || {
+        let source = live::open(&target, &open_options, &progress);
+        progress.done();
+        source
+    };
+    let options = WatchOptions {
+        trace: TraceOptions { entry_only: args.entry_only, probe_mode: args.probe_mode },
+        interval: args.interval,
+        duration: args.duration,
+        stop,
+        child,
+    };
+    let (begun, updates) = match watch::begin(open, options) {
+        Ok(Some(watch)) => watch,
+        Ok(None) => return Ok(Exit::Fine),
+        Err(failure) => {
+            if let Some(pid) = child_pid.filter(|_| failure.exit != Exit::NoTarget) {
+                say.note(&format!("process {pid} goes on running"));
+            }
+            return Err(failure.into());
+        }
+    };
+    if let Some(failure) = &begun.because {
+        say.warn(&fallback(failure));
+    }
+
+    let end = if screen {
+        let (end, t_ns, model) = on_screen(begun, &updates, common)?;
+        let mut out = output::stdout();
+        let paint = output::paint(common, true);
+        summary(&mut out, t_ns.saturating_sub(model.started_ns()), &end, model.totals(), paint)?;
+        out.flush()?;
+        end
+    } else if args.json {
+        json(output::stdout(), begun, &updates, &say)?
+    } else {
+        let paint = output::paint(common, io::stdout().is_terminal());
+        plain(output::stdout(), begun, &updates, paint)?
+    };
+    if let (Some(pid), End::Duration) = (child_pid, &end) {
+        say.note(&format!("process {pid} goes on running"));
+    }
+    finish(end)
+}
+
+fn fallback(failure: &Failure) -> String {
+    let next = failure.next.lines().next().unwrap_or_default();
+    let hint = if next.is_empty() { String::new() } else { format!(" (for probes: {next})") };
+    format!(
+        "no probes ({}: {}): taking snapshots instead; states and places are seen, single polls are not{hint}",
+        failure.tried, failure.why
+    )
+}
+
+fn finish(end: End) -> Result<Exit, Quit> {
+    match end {
+        End::TargetExited { .. } | End::Duration | End::Interrupted => Ok(Exit::Fine),
+        End::Failed(why) => {
+            let tried = "watching the target".into();
+            Err(Failure { exit: Exit::Plain, tried, why, next: String::new() }.into())
+        }
+    }
+}
+
+fn model_of(begun: &mut Begun, events: &mut Vec<Event>) -> Model {
+    let mut model = Model::new(begun.mode, begun.frames.clone(), begun.t_ns, Limits::default());
+    if let Some(first) = begun.first.take() {
+        model.snapshot_taken(first, events);
+    }
+    model
+}
+
+fn on_screen(mut begun: Begun, updates: &Updates, common: &Common) -> Result<(End, u64, Model), Quit> {
+    let model = model_of(&mut begun, &mut Vec::new());
+    let sources = SourceFiles::new(common.src_path.clone(), begun.process.built);
+    let target = tui::Target {
+        pid: begun.process.pid,
+        exe: begun.process.exe,
+        because: begun.because.map(|failure| failure.why),
+    };
+    let color = output::paint(common, true).color;
+    let mut screen = tui::Screen::new(target, model, Box::new(sources), color);
+    let shown = tui::run(&mut screen, &mut |timeout| updates.next(timeout));
+    let (t_ns, end) = shown.map_err(|error| output::plain("using the terminal", &error))?;
+    Ok((end, t_ns, screen.into_model()))
+}
+
+pub(super) fn json(out: impl Write, mut begun: Begun, updates: &Updates, say: &Say) -> Result<End, Quit> {
+    let mut events = Vec::new();
+    let mut model = model_of(&mut begun, &mut events);
+    let mut stream = Stream::new(out);
+    let because = begun.because.as_ref().map(|failure| failure.why.as_str());
+    stream.start(begun.process.pid, &begun.process.exe, begun.mode, because)?;
+    stream.ready(model.now_ns(), model.live_count())?;
+    loop {
+        for event in events.drain(..) {
+            stream.event(&event, &model)?;
+        }
+        stream.flush()?;
+        let Some(update) = updates.next(WAIT) else { continue };
+        match model.apply(update, &mut events) {
+            Some(Aside::Note(text)) => say.warn(&text),
+            Some(Aside::End { t_ns, end }) => {
+                stream.end(t_ns, &end, model.totals())?;
+                return Ok(end);
+            }
+            Some(Aside::Cost(_)) | None => {}
+        }
+    }
+}
+
+pub(super) fn plain(out: impl Write, mut begun: Begun, updates: &Updates, paint: Paint) -> Result<End, Quit> {
+    let mut out = out;
+    let mut events = Vec::new();
+    let mut model = model_of(&mut begun, &mut events);
+    let process = &begun.process;
+    let mode = match begun.mode {
+        Mode::Snapshots => "by snapshots",
+        Mode::EntryOnly => "by entry probes",
+        Mode::Session | Mode::Multi | Mode::PerfEvents => "by probes",
+    };
+    let exe = crate::export::escape::escape(&process.exe);
+    writeln!(out, "{}", paint.bold(format!("watching pid {} {mode}: {exe}", process.pid)))?;
+    let mut plain = Plain::new(out, paint, begun.t_ns);
+    plain.table(&model)?;
+    loop {
+        for event in events.drain(..) {
+            plain.event(&event, &model)?;
+        }
+        if model.now_ns().saturating_sub(plain.last_table_ns()) >= TABLE_NS {
+            plain.table(&model)?;
+        }
+        plain.flush()?;
+        let Some(update) = updates.next(WAIT) else { continue };
+        match model.apply(update, &mut events) {
+            Some(Aside::Note(text)) => plain.note(model.now_ns(), &text)?,
+            Some(Aside::End { t_ns, end }) => {
+                plain.end(t_ns, &end, &model)?;
+                return Ok(end);
+            }
+            Some(Aside::Cost(_)) | None => {}
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "attach_tests.rs"]
+mod tests;

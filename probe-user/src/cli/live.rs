@@ -1,0 +1,189 @@
+//! Running processes: the commands' view of `target`, `decode` and `trace`.
+
+use super::clock::monotonic_ns;
+use super::source::{EventStream, OpenOptions, ProbeMode, ProcessInfo, Progress, Source, TraceOptions};
+use super::{Exit, Failure};
+use crate::decode::{Frames, Inspector, OpenError, Snapshot};
+use crate::model::{Cost, Mode};
+use crate::target::{self, Process, TargetError};
+use crate::trace::{self, TraceError, TraceEvent, TraceTarget, Tracer};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+/// Opens TARGET: a PID, or a process's name.
+///
+/// # Errors
+/// `NoTarget`, `NotPermitted`, `NothingUsable`; `Usage` for a name that several processes have.
+pub fn open(
+    target: &str,
+    options: &OpenOptions,
+    progress: &dyn Progress,
+) -> Result<Box<dyn Source>, Failure> {
+    let inspector = inspect(target, options, progress)?;
+    if !inspector.model.has_runtime() {
+        return Err(no_runtime(&inspector));
+    }
+    Ok(Box::new(Live { inspector }))
+}
+
+/// The target with its debug information indexed.
+pub(super) fn inspect(
+    target: &str,
+    options: &OpenOptions,
+    progress: &dyn Progress,
+) -> Result<Inspector, Failure> {
+    let pid = target::resolve(target).map_err(failure)?;
+    let process = Process::open(pid).map_err(failure)?;
+    let step = |done: usize, total: usize| progress.step("indexing debug info", done as u64, total as u64);
+    // One file describes one program; directories are searched, the first that has something.
+    let debuginfo = options.debuginfo.first().map(PathBuf::as_path);
+    Inspector::open(process, debuginfo, options.user_crates.clone(), &step).map_err(open_failure)
+}
+
+struct Live {
+    inspector: Inspector,
+}
+
+impl Source for Live {
+    fn process(&self) -> ProcessInfo {
+        let exe = self.inspector.image.path.display().to_string();
+        let built = self.inspector.image.open().and_then(|file| {
+            file.metadata().map_err(|source| TargetError::Unreadable {
+                path: self.inspector.image.open_path.clone(),
+                source,
+            })
+        });
+        let built: Option<SystemTime> = built.ok().and_then(|meta| meta.modified().ok());
+        ProcessInfo { pid: self.inspector.process.pid(), exe, built }
+    }
+
+    fn frames(&self) -> Arc<Frames> {
+        self.inspector.model.recipes.frames.clone()
+    }
+
+    fn snapshot(&mut self) -> Result<Snapshot, Failure> {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        self.inspector.snapshot(now.as_nanos() as u64, monotonic_ns()).map_err(failure)
+    }
+
+    fn start_trace(&mut self, options: TraceOptions) -> Result<Box<dyn EventStream>, Failure> {
+        let Inspector { process, image, model, .. } = &self.inspector;
+        let plan = trace::compile(&model.recipes, &model.sites, image);
+        if plan.sites.is_empty() {
+            return Err(Failure {
+                exit: Exit::NothingUsable,
+                tried: format!("probing process {}", process.pid()),
+                why: "no poll function is known: the binary is stripped".into(),
+                next: format!("async-inspect dump {}", process.pid()),
+            });
+        }
+        let target = TraceTarget { pid: process.pid(), exe: image.open_path.clone() };
+        let tracer = Tracer::attach(&target, &plan, probe_mode(options.probe_mode), options.entry_only)
+            .map_err(|error| trace_failure(&error, process.pid()))?;
+        Ok(Box::new(Probes { tracer }))
+    }
+
+    fn has_exited(&mut self) -> bool {
+        !self.inspector.process.is_alive()
+    }
+}
+
+struct Probes {
+    tracer: Tracer,
+}
+
+impl EventStream for Probes {
+    fn mode(&self) -> Mode {
+        if self.tracer.entry_only() {
+            return Mode::EntryOnly;
+        }
+        match self.tracer.mode() {
+            trace::ProbeMode::Session => Mode::Session,
+            trace::ProbeMode::Multi => Mode::Multi,
+            trace::ProbeMode::Perf | trace::ProbeMode::Auto => Mode::PerfEvents,
+        }
+    }
+
+    fn drain(&mut self, out: &mut Vec<TraceEvent>) -> Result<(), Failure> {
+        self.tracer.drain(out);
+        Ok(())
+    }
+
+    fn cost(&mut self) -> Option<Cost> {
+        let hits = self.tracer.hits();
+        Some(Cost { hits: hits.entries.saturating_add(hits.returns), target_ns: None, own_ns: None })
+    }
+}
+
+fn probe_mode(mode: ProbeMode) -> trace::ProbeMode {
+    match mode {
+        ProbeMode::Auto => trace::ProbeMode::Auto,
+        ProbeMode::Session => trace::ProbeMode::Session,
+        ProbeMode::Multi => trace::ProbeMode::Multi,
+        ProbeMode::Perf => trace::ProbeMode::Perf,
+    }
+}
+
+/// What a target error is to a person, and to the exit status.
+pub(super) fn failure(error: TargetError) -> Failure {
+    let exit = match &error {
+        TargetError::NoSuchProcess { .. }
+        | TargetError::NoSuchName { .. }
+        | TargetError::Gone { .. }
+        | TargetError::Zombie { .. } => Exit::NoTarget,
+        TargetError::IsThread { .. } | TargetError::Ambiguous { .. } => Exit::Usage,
+        TargetError::NotPermitted { .. } => Exit::NotPermitted,
+        TargetError::KernelThread { .. }
+        | TargetError::NotElf { .. }
+        | TargetError::OtherMachine { .. }
+        | TargetError::NotMapped { .. }
+        | TargetError::DebugMismatch { .. }
+        | TargetError::NoDebugInfo { .. }
+        | TargetError::Truncated { .. }
+        | TargetError::Malformed { .. } => Exit::NothingUsable,
+        TargetError::ForeignProc | TargetError::Unreadable { .. } => Exit::Plain,
+    };
+    let mut why = error.to_string();
+    if let TargetError::Ambiguous { candidates, .. } = &error {
+        for one in candidates {
+            why.push_str(&format!("\n  {:>8}  {}  {}", one.pid, one.name, one.command_line));
+        }
+    }
+    Failure { exit, tried: error.tried(), why, next: error.next() }
+}
+
+pub(super) fn open_failure(error: OpenError) -> Failure {
+    match error {
+        OpenError::Target(error) => failure(error),
+        OpenError::Dwarf(error) => Failure {
+            exit: Exit::NothingUsable,
+            tried: "reading debug information".into(),
+            why: error.to_string(),
+            next: "CARGO_PROFILE_RELEASE_DEBUG=2 cargo build --release, and restart the program".into(),
+        },
+    }
+}
+
+pub(super) fn no_runtime(inspector: &Inspector) -> Failure {
+    let pid = inspector.process.pid();
+    Failure {
+        exit: Exit::NothingUsable,
+        tried: format!("looking for an async runtime in process {pid} ({})", inspector.image.path.display()),
+        why: "there is none that is known here: no tokio task type in its debug information, symbols or messages"
+            .into(),
+        next: "async-inspect ps".into(),
+    }
+}
+
+fn trace_failure(error: &TraceError, pid: u32) -> Failure {
+    let (exit, next) = match error {
+        TraceError::NotPermitted { .. } => (Exit::NotPermitted, format!("sudo async-inspect attach {pid}")),
+        TraceError::KernelTooOld { .. } => (Exit::Kernel, format!("async-inspect dump {pid}")),
+        TraceError::TargetGone => (Exit::NoTarget, "async-inspect ps".to_owned()),
+        TraceError::Verifier { .. } => (Exit::Kernel, format!("async-inspect check {pid}")),
+        TraceError::Plan(_) | TraceError::Object(_) => (Exit::Bug, format!("async-inspect dump {pid}")),
+        TraceError::Io { .. } => (Exit::Plain, format!("async-inspect dump {pid}")),
+    };
+    Failure { exit, tried: format!("probing process {pid}"), why: error.to_string(), next }
+}

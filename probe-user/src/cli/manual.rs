@@ -1,0 +1,25 @@
+//! Manual pages and completions, out of the command line's own definition.
+
+use super::args::Cli;
+use super::output::{Quit, plain, stdout};
+use clap::CommandFactory;
+use std::io::Write;
+use std::path::Path;
+
+/// One page per command: `async-inspect.1`, `async-inspect-attach.1`, ….
+pub fn man(directory: &Path) -> Result<(), Quit> {
+    let tried = format!("writing manual pages into {}", directory.display());
+    std::fs::create_dir_all(directory).map_err(|error| plain(&tried, &error))?;
+    clap_mangen::generate_to(Cli::command(), directory).map_err(|error| plain(&tried, &error))?;
+    Ok(())
+}
+
+pub fn completions(shell: clap_complete::Shell) -> Result<(), Quit> {
+    let mut command = Cli::command();
+    // Into memory first: the generator panics where a write fails, as into `| head`.
+    let mut text = Vec::new();
+    clap_complete::generate(shell, &mut command, "async-inspect", &mut text);
+    let mut out = stdout();
+    out.write_all(&text)?;
+    Ok(out.flush()?)
+}

@@ -1,0 +1,87 @@
+//! What the commands need of a target. `live` gives it for a running process; tests give it from made-up data.
+
+use super::Failure;
+use crate::decode::{Frames, Snapshot};
+use crate::model::{Cost, Mode};
+use crate::trace::TraceEvent;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+/// What people said on the command line about how to read a target.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct OpenOptions {
+    /// `--debuginfo`: files, or directories to search.
+    pub debuginfo: Vec<PathBuf>,
+    /// `--user-crate`: crates that count as the user's own code, beside those that are recognised by path.
+    pub user_crates: Vec<String>,
+}
+
+/// Tells how far indexing has come. May be called from several threads, as often as one likes.
+pub trait Progress: Sync {
+    /// `what` in words (`indexing debug info`); `done` of `total` in any unit.
+    fn step(&self, what: &str, done: u64, total: u64);
+}
+
+/// Which kind of kernel link to use.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum ProbeMode {
+    /// The best one the kernel has.
+    #[default]
+    Auto,
+    Session,
+    Multi,
+    Perf,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TraceOptions {
+    /// No return probes: durations stay unknown, the target's backtraces stay whole.
+    pub entry_only: bool,
+    pub probe_mode: ProbeMode,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ProcessInfo {
+    pub pid: u32,
+    pub exe: String,
+    /// When the executable was written: source files newer than this are not quoted.
+    pub built: Option<SystemTime>,
+}
+
+/// An opened target. Not `Send`: it lives and dies on the thread that opened it.
+pub trait Source {
+    fn process(&self) -> ProcessInfo;
+
+    /// The table all of this target's snapshots and events refer to.
+    fn frames(&self) -> Arc<Frames>;
+
+    /// Reads every task now.
+    ///
+    /// # Errors
+    /// `NoTarget` when the target has ended, `NothingUsable` when it has no async runtime (yet).
+    fn snapshot(&mut self) -> Result<Snapshot, Failure>;
+
+    /// Puts the probes in; they are live when this returns.
+    ///
+    /// # Errors
+    /// `NotPermitted`, `Kernel` or `NothingUsable` make `attach` fall back to snapshots.
+    fn start_trace(&mut self, options: TraceOptions) -> Result<Box<dyn EventStream>, Failure>;
+
+    /// Whether the target has ended. Cheap: asked a hundred times a second.
+    fn has_exited(&mut self) -> bool;
+}
+
+/// Probes that are in; dropping it takes them out. Drained on a thread of its own.
+pub trait EventStream: Send {
+    /// Never [`Mode::Snapshots`].
+    fn mode(&self) -> Mode;
+
+    /// Appends what happened since the last call, in the order of time. Does not wait.
+    fn drain(&mut self, out: &mut Vec<TraceEvent>) -> Result<(), Failure>;
+
+    /// What watching has cost so far, if it is measured.
+    fn cost(&mut self) -> Option<Cost> {
+        None
+    }
+}

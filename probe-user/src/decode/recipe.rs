@@ -1,0 +1,490 @@
+//! How to read a future of one type: what to look at, and where its children are. Made once per type, from the
+//! static model; executed for each task by [`super::walk`] and compiled for the kernel by the trace.
+
+use super::{Frame, FrameId, FrameKind, FrameState, Frames, SourceLine};
+use crate::dwarf::{CoroutineKind, DieRef, Discriminant, Member, Program, Type, TypeKind, Variant, Variants};
+use crate::runtime::{Role, is_closure, macro_name, role};
+use std::collections::HashMap;
+use std::sync::{Arc, RwLock};
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct RecipeId(pub u32);
+
+/// A future (or a holder of futures) inside another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Child {
+    pub offset: u64,
+    /// The place holds a pointer to it.
+    pub deref: bool,
+    pub recipe: RecipeId,
+    /// Its number in a tuple of branches that `select!` polls.
+    pub branch: Option<u8>,
+}
+
+#[derive(Clone, Debug)]
+pub struct Arm {
+    /// The node that this state stands for; None in an enum that only holds futures.
+    pub frame: Option<FrameId>,
+    pub awaiting: Box<[Child]>,
+    pub held: Box<[Child]>,
+    /// Of a task's Stage: the future has ended.
+    pub ends: bool,
+}
+
+impl Arm {
+    fn of(frame: Option<FrameId>, awaiting: Box<[Child]>) -> Arm {
+        Arm { frame, awaiting, held: Box::default(), ends: false }
+    }
+}
+
+#[derive(Clone, Debug)]
+pub enum Recipe {
+    /// A coroutine or an enum: the discriminant chooses the arm.
+    Switch {
+        discriminant: Option<Discriminant>,
+        select: Box<[(u64, u64, u32)]>,
+        default: Option<u32>,
+        arms: Box<[Arm]>,
+    },
+    /// Anything else with or without children.
+    Fixed(Arm),
+    /// Fat pointer to a trait object; the vtable tells the type.
+    Dyn { data: u64, vtable: u64 },
+    /// Boxed slice of children.
+    Slice { data: u64, length: u64, stride: u64, element: RecipeId },
+    /// `select!`'s closure: a bit set in the mask means that the branch is done or disabled.
+    Select { mask: u64, mask_width: u8, inner: Child },
+    /// Nothing describes this type.
+    Unknown,
+}
+
+/// What a recipe is made for: the same type shows differently as an awaited future and as a mere field.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct Subject {
+    die: DieRef,
+    /// It is polled as a future itself: awaited, spawned, or behind `dyn Future`.
+    awaited: bool,
+    /// The payload of an enum's variant: a struct only to DWARF.
+    payload: bool,
+    /// The macro whose expansion awaits it.
+    expands: Option<&'static str>,
+}
+
+impl Subject {
+    fn awaited(die: DieRef) -> Subject {
+        Subject { die, awaited: true, payload: false, expands: None }
+    }
+}
+
+/// All recipes of a program; shared by all threads.
+#[derive(Debug)]
+pub struct Recipes<'p, 'a> {
+    pub program: &'p Program<'a>,
+    pub frames: Arc<Frames>,
+    user_crates: Vec<String>,
+    subjects: RwLock<Subjects>,
+    made: RwLock<HashMap<RecipeId, Arc<Recipe>>>,
+    bears: RwLock<HashMap<DieRef, bool>>,
+}
+
+#[derive(Debug, Default)]
+struct Subjects {
+    list: Vec<Subject>,
+    ids: HashMap<Subject, RecipeId>,
+}
+
+/// The user's line, and the macro's where the await stands in one.
+type AwaitPlace = (Option<SourceLine>, Option<SourceLine>);
+
+/// `Unresumed`, `Returned` and `Panicked` come first.
+const FIRST_SUSPENDED: usize = 3;
+
+/// Deepest nesting by value that is searched for futures.
+const MAX_SEARCH: usize = 24;
+
+impl<'p, 'a> Recipes<'p, 'a> {
+    /// `user_crates`: crates to count as the user's own wherever their sources lie.
+    pub fn new(program: &'p Program<'a>, frames: Arc<Frames>, user_crates: Vec<String>) -> Self {
+        Recipes {
+            program,
+            frames,
+            user_crates,
+            subjects: RwLock::default(),
+            made: RwLock::default(),
+            bears: RwLock::default(),
+        }
+    }
+
+    /// The recipe of a future that is polled in its own right.
+    pub fn future(&self, die: DieRef) -> RecipeId {
+        self.id(Subject::awaited(die))
+    }
+
+    fn id(&self, subject: Subject) -> RecipeId {
+        let mut subjects = self.subjects.write().expect("no panic while held");
+        if let Some(id) = subjects.ids.get(&subject) {
+            return *id;
+        }
+        let id = RecipeId(subjects.list.len() as u32);
+        subjects.list.push(subject);
+        subjects.ids.insert(subject, id);
+        id
+    }
+
+    pub fn get(&self, id: RecipeId) -> Arc<Recipe> {
+        if let Some(made) = self.made.read().expect("no panic while held").get(&id) {
+            return made.clone();
+        }
+        let subject = self.subjects.read().expect("no panic while held").list[id.0 as usize];
+        let recipe = Arc::new(self.make(subject));
+        self.made.write().expect("no panic while held").entry(id).or_insert(recipe).clone()
+    }
+
+    fn make(&self, subject: Subject) -> Recipe {
+        let Some(ty) = self.program.ty(subject.die) else { return Recipe::Unknown };
+        if let Some(kind) = ty.coroutine() {
+            return self.coroutine(&ty, kind);
+        }
+        if let Some((data, vtable)) = self.trait_object(&ty) {
+            return Recipe::Dyn { data, vtable };
+        }
+        if let TypeKind::Pointer(to) = ty.kind {
+            let child = to.map(|die| self.id(Subject { die, payload: false, ..subject }));
+            let awaiting = child.map(|recipe| Child { offset: 0, deref: true, recipe, branch: None });
+            return Recipe::Fixed(Arm::of(None, awaiting.into_iter().collect()));
+        }
+        if let Some(slice) = self.slice(&ty) {
+            return slice;
+        }
+        let path = self.program.path(&ty);
+        let part = if subject.payload { Role::Transparent } else { role(&path) };
+        match (&ty.kind, part) {
+            (_, Role::Leaf) => Recipe::Fixed(self.leaf(&ty, path)),
+            (TypeKind::Enum(variants), part) => self.enumeration(subject, &ty, variants, part, path),
+            (_, part) => self.structure(subject, &ty, part, path),
+        }
+    }
+
+    fn leaf(&self, ty: &Type, path: String) -> Arm {
+        let frame = self.frame(ty, path, FrameKind::Leaf);
+        Arm::of(Some(frame), Box::default())
+    }
+
+    fn frame(&self, ty: &Type, function: String, kind: FrameKind) -> FrameId {
+        self.frames.intern(Frame {
+            function: function.into(),
+            type_name: self.program.path(ty).into(),
+            kind,
+            state: FrameState::Suspended,
+            suspend_point: None,
+            line: None,
+            expanded_from: None,
+            size: ty.size,
+            own_code: false,
+        })
+    }
+
+    fn structure(&self, subject: Subject, ty: &Type, part: Role, path: String) -> Recipe {
+        if let Some(select) = self.select_closure(ty, &path) {
+            return select;
+        }
+        let through = part == Role::Transparent;
+        let inner = Subject {
+            awaited: subject.awaited && through,
+            payload: false,
+            expands: subject.expands.filter(|_| through),
+            ..subject
+        };
+        let awaiting = self.children(&ty.members, inner, ty.name.starts_with('('));
+        let shown = !through && (subject.awaited || part == Role::Future || !awaiting.is_empty());
+        let frame = shown.then(|| {
+            let kind = match awaiting.len() {
+                0 => FrameKind::Leaf,
+                _ if subject.expands.is_some() || part == Role::Future => FrameKind::Combinator,
+                _ => FrameKind::Future,
+            };
+            let function = subject.expands.map_or(path, str::to_owned);
+            self.frame(ty, function, kind)
+        });
+        Recipe::Fixed(Arm::of(frame, awaiting))
+    }
+
+    fn enumeration(
+        &self,
+        subject: Subject,
+        ty: &Type,
+        variants: &Variants,
+        part: Role,
+        path: String,
+    ) -> Recipe {
+        let shown = subject.awaited && part != Role::Transparent;
+        let stage = path.starts_with("tokio::runtime::task::core::Stage<");
+        let inner = Subject { awaited: subject.awaited && !shown, payload: true, ..subject };
+        let frame = shown.then(|| self.frame(ty, path, FrameKind::Future));
+        let arms = variants.list.iter().map(|variant| {
+            let awaiting = self.child(&variant.payload, inner, None);
+            let ends = stage && matches!(&*variant.payload.name, "Finished" | "Consumed");
+            Arm { ends, ..Arm::of(frame, awaiting.into_iter().collect()) }
+        });
+        switch(variants, arms.collect())
+    }
+
+    /// Members that hold futures. A tuple's elements carry their number.
+    fn children(&self, members: &[Member], subject: Subject, tuple: bool) -> Box<[Child]> {
+        let numbered = |m: &Member| m.name.strip_prefix("__").and_then(|n| n.parse().ok());
+        members
+            .iter()
+            .filter_map(|m| self.child(m, subject, if tuple { numbered(m) } else { None }))
+            .collect()
+    }
+
+    fn child(&self, member: &Member, subject: Subject, branch: Option<u8>) -> Option<Child> {
+        if !self.bears(member.ty) {
+            return None;
+        }
+        let recipe = self.id(Subject { die: member.ty, ..subject });
+        Some(Child { offset: member.offset, deref: false, recipe, branch })
+    }
+
+    /// `select!` captures `_ref__disabled` and `_ref__futures` by reference, in its closure
+    /// (<https://github.com/tokio-rs/tokio/blob/tokio-1.54.1/tokio/src/macros/select.rs>).
+    fn select_closure(&self, ty: &Type, path: &str) -> Option<Recipe> {
+        if !is_closure(path) {
+            return None;
+        }
+        let pointee = |name: &str| {
+            let member = ty.member(&format!("_ref__{name}")).or_else(|| ty.member(name))?;
+            let TypeKind::Pointer(Some(to)) = self.program.ty(member.ty)?.kind else { return None };
+            Some((member, self.program.ty(to)?))
+        };
+        let (mask, mask_ty) = pointee("disabled")?;
+        let (futures, _) = pointee("futures")?;
+        let mask_width = u8::try_from(mask_ty.size).ok().filter(|w| matches!(w, 1 | 2 | 4 | 8))?;
+        let recipe = self.id(Subject::awaited(futures.ty));
+        let inner = Child { offset: futures.offset, deref: false, recipe, branch: None };
+        Some(Recipe::Select { mask: mask.offset, mask_width, inner })
+    }
+
+    fn coroutine(&self, ty: &Type, kind: CoroutineKind) -> Recipe {
+        let Some(variants) = ty.variants() else { return Recipe::Unknown };
+        let function: Arc<str> = self.program.function(ty, kind).into();
+        let type_name: Arc<str> = self.program.path(ty).into();
+        // `Unresumed` stands where the function does.
+        let own_file =
+            variants.list.first().and_then(|v| self.program.place(v.payload.decl?)).map(|(file, _)| file);
+        let own_code = self.is_own(own_file.as_deref(), &function);
+        let places = self.places(variants, own_file.as_deref(), own_code);
+        let arms = variants.list.iter().zip(places).map(|(variant, (line, expanded_from))| {
+            let payload = self.program.ty(variant.payload.ty);
+            let state = payload.as_ref().map_or(FrameState::Unknown, |p| state_of(&p.name));
+            let suspend_point = payload.as_ref().and_then(|p| p.name.strip_prefix("Suspend")?.parse().ok());
+            let suspended = state == FrameState::Suspended;
+            let frame = self.frames.intern(Frame {
+                function: function.clone(),
+                type_name: type_name.clone(),
+                kind: match kind {
+                    CoroutineKind::Fn => FrameKind::AsyncFn,
+                    CoroutineKind::Block => FrameKind::AsyncBlock,
+                    CoroutineKind::Closure => FrameKind::AsyncClosure,
+                },
+                state,
+                suspend_point,
+                line,
+                expanded_from,
+                size: ty.size,
+                own_code,
+            });
+            let payload = payload.filter(|_| suspended);
+            let (awaiting, held) = payload.map(|p| self.suspended(variant, &p)).unwrap_or_default();
+            Arm { held, ..Arm::of(Some(frame), awaiting) }
+        });
+        switch(variants, arms.collect())
+    }
+
+    /// The awaited future of a suspended state, and the futures in its other locals.
+    fn suspended(&self, variant: &Variant, payload: &Type) -> (Box<[Child]>, Box<[Child]>) {
+        let base = variant.payload.offset;
+        let place = |member: &Member, subject: Subject| {
+            let recipe = self.id(subject);
+            Child { offset: base.wrapping_add(member.offset), deref: false, recipe, branch: None }
+        };
+        let file = variant.payload.decl.and_then(|d| self.program.place(d)).map(|(file, _)| file);
+        let expands = file.as_deref().and_then(macro_name);
+        let (mut awaiting, mut held) = (Vec::new(), Vec::new());
+        for (i, member) in payload.members.iter().enumerate() {
+            if &*member.name == "__awaitee" {
+                awaiting.push(place(member, Subject { expands, ..Subject::awaited(member.ty) }));
+            } else if self.is_future(member.ty, MAX_SEARCH) && slot_is_certain(&payload.members, i) {
+                held.push(place(member, Subject::awaited(member.ty)));
+            }
+        }
+        (awaiting.into(), held.into())
+    }
+
+    /// The user's place of each state's await, and the macro's own where it stands in one.
+    fn places(&self, variants: &Variants, own_file: Option<&str>, own_code: bool) -> Vec<AwaitPlace> {
+        let mut places: Vec<AwaitPlace> = Vec::new();
+        let mut unknown = Vec::new();
+        for (i, variant) in variants.list.iter().enumerate() {
+            let declared = variant.payload.decl.and_then(|d| self.program.place(d));
+            let declared = declared.map(|(file, line)| SourceLine { file, line });
+            let foreign = |d: &SourceLine| Some(&*d.file) != own_file && !Program::is_own_code(&d.file);
+            if !own_code || !declared.as_ref().is_some_and(foreign) {
+                places.push((declared, None));
+                continue;
+            }
+            let awaitee = self.program.ty(variant.payload.ty);
+            let awaitee = awaitee.and_then(|p| self.program.ty(p.member("__awaitee")?.ty));
+            let invocation = awaitee.and_then(|ty| self.program.invocation(&ty.name));
+            let line = invocation.map(|(file, line)| SourceLine { file, line });
+            if line.is_none() {
+                unknown.push(i);
+            }
+            places.push((line, declared));
+        }
+        self.assign_in_order(variants, &mut places, &unknown);
+        places
+    }
+
+    /// Awaits whose macro calls share a folded function: as many calls are left in the function as awaits, and both stand in
+    /// the order of the source. Where the numbers differ nothing is assigned.
+    fn assign_in_order(&self, variants: &Variants, places: &mut [AwaitPlace], unknown: &[usize]) {
+        if unknown.is_empty() {
+            return;
+        }
+        // `Unresumed` stands where the function begins, `Returned` where it ends.
+        let edge = |i: usize| variants.list.get(i).and_then(|v| self.program.place(v.payload.decl?));
+        let (Some((file, first)), Some((_, last))) = (edge(0), edge(1)) else { return };
+        let suspended = places.iter().skip(FIRST_SUSPENDED);
+        let known: Vec<u32> = suspended.filter_map(|(line, _)| line.as_ref().map(|l| l.line)).collect();
+        let mut lines = self.program.invocation_lines(&file, first..=last);
+        lines.retain(|line| !known.contains(line));
+        if lines.len() == unknown.len() {
+            for (i, line) in unknown.iter().zip(lines) {
+                places[*i].0 = Some(SourceLine { file: file.clone(), line });
+            }
+        }
+    }
+
+    fn is_own(&self, file: Option<&str>, function: &str) -> bool {
+        let start = function.trim_start_matches(['<', '&']);
+        let named =
+            |name: &String| start.strip_prefix(name.as_str()).is_some_and(|rest| rest.starts_with("::"));
+        self.user_crates.iter().any(named) || file.is_some_and(Program::is_own_code)
+    }
+
+    /// `Box<dyn Future>`, `&mut dyn Future`: offsets of data pointer and vtable pointer.
+    fn trait_object(&self, ty: &Type) -> Option<(u64, u64)> {
+        if !ty.name.contains("dyn ") || ty.size != 16 {
+            return None;
+        }
+        let future = ty.name.contains("Future<") || ty.name.contains("Stream<");
+        let data = ty.member("pointer").or_else(|| ty.member("data_ptr"))?;
+        let vtable = ty.member("vtable")?;
+        future.then_some((data.offset, vtable.offset))
+    }
+
+    fn slice(&self, ty: &Type) -> Option<Recipe> {
+        let (data, length) = (ty.member("data_ptr")?, ty.member("length")?);
+        let TypeKind::Pointer(Some(element)) = self.program.ty(data.ty)?.kind else { return None };
+        let stride = self.program.ty(element)?.size;
+        let element = self.id(Subject::awaited(element));
+        Some(Recipe::Slice { data: data.offset, length: length.offset, stride, element })
+    }
+
+    /// A future by its own type (through pins and boxes), not a struct that merely has one somewhere.
+    fn is_future(&self, die: DieRef, depth: usize) -> bool {
+        let Some(ty) = self.program.ty(die).filter(|_| depth > 0) else { return false };
+        if ty.coroutine().is_some() || self.trait_object(&ty).is_some() {
+            return true;
+        }
+        if let TypeKind::Pointer(to) = ty.kind {
+            return owning_pointer(&ty.name) && to.is_some_and(|to| self.is_future(to, depth - 1));
+        }
+        let path = self.program.path(&ty);
+        match role(&path) {
+            // A handle or a receiver is kept far more often than it is polled in place.
+            Role::Leaf => !path.contains("JoinHandle<") && !path.contains("oneshot::Receiver<"),
+            Role::Transparent if !is_closure(&path) => {
+                let payloads = ty.variants().into_iter().flat_map(|v| v.list.iter().map(|v| v.payload.ty));
+                let mut parts = ty.members.iter().map(|m| m.ty).chain(payloads);
+                parts.any(|part| self.is_future(part, depth - 1))
+            }
+            _ => ty.name.starts_with("Timeout<") && self.bears(die),
+        }
+    }
+
+    /// Whether a future can be reached in this type, by value or through a pointer that owns or borrows it.
+    fn bears(&self, die: DieRef) -> bool {
+        self.bears_within(die, MAX_SEARCH)
+    }
+
+    fn bears_within(&self, die: DieRef, depth: usize) -> bool {
+        if let Some(known) = self.bears.read().expect("no panic while held").get(&die) {
+            return *known;
+        }
+        let Some(ty) = self.program.ty(die).filter(|_| depth > 0) else { return false };
+        let answer = self.bears_fresh(&ty, depth);
+        // An answer from the end of the search is not the type's own.
+        if answer || depth == MAX_SEARCH {
+            self.bears.write().expect("no panic while held").insert(die, answer);
+        }
+        answer
+    }
+
+    fn bears_fresh(&self, ty: &Type, depth: usize) -> bool {
+        if ty.coroutine().is_some() || self.trait_object(ty).is_some() {
+            return true;
+        }
+        if ty.size == 0 || matches!(ty.kind, TypeKind::Base) {
+            return false;
+        }
+        if let TypeKind::Pointer(to) = ty.kind {
+            return owning_pointer(&ty.name) && to.is_some_and(|to| self.bears_within(to, depth - 1));
+        }
+        if role(&self.program.path(ty)) == Role::Leaf {
+            return true;
+        }
+        if ty.name.starts_with("Box<[") {
+            let data = ty.member("data_ptr").and_then(|m| self.program.ty(m.ty));
+            let Some(TypeKind::Pointer(Some(element))) = data.map(|d| d.kind.clone()) else { return false };
+            return self.bears_within(element, depth - 1);
+        }
+        let payloads = ty.variants().into_iter().flat_map(|v| v.list.iter().map(|v| v.payload.ty));
+        ty.members.iter().map(|m| m.ty).chain(payloads).any(|part| self.bears_within(part, depth - 1))
+    }
+}
+
+fn switch(variants: &Variants, arms: Box<[Arm]>) -> Recipe {
+    let mut select = Vec::new();
+    let mut default = None;
+    for (i, variant) in variants.list.iter().enumerate() {
+        if variant.values.is_empty() {
+            default = Some(i as u32);
+        }
+        select.extend(variant.values.iter().map(|(low, high)| (*low, *high, i as u32)));
+    }
+    select.sort_unstable();
+    Recipe::Switch { discriminant: variants.discriminant, select: select.into(), default, arms }
+}
+
+/// Raw pointers and shared references lead to things that others poll.
+fn owning_pointer(name: &str) -> bool {
+    name.starts_with("alloc::boxed::Box<") || name.starts_with("&mut ")
+}
+
+fn state_of(payload: &str) -> FrameState {
+    match payload {
+        "Unresumed" => FrameState::Unresumed,
+        "Returned" => FrameState::Returned,
+        "Panicked" => FrameState::Panicked,
+        name if name.starts_with("Suspend") => FrameState::Suspended,
+        _ => FrameState::Unknown,
+    }
+}
+
+/// rustc gives every local of one name in a variant the offset of the first (shadowed locals, parameters listed
+/// again), so only the first of a name can be trusted.
+fn slot_is_certain(members: &[Member], i: usize) -> bool {
+    members[..i].iter().all(|earlier| earlier.name != members[i].name)
+}

@@ -1,0 +1,143 @@
+//! What one pass over all entries keeps: the anchors from which everything else is reached lazily.
+
+use super::units::DieRef;
+use crate::target::Svma;
+use serde::{Deserialize, Serialize};
+
+/// An executor's poll function for one future type.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub struct PollSite {
+    address: u64,
+    /// Hash of the generic arguments as printed, `F, S`: what the site and its `Cell<F, S>` share.
+    pub(super) arguments: u64,
+    pub(super) die: DieRef,
+}
+
+impl PollSite {
+    pub(super) fn new(address: u64, arguments: u64, die: DieRef) -> Self {
+        PollSite { address, arguments, die }
+    }
+
+    pub fn address(&self) -> Svma {
+        Svma(self.address)
+    }
+
+    pub fn die(&self) -> DieRef {
+        self.die
+    }
+}
+
+/// The layout of one task allocation, `tokio::runtime::task::core::Cell<F, S>`.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub struct CellDie {
+    pub(super) arguments: u64,
+    pub die: DieRef,
+}
+
+/// A namespace's entry and where its subtree ends, so that any entry's enclosing path can be told.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub(super) struct Namespace {
+    pub start: u32,
+    pub end: u32,
+    /// Index of the enclosing namespace of the same unit, or `u32::MAX`.
+    pub parent: u32,
+}
+
+/// A vtable of a trait object.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub(super) struct Vtable {
+    pub address: u64,
+    /// Entry of the vtable's type.
+    pub ty: DieRef,
+    /// Of `dyn Future`.
+    pub future: bool,
+}
+
+/// `PollFn<closure>::poll`, through which every await of `select!` and `join!` goes.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub(super) struct PollFnDie {
+    pub die: DieRef,
+    /// Hash of the closure's printed type.
+    pub closure: u64,
+    /// Address, where this entry is an out-of-line copy; else 0.
+    pub address: u64,
+    pub end: u64,
+}
+
+/// Thread-local and other statics that lead to the runtime.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub(super) struct ContextStatic {
+    pub ty: DieRef,
+    /// Offset in the executable's TLS block.
+    pub tls_offset: u64,
+}
+
+/// Anchors of one unit, or of all of them.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Index {
+    pub(super) poll_sites: Vec<PollSite>,
+    pub(super) cells: Vec<CellDie>,
+    /// Sorted by address.
+    pub(super) vtables: Vec<Vtable>,
+    pub(super) poll_fns: Vec<PollFnDie>,
+    /// `{impl#N}` paths, hashed, and a function inside whose linkage name tells the self type.
+    pub(super) impls: Vec<(u64, DieRef)>,
+    pub(super) contexts: Vec<ContextStatic>,
+    /// Per unit, sorted by start.
+    pub(super) namespaces: Vec<Box<[Namespace]>>,
+    /// Where macros were called that await: hash of the closure, file, line. None: not looked for yet.
+    pub(super) invocations: Option<Vec<(u64, String, u32)>>,
+    /// Units that could not be read to their end.
+    pub damaged_units: u32,
+    /// Names of compilers that made the units, `clang LLVM (rustc version 1.95.0 …)`.
+    pub producer: Option<String>,
+}
+
+impl Index {
+    /// Appends what another unit gave. Units must be added in order: `namespaces` is per unit.
+    pub(super) fn append(&mut self, mut unit: Index) {
+        self.poll_sites.append(&mut unit.poll_sites);
+        self.cells.append(&mut unit.cells);
+        self.vtables.append(&mut unit.vtables);
+        self.poll_fns.append(&mut unit.poll_fns);
+        self.impls.append(&mut unit.impls);
+        self.contexts.append(&mut unit.contexts);
+        self.namespaces.append(&mut unit.namespaces);
+        self.damaged_units += unit.damaged_units;
+        if self.producer.as_ref().is_none_or(|p| !p.contains("rustc")) {
+            self.producer = unit.producer.or(self.producer.take());
+        }
+    }
+
+    /// Sorted, and reduced to one entry where many units repeat the same thing.
+    pub(super) fn finish(&mut self) {
+        self.poll_sites.sort_by_key(|s| (s.address, s.die));
+        self.poll_sites.dedup_by_key(|s| (s.address, s.arguments));
+        self.cells.sort_by_key(|c| (c.arguments, c.die));
+        self.vtables.sort_by_key(|v| (v.address, v.ty));
+        self.vtables.dedup_by_key(|v| v.address);
+        self.impls.sort_by_key(|i| (i.0, i.1));
+        self.impls.dedup_by_key(|i| i.0);
+    }
+
+    pub fn to_bytes(&self) -> Vec<u8> {
+        postcard::to_allocvec(self).unwrap_or_default()
+    }
+
+    /// None where the bytes are not an index of this shape.
+    pub fn from_bytes(bytes: &[u8]) -> Option<Index> {
+        postcard::from_bytes(bytes).ok()
+    }
+}
+
+pub(super) fn name_hash(bytes: &[u8]) -> u64 {
+    xxhash_rust::xxh3::xxh3_64(bytes)
+}
+
+/// Hash of a path one step longer.
+pub(super) fn path_hash(parent: u64, name: &[u8]) -> u64 {
+    xxhash_rust::xxh3::xxh3_64_with_seed(name, parent)
+}
+
+/// Raised with every change of [`Index`] or of what a scan finds, so that an older index is not taken for a new one.
+pub const INDEX_SCHEMA: u32 = 2;

@@ -1,0 +1,255 @@
+//! The static model of one program: what its debug information says, read when asked.
+
+use super::index::{CellDie, Index, PollSite, name_hash, path_hash};
+use super::invocation::{self, Invocations};
+use super::sections::{DwarfError, Sections};
+use super::types::{self, CoroutineKind, Decl, Type};
+use super::units::{DieRef, Units};
+use super::{MAX_DEPTH, demangle, lines, scan, symbols};
+use crate::target::Svma;
+use std::collections::HashMap;
+use std::sync::{Arc, OnceLock, RwLock};
+
+/// A piece of executable code at its stated address.
+#[derive(Clone, Copy, Debug)]
+pub struct Code<'a> {
+    pub start: Svma,
+    pub bytes: &'a [u8],
+}
+
+/// Answers about types and places of one program. Shared by all threads.
+#[derive(Debug)]
+pub struct Program<'a> {
+    units: Units<'a>,
+    index: Index,
+    code: Vec<Code<'a>>,
+    types: RwLock<HashMap<DieRef, Option<Arc<Type>>>>,
+    files: RwLock<HashMap<(u32, u64), Option<Arc<str>>>>,
+    invocations: OnceLock<Invocations>,
+    /// What could not be read, for people.
+    pub issues: Vec<String>,
+}
+
+impl<'a> Program<'a> {
+    /// `index` is one that [`Program::index`] gave for the same files, else the pass over all entries is made.
+    pub fn new(
+        sections: &'a Sections<'a>,
+        index: Option<Index>,
+        code: Vec<Code<'a>>,
+        progress: &(dyn Fn(usize, usize) + Sync),
+    ) -> Result<Self, DwarfError> {
+        let (units, damaged) = Units::new(sections)?;
+        let mut issues = Vec::new();
+        if let Some(error) = damaged {
+            issues.push(format!("the list of debug units is damaged: {error}"));
+        }
+        let index = index.unwrap_or_else(|| scan::scan(&units, progress));
+        if index.damaged_units > 0 {
+            let (bad, all) = (index.damaged_units, units.len());
+            issues.push(format!("{bad} of {all} debug units are damaged and were read in part"));
+        }
+        let invocations = OnceLock::new();
+        if let Some(known) = &index.invocations {
+            let _ = invocations.set(known.clone());
+        }
+        Ok(Program {
+            units,
+            index,
+            code,
+            types: RwLock::default(),
+            files: RwLock::default(),
+            invocations,
+            issues,
+        })
+    }
+
+    /// The index for the disk cache: everything that is dear to find again.
+    pub fn index(&self) -> Index {
+        Index { invocations: self.invocations.get().cloned(), ..self.index.clone() }
+    }
+
+    /// True where [`Program::index`] would save more than it was made from.
+    pub fn learned_more(&self) -> bool {
+        self.invocations.get().is_some() && self.index.invocations.is_none()
+    }
+
+    pub fn poll_sites(&self) -> &[PollSite] {
+        &self.index.poll_sites
+    }
+
+    pub fn unit_count(&self) -> usize {
+        self.units.len()
+    }
+
+    pub fn producer(&self) -> Option<&str> {
+        self.index.producer.as_deref()
+    }
+
+    /// Layouts of the task allocation that a poll function works on; the one from its own unit first.
+    pub fn cells(&self, site: &PollSite) -> Vec<DieRef> {
+        let from = self.index.cells.partition_point(|c| c.arguments < site.arguments);
+        let same = |c: &&CellDie| c.arguments == site.arguments;
+        let mut cells: Vec<DieRef> =
+            self.index.cells[from..].iter().take_while(same).map(|c| c.die).collect();
+        cells.sort_by_key(|die| (die.unit != site.die.unit, *die));
+        cells
+    }
+
+    /// The concrete type behind a trait object with this vtable.
+    pub fn behind_vtable(&self, vtable: Svma) -> Option<DieRef> {
+        let i = self.index.vtables.binary_search_by_key(&vtable.0, |v| v.address).ok()?;
+        self.ty(self.index.vtables[i].ty)?.containing
+    }
+
+    /// Vtables of `dyn Future` that stand in the file.
+    pub fn future_vtables(&self) -> impl Iterator<Item = Svma> + '_ {
+        self.index.vtables.iter().filter(|v| v.future).map(|v| Svma(v.address))
+    }
+
+    /// Type and offset in the TLS block of tokio's thread-local context; several where units disagree.
+    pub fn contexts(&self) -> impl Iterator<Item = (DieRef, u64)> + '_ {
+        self.index.contexts.iter().map(|c| (c.ty, c.tls_offset))
+    }
+
+    pub fn ty(&self, die: DieRef) -> Option<Arc<Type>> {
+        if let Some(known) = self.types.read().expect("no panic while held").get(&die) {
+            return known.clone();
+        }
+        let ty = types::read(&self.units, die).map(Arc::new);
+        self.types.write().expect("no panic while held").insert(die, ty.clone());
+        ty
+    }
+
+    /// File and line of a declaration.
+    pub fn place(&self, decl: Decl) -> Option<(Arc<str>, u32)> {
+        let key = (decl.unit, decl.file);
+        if let Some(known) = self.files.read().expect("no panic while held").get(&key) {
+            return known.clone().map(|file| (file, decl.line));
+        }
+        let file = self.units.get(decl.unit).and_then(|unit| unit.file(decl.file));
+        self.files.write().expect("no panic while held").insert(key, file.clone());
+        file.map(|file| (file, decl.line))
+    }
+
+    pub fn is_own_code(file: &str) -> bool {
+        lines::is_own_code(file)
+    }
+
+    /// The future that a poll function polls, by the function's own printed name: all that debug=1 leaves.
+    pub fn future_of(&self, site: &PollSite) -> Option<String> {
+        let unit = self.units.get(site.die.unit)?;
+        let entry = unit.unit.entry(gimli::UnitOffset(site.die.offset as usize)).ok()?;
+        let name = String::from_utf8_lossy(unit.string(entry.attr_value(gimli::DW_AT_name)?)?);
+        let arguments = name.strip_prefix("poll<")?.strip_suffix('>')?;
+        symbols::first_argument(arguments).map(|future| symbols::future_name(&future))
+    }
+
+    /// File that declares a function or type.
+    pub fn declared_in(&self, die: DieRef) -> Option<Arc<str>> {
+        let unit = self.units.get(die.unit)?;
+        let entry = unit.unit.entry(gimli::UnitOffset(die.offset as usize)).ok()?;
+        match entry.attr_value(gimli::DW_AT_decl_file)? {
+            gimli::AttributeValue::FileIndex(file) => unit.file(file),
+            value => unit.file(value.udata_value()?),
+        }
+    }
+
+    fn invocations(&self) -> &Invocations {
+        self.invocations.get_or_init(|| invocation::find(&self.units, &self.index.poll_fns, &self.code))
+    }
+
+    /// Where the macro was called that awaits this `PollFn<closure>`; `poll_fn` is that type's DWARF name.
+    /// None where nothing calls it under its own name, or several places do.
+    pub fn invocation(&self, poll_fn: &str) -> Option<(Arc<str>, u32)> {
+        let closure = name_hash(poll_fn.strip_prefix("PollFn<")?.strip_suffix('>')?.as_bytes());
+        let all = self.invocations();
+        let from = all.partition_point(|(of, ..)| *of < closure);
+        match all[from..].split(|(of, ..)| *of != closure).next()? {
+            [(_, file, line)] => Some((file.as_str().into(), *line)),
+            _ => None,
+        }
+    }
+
+    /// Lines of a part of a file where any `PollFn` is called, in order.
+    pub fn invocation_lines(&self, file: &str, lines: std::ops::RangeInclusive<u32>) -> Vec<u32> {
+        let here = self.invocations().iter().filter(|(_, f, line)| f == file && lines.contains(line));
+        let mut found: Vec<u32> = here.map(|(.., line)| *line).collect();
+        found.sort_unstable();
+        found.dedup();
+        found
+    }
+
+    /// Names of the namespaces around an entry, outermost first.
+    fn namespaces(&self, die: DieRef) -> Vec<String> {
+        let Some(spans) = self.index.namespaces.get(die.unit as usize) else { return Vec::new() };
+        let Some(unit) = self.units.get(die.unit) else { return Vec::new() };
+        let mut at = spans.partition_point(|s| s.start < die.offset).checked_sub(1);
+        let mut names = Vec::new();
+        while let Some(span) = at.and_then(|i| spans.get(i))
+            && names.len() < MAX_DEPTH
+        {
+            if die.offset < span.end {
+                let entry = unit.unit.entry(gimli::UnitOffset(span.start as usize)).ok();
+                let name = entry.and_then(|e| e.attr_value(gimli::DW_AT_name));
+                let name = name.and_then(|value| unit.string(value)).unwrap_or_default();
+                names.push(String::from_utf8_lossy(name).into_owned());
+            }
+            at = Some(span.parent as usize);
+        }
+        names.reverse();
+        names
+    }
+
+    /// Full path of a type, as rustc names it: `tokio::sync::mutex::Mutex<u32>`.
+    pub fn path(&self, ty: &Type) -> String {
+        let mut path = self.namespaces(ty.die).join("::");
+        if !path.is_empty() {
+            path.push_str("::");
+        }
+        path.push_str(&ty.name);
+        path
+    }
+
+    /// Name of the function that a coroutine type is the body of: an async fn's own path, blocks and closures
+    /// keep `{async_block#N}`; an impl is named by its self type where a linkage name tells it.
+    pub fn function(&self, ty: &Type, kind: CoroutineKind) -> String {
+        let generics = ty.name.find('}').map_or("", |end| &ty.name[end + 1..]);
+        let mut arguments = demangle::split_arguments(generics);
+        let mut segments: Vec<String> = Vec::new();
+        let mut hash = 0;
+        for (depth, name) in self.namespaces(ty.die).into_iter().enumerate() {
+            hash = path_hash(hash, name.as_bytes());
+            // The body of an async fn is a closure of the fn to rustc; people know one function.
+            if name.starts_with("{async_fn#") {
+                continue;
+            }
+            let own = if name.starts_with("{impl") { self.impl_self(hash, depth) } else { None };
+            match own {
+                Some(own) => segments = vec![demangle::substitute(&own, &mut arguments)],
+                None => segments.push(name),
+            }
+        }
+        let head = ty.name.find('}').map_or(&*ty.name, |end| &ty.name[..=end]);
+        match kind {
+            CoroutineKind::Fn => {}
+            CoroutineKind::Block | CoroutineKind::Closure => segments.push(head.replacen("_env#", "#", 1)),
+        }
+        let mut path = segments.join("::");
+        if !arguments.is_empty() {
+            path.push_str(&format!("<{}>", arguments.join(", ")));
+        }
+        path
+    }
+
+    /// Self type of the impl whose namespace path has this hash and `depth` namespaces above it.
+    fn impl_self(&self, hash: u64, depth: usize) -> Option<String> {
+        let i = self.index.impls.binary_search_by_key(&hash, |i| i.0).ok()?;
+        let die = self.index.impls[i].1;
+        let unit = self.units.get(die.unit)?;
+        let entry = unit.unit.entry(gimli::UnitOffset(die.offset as usize)).ok()?;
+        let linkage = unit.string(entry.attr_value(gimli::DW_AT_linkage_name)?)?;
+        // Namespaces below the impl, and the function itself.
+        let below = self.namespaces(die).len().checked_sub(depth + 1)? + 1;
+        demangle::impl_self(&demangle::demangled(&String::from_utf8_lossy(linkage)), below)
+    }
+}

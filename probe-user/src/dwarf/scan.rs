@@ -1,0 +1,332 @@
+//! The pass over all entries of a unit that fills the [`Index`].
+
+use super::index::{
+    CellDie, ContextStatic, Index, Namespace, PollFnDie, PollSite, Vtable, name_hash, path_hash,
+};
+use super::sections::Slice;
+use super::units::{DieRef, Unit, Units};
+use gimli::{AttributeValue, DwTag, constants as dw};
+use rayon::prelude::*;
+
+/// Scans all units in parallel. `progress` is told the units done so far, from any thread.
+pub(super) fn scan(units: &Units<'_>, progress: &(dyn Fn(usize, usize) + Sync)) -> Index {
+    let total = units.len();
+    let done = std::sync::atomic::AtomicUsize::new(0);
+    let parts: Vec<Index> = (0..total as u32)
+        .into_par_iter()
+        .map(|number| {
+            let part = scan_unit(units, number);
+            progress(done.fetch_add(1, std::sync::atomic::Ordering::Relaxed) + 1, total);
+            part
+        })
+        .collect();
+    let mut index = Index::default();
+    for part in parts {
+        index.append(part);
+    }
+    index.finish();
+    index
+}
+
+/// Where in the tree of namespaces the pass stands; only the few paths that matter have names.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Place {
+    Root,
+    Tokio,
+    TokioRuntime,
+    TokioTask,
+    /// `tokio::runtime::task::raw`, where `poll<F, S>` is.
+    TokioRaw,
+    /// `tokio::runtime::task::core`, where `Cell<F, S>` is.
+    TokioCore,
+    TokioContext,
+    /// Below the thread-local `tokio::runtime::context::CONTEXT`.
+    TokioContextStatic,
+    Core,
+    CoreFuture,
+    /// `core::future::poll_fn`.
+    CorePollFn,
+    Elsewhere,
+}
+
+impl Place {
+    fn enter(self, name: &[u8]) -> Place {
+        match (self, name) {
+            (Place::Root, b"tokio") => Place::Tokio,
+            (Place::Tokio, b"runtime") => Place::TokioRuntime,
+            (Place::TokioRuntime, b"task") => Place::TokioTask,
+            (Place::TokioTask, b"raw") => Place::TokioRaw,
+            (Place::TokioTask, b"core") => Place::TokioCore,
+            (Place::TokioRuntime, b"context") => Place::TokioContext,
+            (Place::TokioContext, b"CONTEXT") => Place::TokioContextStatic,
+            (Place::TokioContextStatic, _) => Place::TokioContextStatic,
+            (Place::Root, b"core") => Place::Core,
+            (Place::Core, b"future") => Place::CoreFuture,
+            (Place::CoreFuture, b"poll_fn") => Place::CorePollFn,
+            // Trait impls stand in a namespace of their own: `core::future::poll_fn::{impl#3}`.
+            (Place::CorePollFn, name) if name.starts_with(b"{impl") => Place::CorePollFn,
+            _ => Place::Elsewhere,
+        }
+    }
+}
+
+struct Open {
+    /// Depth of this namespace's own entry.
+    depth: isize,
+    number: u32,
+    place: Place,
+    path: u64,
+    /// An `{impl#N}` whose self type no function has told yet.
+    impl_unknown: bool,
+}
+
+fn scan_unit(units: &Units<'_>, number: u32) -> Index {
+    let mut found = Index { namespaces: vec![Box::default()], ..Index::default() };
+    let Some(unit) = units.load(number) else {
+        found.damaged_units = 1;
+        return found;
+    };
+    let mut pass = Pass { units, number, unit: &unit, found, spans: Vec::new(), open: Vec::new() };
+    if pass.run().is_err() {
+        pass.found.damaged_units = 1;
+    }
+    let end = u32::try_from(unit.unit.header.length_including_self()).unwrap_or(u32::MAX);
+    while let Some(open) = pass.open.pop() {
+        pass.spans[open.number as usize].end = end;
+    }
+    pass.found.namespaces = vec![pass.spans.into_boxed_slice()];
+    pass.found
+}
+
+struct Pass<'p, 'a> {
+    units: &'p Units<'a>,
+    number: u32,
+    unit: &'p Unit<'a>,
+    found: Index,
+    spans: Vec<Namespace>,
+    open: Vec<Open>,
+}
+
+/// The attributes that any anchor needs; the rest is skipped.
+#[derive(Default)]
+struct Attributes<'a> {
+    name: Option<AttributeValue<Slice<'a>>>,
+    low_pc: Option<AttributeValue<Slice<'a>>>,
+    high_pc: Option<AttributeValue<Slice<'a>>>,
+    linkage_name: bool,
+    ty: Option<AttributeValue<Slice<'a>>>,
+    location: Option<AttributeValue<Slice<'a>>>,
+    producer: Option<AttributeValue<Slice<'a>>>,
+}
+
+impl<'a> Pass<'_, 'a> {
+    fn run(&mut self) -> gimli::Result<()> {
+        let mut entries = self.unit.unit.entries_raw(None)?;
+        while !entries.is_empty() {
+            let depth = entries.next_depth();
+            let offset = entries.next_offset().0 as u32;
+            let Some(abbreviation) = entries.read_abbreviation()? else {
+                // A null entry ends the children of an entry one level up.
+                if self.open.last().is_some_and(|open| open.depth == depth - 1) {
+                    let open = self.open.pop().expect("just seen");
+                    self.spans[open.number as usize].end = entries.next_offset().0 as u32;
+                }
+                continue;
+            };
+            let tag = abbreviation.tag();
+            if !self.wanted(tag, depth) {
+                entries.skip_attributes(abbreviation.attributes())?;
+                continue;
+            }
+            let mut attributes = Attributes::default();
+            for spec in abbreviation.attributes() {
+                let attribute = entries.read_attribute_inline(*spec)?;
+                let value = attribute.value();
+                match spec.name() {
+                    dw::DW_AT_name => attributes.name = Some(value),
+                    dw::DW_AT_low_pc => attributes.low_pc = Some(value),
+                    dw::DW_AT_high_pc => attributes.high_pc = Some(value),
+                    dw::DW_AT_linkage_name => attributes.linkage_name = true,
+                    dw::DW_AT_type => attributes.ty = Some(value),
+                    dw::DW_AT_location => attributes.location = Some(value),
+                    dw::DW_AT_producer => attributes.producer = Some(value),
+                    _ => {}
+                }
+            }
+            self.take(tag, depth, offset, abbreviation.has_children(), &attributes);
+        }
+        Ok(())
+    }
+
+    fn place(&self) -> Place {
+        self.open.last().map_or(Place::Root, |open| open.place)
+    }
+
+    fn wanted(&self, tag: DwTag, depth: isize) -> bool {
+        match tag {
+            dw::DW_TAG_namespace => true,
+            dw::DW_TAG_subprogram => {
+                matches!(self.place(), Place::TokioRaw | Place::CorePollFn)
+                    || self.open.last().is_some_and(|open| open.impl_unknown)
+            }
+            dw::DW_TAG_structure_type => self.place() == Place::TokioCore,
+            // Vtables of trait objects are children of the unit; thread-locals stand in their closure's namespace.
+            dw::DW_TAG_variable => depth == 1 || self.place() == Place::TokioContextStatic,
+            dw::DW_TAG_compile_unit => depth == 0,
+            _ => false,
+        }
+    }
+
+    fn take(&mut self, tag: DwTag, depth: isize, offset: u32, children: bool, at: &Attributes<'a>) {
+        let die = DieRef { unit: self.number, offset };
+        let name = at.name.and_then(|value| self.unit.string(value)).unwrap_or_default();
+        match tag {
+            dw::DW_TAG_compile_unit => {
+                let producer = at.producer.and_then(|value| self.unit.string(value));
+                self.found.producer = producer.map(|p| String::from_utf8_lossy(p).into_owned());
+            }
+            dw::DW_TAG_namespace => self.namespace(depth, offset, children, name),
+            dw::DW_TAG_subprogram => self.function(die, name, at),
+            dw::DW_TAG_structure_type => {
+                if let Some(arguments) = arguments_of(name, b"Cell<") {
+                    self.found.cells.push(CellDie { arguments, die });
+                }
+            }
+            dw::DW_TAG_variable => self.variable(name, at),
+            _ => {}
+        }
+    }
+
+    fn namespace(&mut self, depth: isize, offset: u32, children: bool, name: &[u8]) {
+        if !children {
+            return;
+        }
+        let parent = self.open.last();
+        let number = self.spans.len() as u32;
+        self.spans.push(Namespace {
+            start: offset,
+            end: u32::MAX,
+            parent: parent.map_or(u32::MAX, |open| open.number),
+        });
+        let path = path_hash(parent.map_or(0, |open| open.path), name);
+        let place = self.place().enter(name);
+        let impl_unknown = name.starts_with(b"{impl") || parent.is_some_and(|open| open.impl_unknown);
+        self.open.push(Open { depth, number, place, path, impl_unknown });
+    }
+
+    fn function(&mut self, die: DieRef, name: &'a [u8], at: &Attributes<'a>) {
+        if at.linkage_name && self.open.last().is_some_and(|open| open.impl_unknown) {
+            // The outermost open impl is the one this function's linkage name tells about.
+            if let Some(open) = self.open.iter_mut().find(|open| open.impl_unknown) {
+                self.found.impls.push((open.path, die));
+            }
+            for open in &mut self.open {
+                open.impl_unknown = false;
+            }
+        }
+        match self.place() {
+            Place::TokioRaw => {
+                let low = at.low_pc.and_then(|value| self.address(value));
+                if let (Some(arguments), Some(address)) = (arguments_of(name, b"poll<"), low) {
+                    self.found.poll_sites.push(PollSite::new(address, arguments, die));
+                }
+            }
+            Place::CorePollFn => {
+                if let Some(closure) = closure_of(name) {
+                    let address = at.low_pc.and_then(|value| self.address(value)).unwrap_or(0);
+                    let end = match at.high_pc {
+                        Some(AttributeValue::Addr(end)) => end,
+                        Some(value) => address.wrapping_add(value.udata_value().unwrap_or(0)),
+                        None => address,
+                    };
+                    self.found.poll_fns.push(PollFnDie { die, closure, address, end });
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn variable(&mut self, name: &[u8], at: &Attributes<'a>) {
+        let Some(AttributeValue::Exprloc(expression)) = at.location else { return };
+        let Some(ty) = at.ty.and_then(|value| self.units.reference(self.number, value)) else { return };
+        let place = location(expression, &self.unit.unit, &self.unit.dwarf);
+        if name.ends_with(b"::{vtable}") {
+            if let Some(Location::Address(address)) = place {
+                self.found.vtables.push(Vtable { address, ty, future: name.ends_with(b"Future>::{vtable}") });
+            }
+        } else if self.place() == Place::TokioContextStatic
+            && let Some(Location::Tls(tls_offset)) = place
+        {
+            self.found.contexts.push(ContextStatic { ty, tls_offset });
+        }
+    }
+
+    fn address(&self, value: AttributeValue<Slice<'a>>) -> Option<u64> {
+        // 0 is what a linker leaves of a function it dropped.
+        self.unit.dwarf.attr_address(&self.unit.unit, value).ok().flatten().filter(|a| *a != 0)
+    }
+}
+
+enum Location {
+    Address(u64),
+    Tls(u64),
+}
+
+/// The two kinds of location a static has.
+fn location(
+    expression: gimli::Expression<Slice<'_>>,
+    unit: &gimli::Unit<Slice<'_>>,
+    dwarf: &gimli::Dwarf<Slice<'_>>,
+) -> Option<Location> {
+    let mut operations = expression.operations(unit.encoding());
+    let mut last = None;
+    while let Ok(Some(operation)) = operations.next() {
+        match operation {
+            gimli::Operation::Address { address } => return Some(Location::Address(address)),
+            gimli::Operation::AddressIndex { index } => {
+                return dwarf.address(unit, index).ok().map(Location::Address);
+            }
+            gimli::Operation::UnsignedConstant { value } => last = Some(value),
+            gimli::Operation::ConstantIndex { index } => last = dwarf.address(unit, index).ok(),
+            gimli::Operation::TLS => return last.map(Location::Tls),
+            _ => return None,
+        }
+    }
+    None
+}
+
+/// Hash of what stands between `prefix` and the last `>`.
+fn arguments_of(name: &[u8], prefix: &[u8]) -> Option<u64> {
+    Some(name_hash(name.strip_prefix(prefix)?.strip_suffix(b">")?))
+}
+
+/// Hash of the last generic argument of `poll<T, closure>`: the closure that the `PollFn` holds.
+fn closure_of(name: &[u8]) -> Option<u64> {
+    let arguments = name.strip_prefix(b"poll<")?.strip_suffix(b">")?;
+    let mut depth = 0usize;
+    let mut start = 0;
+    for (i, byte) in arguments.iter().enumerate() {
+        match byte {
+            b'<' | b'(' | b'[' | b'{' => depth += 1,
+            // `->` of a function type closes nothing.
+            b'>' if i > 0 && arguments[i - 1] == b'-' => {}
+            b'>' | b')' | b']' | b'}' => depth = depth.saturating_sub(1),
+            b',' if depth == 0 => start = i + 1,
+            _ => {}
+        }
+    }
+    Some(name_hash(arguments[start..].trim_ascii_start()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_closure_is_the_last_argument() {
+        let closure = name_hash(b"app::f::{async_fn#0}::{closure_env#3}<u8, fn(u8) -> u8>");
+        let name = b"poll<(u32, u32), app::f::{async_fn#0}::{closure_env#3}<u8, fn(u8) -> u8>>";
+        assert_eq!(closure_of(name), Some(closure));
+        assert_eq!(closure_of(b"poll"), None);
+    }
+}

@@ -1,0 +1,338 @@
+//! All that is known of one task, on one card.
+
+use super::escape::escape;
+use super::names;
+use super::paint::Paint;
+use super::places::Places;
+use super::source::SourceText;
+use super::units::{counted, known_span, span};
+use super::{json, tree};
+use crate::decode::{FrameId, Frames, Node, Task, TaskId, TaskState};
+use crate::model::{
+    Ending, Known, Stop, TaskEntry, TaskPhase, Wait, WaitKind, place_of, primary_chain, wait_of_chain,
+    waits_of,
+};
+use std::io::{self, Write};
+
+/// What a card is made of; what is absent is left off the card.
+#[derive(Clone, Copy)]
+pub struct CardInput<'a> {
+    pub id: TaskId,
+    pub name: &'a str,
+    /// The model's row: history, polls, times.
+    pub entry: Option<&'a TaskEntry>,
+    /// The task in a snapshot: its await tree.
+    pub task: Option<&'a Task>,
+    pub frames: &'a Frames,
+    pub places: &'a Places,
+    pub sources: &'a dyn SourceText,
+    /// CLOCK_MONOTONIC; what "now" means on this card.
+    pub now_ns: u64,
+}
+
+/// Everything on it is escaped.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Card {
+    pub id: String,
+    pub name: String,
+    pub status: String,
+    pub rows: Vec<Row>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Row {
+    pub label: &'static str,
+    pub text: String,
+    /// A line of source.
+    pub quote: Option<String>,
+}
+
+impl Row {
+    fn new(label: &'static str, text: String) -> Row {
+        Row { label, text, quote: None }
+    }
+}
+
+/// Column at which a card's status begins, if the name leaves room.
+const STATUS_COLUMN: usize = 56;
+/// Steps of the history that are shown, the latest ones.
+const STEPS: usize = 7;
+/// Reasons shown of one task.
+const REASONS: usize = 4;
+
+pub fn card(input: CardInput) -> Card {
+    let mut rows = Vec::new();
+    let tree = input.task.and_then(|task| task.tree.as_ref());
+    if let Some(tree) = tree.filter(|_| !has_moved(&input)) {
+        place_rows(tree, &input, &mut rows);
+        let reasons = reasons(&waits_of(tree, input.frames), input.frames);
+        let runs = input.task.is_some_and(|task| task.state == TaskState::Running);
+        if !reasons.is_empty() && !runs {
+            rows.push(Row::new("reason", reasons.join("; or ")));
+        }
+    } else if let Some(path) = input.entry.and_then(TaskEntry::path) {
+        path_rows(&path.frames, path.place, &input, &mut rows);
+    }
+    if let Some(entry) = input.entry.filter(|entry| !entry.history.is_empty()) {
+        rows.push(Row::new("history", history(entry, &input)));
+    }
+    Card { id: format!("#{}", input.id.id), name: names::function(input.name), status: status(&input), rows }
+}
+
+/// Whether the trace has seen the task move since the snapshot that has its tree.
+pub fn has_moved(input: &CardInput) -> bool {
+    let tree = input.task.and_then(|task| task.tree.as_ref());
+    let path = input.entry.and_then(TaskEntry::path);
+    tree.zip(path).is_some_and(|(tree, path)| place_of(&primary_chain(tree), input.frames) != path.place)
+}
+
+impl Card {
+    pub fn write(&self, out: &mut impl Write, paint: Paint) -> io::Result<()> {
+        let who = format!("Task {}  {}", self.id, self.name);
+        let room = " ".repeat(STATUS_COLUMN.saturating_sub(who.chars().count()).max(2));
+        writeln!(out, "{}{room}{}", paint.name(who), self.status)?;
+        for row in &self.rows {
+            write!(out, "  {} {}", paint.dim(format!("{:<9}", row.label)), row.text)?;
+            match &row.quote {
+                Some(quote) => writeln!(out, "   {}", paint.dim(quote))?,
+                None => writeln!(out)?,
+            }
+        }
+        Ok(())
+    }
+}
+
+/// `at`, `in` and `awaiting`, from a whole tree.
+fn place_rows(tree: &Node, input: &CardInput, rows: &mut Vec<Row>) {
+    let mut above: Vec<FrameId> = Vec::new();
+    let mut at = tree;
+    let mut here: Option<(&Node, usize)> = None;
+    loop {
+        let frame = input.frames.get(at.frame);
+        if frame.own_code && frame.line.is_some() {
+            here = Some((at, above.len()));
+        }
+        above.push(at.frame);
+        // Where several are awaited, go on with the branch that leads to the user's own code.
+        let next = at.awaiting.iter().find(|child| leads_home(child, input.frames));
+        match next.or_else(|| at.awaiting.first()) {
+            Some(next) => at = next,
+            None => break,
+        }
+    }
+    let (from, depth) = here.unwrap_or((tree, 0));
+    at_row(from.frame, input, rows);
+    in_row(&above[..depth], input, rows);
+    let awaiting = awaiting(from, input.frames);
+    if !awaiting.is_empty() {
+        rows.push(Row::new("awaiting", awaiting));
+    }
+}
+
+fn leads_home(node: &Node, frames: &Frames) -> bool {
+    let frame = frames.get(node.frame);
+    (frame.own_code && frame.line.is_some()) || node.awaiting.iter().any(|child| leads_home(child, frames))
+}
+
+/// The same rows from a chain alone, where no snapshot has the task.
+fn path_rows(chain: &[FrameId], place: Option<FrameId>, input: &CardInput, rows: &mut Vec<Row>) {
+    let depth = chain.iter().rposition(|id| Some(*id) == place).unwrap_or(0);
+    let Some(from) = chain.get(depth) else { return };
+    at_row(*from, input, rows);
+    in_row(&chain[..depth], input, rows);
+    let below: Vec<_> = chain[depth + 1..].iter().map(|id| input.frames.get(*id)).collect();
+    if !below.is_empty() {
+        rows.push(Row::new("awaiting", names::chain(below.iter().map(|frame| &*frame.function))));
+    }
+    let ended = input.entry.is_some_and(TaskEntry::has_ended);
+    if let Some(wait) = wait_of_chain(chain, input.frames).filter(|_| !ended)
+        && let Some(reason) = reasons(&[wait], input.frames).pop()
+    {
+        rows.push(Row::new("reason", reason));
+    }
+}
+
+fn at_row(frame: FrameId, input: &CardInput, rows: &mut Vec<Row>) {
+    let frame = input.frames.get(frame);
+    let Some(line) = &frame.line else { return };
+    let quote = input.sources.text(line).map(|text| escape(&text).into_owned());
+    rows.push(Row { label: "at", text: input.places.show(line), quote });
+    if let Some(macro_place) = &frame.expanded_from {
+        rows.push(Row::new("macro", input.places.show(macro_place)));
+    }
+}
+
+/// The user's own functions that lead to the place.
+fn in_row(above: &[FrameId], input: &CardInput, rows: &mut Vec<Row>) {
+    let own = above.iter().map(|id| input.frames.get(*id)).filter(|frame| frame.own_code);
+    let words: Vec<_> = own
+        .map(|frame| match &frame.line {
+            Some(line) => format!("{} ({})", names::short(&frame.function), input.places.show(line)),
+            None => names::short(&frame.function),
+        })
+        .collect();
+    if !words.is_empty() {
+        rows.push(Row::new("in", words.join(" → ")));
+    }
+}
+
+/// The chain below `node`; where it branches, each branch.
+fn awaiting(node: &Node, frames: &Frames) -> String {
+    let mut chain = Vec::new();
+    let mut at = node;
+    while let [next] = &*at.awaiting {
+        chain.push(frames.get(next.frame));
+        at = next;
+    }
+    let mut text = names::chain(chain.iter().map(|frame| &*frame.function));
+    if at.awaiting.is_empty() {
+        return text;
+    }
+    if !text.is_empty() {
+        text += " → ";
+    }
+    let leaf = |mut node: &Node| {
+        let mut functions = vec![frames.get(node.frame)];
+        while let Some(next) = node.awaiting.first() {
+            functions.push(frames.get(next.frame));
+            node = next;
+        }
+        names::chain(functions.iter().map(|frame| &*frame.function))
+    };
+    let mut branches: Vec<_> = at.awaiting.iter().take(REASONS).map(leaf).collect();
+    if at.awaiting.len() > REASONS {
+        branches.push(format!("{} more", at.awaiting.len() - REASONS));
+    }
+    text + "{ " + &branches.join(" | ") + " }"
+}
+
+/// What a task waits for, in words; only what the types at the chain's ends tell.
+pub fn reasons(waits: &[Wait], frames: &Frames) -> Vec<String> {
+    let mut reasons: Vec<String> = Vec::new();
+    for wait in waits {
+        let leaf = names::without_parameters(&frames.get(wait.leaf).function);
+        let what = match wait.kind {
+            WaitKind::Timer => "sleeping",
+            WaitKind::Mutex => "waits for a mutex",
+            WaitKind::RwLock => "waits for a rwlock",
+            WaitKind::Semaphore => "waits for a semaphore",
+            WaitKind::Mpsc => "waits for an mpsc channel",
+            WaitKind::Oneshot => "waits for a oneshot channel",
+            WaitKind::Watch => "waits for a watch channel",
+            WaitKind::Broadcast => "waits for a broadcast channel",
+            WaitKind::Notify => "waits to be notified",
+            WaitKind::Barrier => "waits at a barrier",
+            WaitKind::Join => "waits for another task to end",
+            WaitKind::Io => "waits for I/O",
+            WaitKind::OnceCell => "waits for a once-cell",
+            WaitKind::Unknown => continue,
+        };
+        let reason = format!("{what} ({})", names::function(&leaf));
+        if !reasons.contains(&reason) {
+            reasons.push(reason);
+        }
+    }
+    if reasons.len() > REASONS {
+        let more = reasons.len() - REASONS;
+        reasons.truncate(REASONS);
+        reasons.push(format!("{more} more"));
+    }
+    reasons
+}
+
+fn status(input: &CardInput) -> String {
+    let Some(entry) = input.entry else {
+        return match input.task {
+            Some(task) if task.stale => format!("{}, read while it ran", json::state_word(task.state)),
+            Some(task) => json::state_word(task.state).into(),
+            None => String::new(),
+        };
+    };
+    let mut words = match entry.idle_for(input.now_ns) {
+        Some(idle) => format!("idle {}", known_span(idle)),
+        None => phase_word(entry.phase).to_owned(),
+    };
+    if let Some(polls) = entry.polls {
+        words += &format!(", {}", counted(polls, "poll"));
+        if entry.born.known == Known::AtLeast {
+            words += " since we look";
+        }
+    }
+    if let Some(busy) = entry.busy_ns.filter(|_| entry.polls != Some(entry.unmeasured)) {
+        let at_least = if entry.unmeasured > 0 { ">" } else { "" };
+        words += &format!(", busy {at_least}{}", span(busy));
+    }
+    words
+}
+
+/// tokio-console's words for a task's state.
+pub fn phase_word(phase: TaskPhase) -> &'static str {
+    match phase {
+        TaskPhase::Running => "running",
+        TaskPhase::Scheduled => "scheduled",
+        TaskPhase::Idle => "idle",
+        TaskPhase::Ended(Ending::Complete) => "completed",
+        TaskPhase::Ended(Ending::Cancelled) => "cancelled",
+        TaskPhase::Ended(Ending::Panicked) => "panicked",
+        TaskPhase::Ended(Ending::Unseen) => "gone",
+        TaskPhase::Unknown => "-",
+    }
+}
+
+/// `start → api.rs:155 (0.4 ms) → api.rs:156 (2.3 s, now)`.
+fn history(entry: &TaskEntry, input: &CardInput) -> String {
+    let end = entry.ended_ns.unwrap_or(input.now_ns);
+    let mut steps: Vec<String> = Vec::new();
+    // Consecutive paths of one place are one step to a reader.
+    let stops: Vec<&Stop> = entry.history.iter().collect();
+    let runs: Vec<&[&Stop]> = stops.chunk_by(|a, b| a.path.place == b.path.place).collect();
+    let skipped = runs.len().saturating_sub(STEPS);
+    if entry.history_cut || skipped > 0 {
+        steps.push("…".into());
+    }
+    for (i, run) in runs.iter().enumerate().skip(skipped) {
+        let Some(first) = run.first() else { continue };
+        let left = runs.get(i + 1).and_then(|next| next.first()).map(|stop| stop.since);
+        let ns = left.map_or(end, |since| since.t_ns).saturating_sub(first.since.t_ns);
+        let Some(place) = first.path.place else {
+            steps.push("start".into());
+            continue;
+        };
+        let known = match (first.since.known, left.map(|since| since.known)) {
+            (Known::Exact, Some(Known::About)) => Known::About,
+            (known, _) => known,
+        };
+        let now = if left.is_none() && !entry.has_ended() { ", now" } else { "" };
+        steps.push(format!("{} ({}{now})", short_place(place, input), known_span((ns, known))));
+    }
+    if entry.has_ended() {
+        steps.push(phase_word(entry.phase).into());
+    }
+    steps.join(" → ")
+}
+
+/// `api.rs:155`: the file's name is enough where the row above has the path.
+fn short_place(place: FrameId, input: &CardInput) -> String {
+    let frame = input.frames.get(place);
+    match &frame.line {
+        Some(line) => {
+            let shown = input.places.show(line);
+            shown.rsplit('/').next().unwrap_or(&shown).to_owned()
+        }
+        None => names::short(&frame.function),
+    }
+}
+
+/// The card and, below it, the whole await tree.
+pub fn write_with_tree(out: &mut impl Write, input: CardInput, paint: Paint) -> io::Result<()> {
+    card(input).write(out, paint)?;
+    let Some(tree) = input.task.and_then(|task| task.tree.as_ref()) else { return Ok(()) };
+    let title = if has_moved(&input) { "await tree, before its last move" } else { "await tree" };
+    writeln!(out, "\n  {}", paint.dim(title))?;
+    let (lines, _) = tree::lines(tree, input.frames, input.places);
+    tree::write(out, &lines, paint)
+}
+
+#[cfg(test)]
+#[path = "card_tests.rs"]
+mod tests;

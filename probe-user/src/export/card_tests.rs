@@ -1,0 +1,79 @@
+use super::*;
+use crate::model::sample::{MS, SECOND, Shop, tokio};
+use crate::model::{Limits, Mode, Model};
+use crate::trace::{PollEnd, TraceEvent};
+
+/// Quotes a line for one file only.
+struct Quote;
+
+impl SourceText for Quote {
+    fn text(&self, line: &crate::decode::SourceLine) -> Option<String> {
+        line.file.ends_with("api.rs").then(|| "let posts = client.execute(\x1b).await;".into())
+    }
+}
+
+fn shown(model: &Model, id: u64, now_ns: u64) -> String {
+    let id = tokio(id);
+    let entry = model.get(id).unwrap();
+    let places = Places::of(model.frames());
+    let input = CardInput {
+        id,
+        name: &entry.name,
+        entry: Some(entry),
+        task: model.in_snapshot(id),
+        frames: model.frames(),
+        places: &places,
+        sources: &Quote,
+        now_ns,
+    };
+    let mut out = vec![];
+    write_with_tree(&mut out, input, Paint { color: false }).unwrap();
+    String::from_utf8(out).unwrap()
+}
+
+#[test]
+fn traced_from_birth() {
+    let shop = Shop::new();
+    let mut model = Model::new(Mode::Session, shop.frames.clone(), SECOND, Limits::default());
+    let mut out = vec![];
+    let t = 2 * SECOND;
+    let task = tokio(42);
+    model.trace(
+        TraceEvent::Spawn { t_ns: t, task, name: "shop::api::fetch_user".into(), parent: None },
+        &mut out,
+    );
+    let poll = |t_ns, end| TraceEvent::Poll { t_ns, task, tid: 7, count: 1, duration_ns: Some(600_000), end };
+    let step =
+        |t_ns, from: Vec<_>, to: Vec<_>| TraceEvent::State { t_ns, task, from: from.into(), to: to.into() };
+    model.trace(poll(t + MS, PollEnd::Pending), &mut out);
+    model.trace(step(t + MS, shop.unresumed(), shop.sleeping()), &mut out);
+    model.trace(poll(t + 2 * MS, PollEnd::Pending), &mut out);
+    model.trace(step(t + 2 * MS, shop.sleeping(), shop.reading()), &mut out);
+    let snapshot = shop.snapshot(t + 3 * MS, vec![shop.fetching(42, &shop.reading())]);
+    model.snapshot_taken(Box::new(snapshot), &mut out);
+    insta::assert_snapshot!(shown(&model, 42, t + 2300 * MS));
+
+    model.trace(poll(t + 2400 * MS, PollEnd::Panicked), &mut out);
+    insta::assert_snapshot!("panicked", shown(&model, 42, t + 5 * SECOND));
+}
+
+#[test]
+fn from_snapshots_alone() {
+    let shop = Shop::new();
+    let mut model = Model::new(Mode::Snapshots, shop.frames.clone(), SECOND, Limits::default());
+    let mut out = vec![];
+    model.snapshot_taken(Box::new(shop.busy_day(SECOND)), &mut out);
+    let mut later = shop.busy_day(2 * SECOND);
+    later.tasks.iter_mut().find(|task| task.id.id == 10).unwrap().tree =
+        Some(shop.chain(&shop.sleeping(), 0x9000));
+    model.snapshot_taken(Box::new(later), &mut out);
+    let cards: Vec<_> = [10, 1, 30, 40, 50].map(|id| shown(&model, id, 3 * SECOND)).into();
+    insta::assert_snapshot!(cards.join("\n"));
+}
+
+#[test]
+fn unknown_leaves_give_no_reason() {
+    let shop = Shop::new();
+    let wait = Wait { kind: WaitKind::Unknown, leaf: shop.sleeping()[0] };
+    assert!(reasons(&[wait], &shop.frames).is_empty());
+}

@@ -1,0 +1,51 @@
+use super::*;
+
+fn report() -> CheckReport {
+    CheckReport {
+        pid: Some(4242),
+        exe: "/srv/shop".into(),
+        kernel: Kernel {
+            release: "6.18.0".into(),
+            uprobes: Some(true),
+            uprobe_multi: Some(true),
+            uprobe_session: Some(false),
+            btf: None,
+            seccomp: Some(true),
+        },
+        privileges: vec![
+            Privilege { name: "CAP_BPF".into(), held: false, needed_for: "loading probes".into() },
+            Privilege { name: "CAP_PERFMON".into(), held: true, needed_for: "attaching probes".into() },
+        ],
+        debuginfo: DebugInfoLevel::Full,
+        debuginfo_from: Some("/usr/lib/debug/shop.debug".into()),
+        runtimes: vec![FoundRuntime { kind: RuntimeKind::Tokio, version: Some("1.54.0".into()) }],
+        coverage: Some(Coverage {
+            poll_sites: 430,
+            poll_sites_probeable: 412,
+            coroutine_types: 1283,
+            coroutine_types_walked: 1280,
+            tasks: Some(1090),
+            cost_per_poll_ns: Some(1180),
+            issues: vec!["18 poll functions begin with an instruction that is single-stepped".into()],
+        }),
+        attach_mode: Some(Mode::Snapshots),
+        dump: true,
+        advice: vec![
+            "run as root, or: sudo setcap cap_bpf,cap_perfmon,cap_sys_ptrace+ep async-inspect".into(),
+        ],
+    }
+}
+
+#[test]
+fn text_says_what_and_why_not_more() {
+    let mut out = vec![];
+    write_text(&mut out, &report(), Paint { color: false }).unwrap();
+    insta::assert_snapshot!(String::from_utf8(out).unwrap());
+}
+
+#[test]
+fn json_has_every_fact() {
+    let mut out = vec![];
+    write_json(&mut out, &report()).unwrap();
+    insta::assert_snapshot!(String::from_utf8(out).unwrap());
+}

@@ -1,0 +1,141 @@
+//! Function paths for people: shorter, escaped. JSON never passes here.
+
+use super::escape::escape;
+
+/// Longest function name a line of text shows in full.
+const LONG: usize = 72;
+
+/// The path without its type parameters, but with the self type of `<T as Trait>::f` kept.
+pub fn without_parameters(function: &str) -> String {
+    let mut out = String::with_capacity(function.len());
+    let mut depth = 0u32;
+    let mut previous = ' ';
+    for c in function.chars() {
+        match c {
+            '<' if !out.is_empty() => depth += 1,
+            '>' if depth > 0 && previous != '-' => depth -= 1,
+            _ if depth == 0 => out.push(c),
+            _ => {}
+        }
+        previous = c;
+    }
+    out
+}
+
+/// The whole path where it fits, else without type parameters, else cut.
+pub fn function(function: &str) -> String {
+    let full = escape(function);
+    if full.chars().count() <= LONG {
+        return full.into_owned();
+    }
+    let bare = without_parameters(&full);
+    if bare.chars().count() <= LONG {
+        return bare;
+    }
+    let kept: String = bare.chars().take(LONG - 1).collect();
+    kept + "…"
+}
+
+/// The name in at most `width` characters: in full, shortened, or cut.
+pub fn fit(function: &str, width: usize) -> String {
+    let full = self::function(function);
+    if full.chars().count() <= width {
+        return full;
+    }
+    let short = short(function);
+    if short.chars().count() <= width {
+        return short;
+    }
+    short.chars().take(width.saturating_sub(1)).chain(['…']).collect()
+}
+
+/// `reqwest::async_impl::client::Client::execute` → `reqwest::Client::execute`; `tokio::time::sleep::Sleep` →
+/// `tokio::Sleep`.
+pub fn short(function: &str) -> String {
+    let bare = without_parameters(&escape(function));
+    let parts: Vec<&str> = bare.split("::").filter(|part| !part.starts_with("{impl")).collect();
+    match parts.as_slice() {
+        [] => bare,
+        [first, .., last] if is_type(last) && !first.starts_with('<') => format!("{first}::{last}"),
+        [first, .., before, last] if parts.len() > 3 => format!("{first}::{before}::{last}"),
+        _ => parts.join("::"),
+    }
+}
+
+fn is_type(part: &str) -> bool {
+    part.starts_with(|c: char| c.is_uppercase())
+}
+
+/// The crate a function's path begins with.
+pub fn crate_of(function: &str) -> &str {
+    let path = function.trim_start_matches(['<', '&']);
+    path.split("::").next().unwrap_or(path)
+}
+
+/// How many functions a shortened chain names.
+const CHAIN: usize = 6;
+
+/// The functions of an await chain, outermost first, as `a → b::c → hyper… → d`: of each run of one crate the
+/// first is named, of the last run also the last.
+pub fn chain<'a>(functions: impl IntoIterator<Item = &'a str>) -> String {
+    let functions: Vec<&str> = functions.into_iter().collect();
+    let mut shown: Vec<String> = Vec::new();
+    let mut previous = "";
+    for (i, function) in functions.iter().enumerate() {
+        let last = i + 1 == functions.len();
+        let this = crate_of(function);
+        if this != previous || last {
+            shown.push(short(function));
+        } else if let Some(run) = shown.last_mut()
+            && !run.ends_with('…')
+        {
+            run.push('…');
+        }
+        previous = this;
+    }
+    if shown.len() > CHAIN {
+        let tail = shown.split_off(shown.len() - 2);
+        shown.truncate(CHAIN - 3);
+        shown.push("…".into());
+        shown.extend(tail);
+    }
+    shown.join(" → ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parameters_go_and_self_types_stay() {
+        assert_eq!(without_parameters("a::f<u32, b::C<d>>"), "a::f");
+        assert_eq!(without_parameters("a::f<fn(u8) -> u8>::{async_block#0}"), "a::f::{async_block#0}");
+        assert_eq!(without_parameters("<T as Trait>::f"), "<T as Trait>::f");
+    }
+
+    #[test]
+    fn short_names_keep_the_crate_the_type_and_the_function() {
+        assert_eq!(short("reqwest::async_impl::client::Client::execute"), "reqwest::Client::execute");
+        assert_eq!(short("shop::api::{impl#3}::fetch"), "shop::api::fetch");
+        assert_eq!(short("tokio::time::sleep::Sleep"), "tokio::Sleep");
+    }
+
+    #[test]
+    fn chains_name_each_crate_once_and_the_leaf() {
+        let all =
+            ["shop::f", "reqwest::a::C::x", "reqwest::b", "hyper::c", "hyper::d", "tokio::net::T::read"];
+        assert_eq!(chain(all), "shop::f → reqwest::C::x… → hyper::c… → tokio::T::read");
+        let many = ["a::f", "b::f", "c::f", "d::f", "e::f", "f::f", "g::f"];
+        assert_eq!(chain(many), "a::f → b::f → c::f → … → f::f → g::f");
+    }
+
+    #[test]
+    fn long_names_are_cut() {
+        let long = format!("a::{}", "x".repeat(200));
+        assert_eq!(function(&long).chars().count(), LONG);
+        assert_eq!(function("a\x1b::f"), "a\\u{1b}::f");
+        let connection = "axum::serve::handle_connection::{async_block#3}<tokio::net::TcpListener>";
+        assert_eq!(fit(connection, 44), "axum::handle_connection::{async_block#3}");
+        assert_eq!(fit(connection, 12), "axum::handl…");
+    }
+}

@@ -1,0 +1,282 @@
+//! `attach --plain`: one readable line per transition, a table now and then, a summary at the end.
+
+use super::card::phase_word;
+use super::names;
+use super::paint::Paint;
+use super::places::Places;
+use super::table;
+use super::units::{count, counted, known_span, or_dash, span};
+use crate::decode::{FrameId, TaskId};
+use crate::model::{AwaitPath, End, Ending, Event, Model, TaskPhase, Totals};
+use std::io::{self, Write};
+
+/// Lines per second a person may still follow; the rest is counted.
+const LINES_PER_SECOND: u32 = 40;
+/// Rows of the table.
+const ROWS: usize = 12;
+const NAME_WIDTH: usize = 44;
+
+pub struct Plain<W> {
+    out: W,
+    paint: Paint,
+    started_ns: u64,
+    places: Places,
+    frames_known: usize,
+    second: u64,
+    lines: u32,
+    left_out: u64,
+    table_ns: u64,
+    polls: Option<u64>,
+}
+
+impl<W: Write> Plain<W> {
+    pub fn new(out: W, paint: Paint, started_ns: u64) -> Plain<W> {
+        Plain {
+            out,
+            paint,
+            started_ns,
+            places: Places::default(),
+            frames_known: 0,
+            second: 0,
+            lines: 0,
+            left_out: 0,
+            table_ns: started_ns,
+            polls: None,
+        }
+    }
+
+    pub fn event(&mut self, event: &Event, model: &Model) -> io::Result<()> {
+        // Those that were there already are in the first table; polls are in every table.
+        let silent = matches!(event, Event::Poll { .. } | Event::Spawn { existing: true, .. });
+        if silent || !self.within_budget(event.t_ns())? {
+            return Ok(());
+        }
+        let (task, what) = self.words(event, model);
+        let time = self.time(event.t_ns());
+        let Some(task) = task else {
+            return writeln!(self.out, "{}  {}", self.paint.dim(time), self.paint.warn(what));
+        };
+        let name = model.get(task).map_or_else(String::new, |task| names::short(&task.name));
+        let who = format!("#{} {name}", task.id);
+        writeln!(self.out, "{}  {}  {what}", self.paint.dim(time), self.paint.name(who))
+    }
+
+    /// Whom a line is about, and what it says.
+    fn words(&mut self, event: &Event, model: &Model) -> (Option<TaskId>, String) {
+        match event {
+            Event::Poll { task, count: n, .. } => (Some(*task), counted(*n, "poll")),
+            Event::Spawn { task, parent, .. } => match parent {
+                Some(parent) => (Some(*task), format!("spawned by #{}", parent.id)),
+                None => (Some(*task), "spawned".into()),
+            },
+            Event::State { task, from, to, .. } => {
+                let from = from.as_ref().map_or("?".into(), |from| self.place(from, model));
+                let here = self.place(to, model);
+                let to = if from == here { format!("{here} ({})", leaf(to, model)) } else { here };
+                (Some(*task), format!("{from} → {to}"))
+            }
+            Event::Ended { task, how, .. } => (Some(*task), ended(*task, *how, model)),
+            Event::Lost { count: n, .. } => {
+                (None, format!("{} lost: counts from here on are lower bounds", counted(*n, "event")))
+            }
+        }
+    }
+
+    /// Living tasks by name and place, most numerous first.
+    pub fn table(&mut self, model: &Model) -> io::Result<()> {
+        self.say_left_out()?;
+        let now = model.now_ns();
+        let rows = table::by_place(model);
+        let totals = model.totals();
+        let per_second = self.polls.zip(totals.polls).map(|(before, polls)| {
+            let ns = now.saturating_sub(self.table_ns).max(1);
+            let rate = u128::from(polls - before) * 1_000_000_000 / u128::from(ns);
+            format!(", {} polls/s", count(rate as u64))
+        });
+        self.table_ns = now;
+        self.polls = totals.polls;
+        let mut head = counted(model.live_count() as u64, "task");
+        let phases = table::phases(model).words();
+        if !phases.is_empty() {
+            head += &format!(": {phases}");
+        }
+        head += &per_second.unwrap_or_default();
+        if totals.lost > 0 {
+            head += &format!(", {} lost", counted(totals.lost, "event"));
+        }
+        writeln!(self.out, "{}  {}", self.paint.dim(self.time(now)), self.paint.bold(head))?;
+        if rows.is_empty() {
+            return self.out.flush();
+        }
+        let titles = format!(
+            "{:>9} {:>9} {:>9} {:>9}  {:<NAME_WIDTH$}  LOCATION",
+            "TASKS", "POLLS", "BUSY", "IDLE", "NAME"
+        );
+        writeln!(self.out, "{}", self.paint.dim(titles))?;
+        for row in rows.iter().take(ROWS) {
+            let busy = row.busy_ns.map(span);
+            let polls = row.polls.map(count);
+            let idle = row.longest_idle.map(known_span);
+            let name = names::fit(&row.name, NAME_WIDTH);
+            let place = row.place.map(|place| self.frame_place(place, model));
+            writeln!(
+                self.out,
+                "{:>9} {:>9} {:>9} {:>9}  {name:<NAME_WIDTH$}  {}",
+                count(row.tasks),
+                or_dash(polls),
+                or_dash(busy),
+                or_dash(idle),
+                or_dash(place)
+            )?;
+        }
+        if rows.len() > ROWS {
+            let rest: u64 = rows[ROWS..].iter().map(|row| row.tasks).sum();
+            writeln!(
+                self.out,
+                "{:>9} {:>32}  at {} more",
+                count(rest),
+                "",
+                counted((rows.len() - ROWS) as u64, "place")
+            )?;
+        }
+        self.out.flush()
+    }
+
+    /// CLOCK_MONOTONIC ns of the last table.
+    pub fn last_table_ns(&self) -> u64 {
+        self.table_ns
+    }
+
+    pub fn note(&mut self, t_ns: u64, text: &str) -> io::Result<()> {
+        let text = super::escape::escape(text);
+        writeln!(self.out, "{}  {}", self.paint.dim(self.time(t_ns)), self.paint.warn(text))
+    }
+
+    pub fn flush(&mut self) -> io::Result<()> {
+        self.out.flush()
+    }
+
+    pub fn end(&mut self, t_ns: u64, end: &End, model: &Model) -> io::Result<()> {
+        self.say_left_out()?;
+        writeln!(self.out)?;
+        summary(&mut self.out, t_ns.saturating_sub(self.started_ns), end, model.totals(), self.paint)?;
+        self.out.flush()
+    }
+
+    fn within_budget(&mut self, t_ns: u64) -> io::Result<bool> {
+        let second = t_ns.saturating_sub(self.started_ns) / 1_000_000_000;
+        if second != self.second {
+            self.say_left_out()?;
+            self.second = second;
+            self.lines = 0;
+        }
+        self.lines += 1;
+        let within = self.lines <= LINES_PER_SECOND;
+        self.left_out += u64::from(!within);
+        Ok(within)
+    }
+
+    fn say_left_out(&mut self) -> io::Result<()> {
+        let n = std::mem::take(&mut self.left_out);
+        if n == 0 {
+            return Ok(());
+        }
+        let text = format!("… {} in this second (--json gives each)", counted(n, "more change"));
+        writeln!(self.out, "           {}", self.paint.dim(text))
+    }
+
+    /// Seconds since watching began, right-aligned.
+    fn time(&self, t_ns: u64) -> String {
+        let ms = t_ns.saturating_sub(self.started_ns) / 1_000_000;
+        format!("{:>5}.{:03} s", ms / 1000, ms % 1000)
+    }
+
+    fn place(&mut self, path: &AwaitPath, model: &Model) -> String {
+        match path.place {
+            Some(place) => self.frame_place(place, model),
+            None => "start".into(),
+        }
+    }
+
+    fn frame_place(&mut self, place: FrameId, model: &Model) -> String {
+        let known = model.frames().len();
+        if known != self.frames_known {
+            self.places = Places::of(model.frames());
+            self.frames_known = known;
+        }
+        let frame = model.frames().get(place);
+        frame.line.as_ref().map_or_else(|| "-".into(), |line| self.places.show(line))
+    }
+}
+
+fn leaf(path: &AwaitPath, model: &Model) -> String {
+    let last = path.frames.last().map(|id| model.frames().get(*id));
+    last.map_or_else(String::new, |frame| names::short(&frame.function))
+}
+
+fn ended(id: TaskId, how: Ending, model: &Model) -> String {
+    let mut words = phase_word(TaskPhase::Ended(how)).to_owned();
+    let Some(task) = model.get(id) else { return words };
+    words += &format!(" after {}", known_span(task.age(model.now_ns())));
+    if let Some(polls) = task.polls {
+        words += &format!(", {}", counted(polls, "poll"));
+    }
+    if let Some(busy) = task.busy_ns.filter(|_| task.unmeasured == 0) {
+        words += &format!(", busy {}", span(busy));
+    }
+    words
+}
+
+/// What was seen from beginning to end.
+pub fn summary(
+    out: &mut impl Write,
+    watched_ns: u64,
+    end: &End,
+    totals: &Totals,
+    paint: Paint,
+) -> io::Result<()> {
+    let why = match end {
+        End::TargetExited { status: Some(status) } => format!("the target ended ({status})"),
+        End::TargetExited { status: None } => "the target ended".into(),
+        End::Duration => "time is up".into(),
+        End::Interrupted => "interrupted".into(),
+        End::Failed(why) => super::escape::escape(why).into_owned(),
+    };
+    writeln!(out, "{}", paint.bold(format!("watched for {}; {why}", span(watched_ns))))?;
+    let mut tasks = format!(
+        "  tasks      {} seen, {} of them there before; {} spawned, {} completed",
+        count(totals.tasks_seen),
+        count(totals.existing),
+        count(totals.spawned),
+        count(totals.completed),
+    );
+    for (n, word) in
+        [(totals.cancelled, "cancelled"), (totals.panicked, "panicked"), (totals.gone, "gone unseen")]
+    {
+        if n > 0 {
+            tasks += &format!(", {} {word}", count(n));
+        }
+    }
+    writeln!(out, "{tasks}")?;
+    let least = if totals.lost > 0 { "at least " } else { "" };
+    let polls = match totals.polls {
+        Some(polls) => format!("{least}{}", count(polls)),
+        None => "unknown (snapshots do not see them)".into(),
+    };
+    let busy = totals.busy_ns.map(|ns| format!(", busy {}", span(ns))).unwrap_or_default();
+    writeln!(out, "  polls      {polls}{busy}")?;
+    writeln!(out, "  moves      {least}{} from one await to another", count(totals.transitions))?;
+    if totals.lost > 0 {
+        writeln!(out, "  {}       {}", paint.warn("lost"), counted(totals.lost, "event"))?;
+    } else if totals.polls.is_some() {
+        writeln!(out, "  lost       nothing")?;
+    }
+    if totals.not_kept > 0 {
+        writeln!(out, "  not kept   {}: the table was full", counted(totals.not_kept, "task"))?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+#[path = "plain_tests.rs"]
+mod tests;

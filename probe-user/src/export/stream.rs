@@ -1,0 +1,312 @@
+//! `attach --json`: one object per line.
+
+use super::json::{Line, SCHEMA, runtime_word};
+use crate::decode::{Frame, FrameId, TaskId};
+use crate::model::{AwaitPath, End, Ending, Event, Mode, Model, Totals};
+use crate::trace::PollEnd;
+use serde::Serialize;
+use serde_json::value::RawValue;
+use std::collections::HashMap;
+use std::io::{self, Write};
+use std::sync::Arc;
+
+/// Paths kept in JSON for reuse.
+const PATHS: usize = 10_000;
+
+pub struct Stream<W> {
+    out: W,
+    paths: HashMap<usize, (Arc<AwaitPath>, Box<RawValue>)>,
+}
+
+#[derive(Serialize)]
+struct Start<'a> {
+    event: &'static str,
+    schema: u32,
+    pid: u32,
+    exe: &'a str,
+    mode: &'static str,
+    /// Why no more than this mode.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    because: Option<&'a str>,
+}
+
+#[derive(Serialize)]
+struct Ready {
+    t_ns: u64,
+    event: &'static str,
+    tasks: usize,
+}
+
+#[derive(Serialize)]
+struct Last<'a> {
+    t_ns: u64,
+    event: &'static str,
+    reason: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    status: Option<&'a str>,
+    totals: TotalsJson,
+}
+
+#[derive(Serialize)]
+struct TotalsJson {
+    tasks_seen: u64,
+    existing: u64,
+    spawned: u64,
+    completed: u64,
+    cancelled: u64,
+    panicked: u64,
+    gone: u64,
+    polls: Option<u64>,
+    busy_ns: Option<u64>,
+    transitions: u64,
+    lost: u64,
+    not_kept: u64,
+}
+
+/// What every event about a task begins with.
+#[derive(Serialize)]
+struct About {
+    t_ns: u64,
+    event: &'static str,
+    task: String,
+    runtime: &'static str,
+}
+
+#[derive(Serialize)]
+struct Spawn<'a> {
+    #[serde(flatten)]
+    about: About,
+    name: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    parent: Option<String>,
+    /// It was there before we looked.
+    existing: bool,
+}
+
+#[derive(Serialize)]
+struct Poll {
+    #[serde(flatten)]
+    about: About,
+    tid: u32,
+    count: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    duration_ns: Option<u64>,
+    end: &'static str,
+}
+
+#[derive(Serialize)]
+struct State<'a> {
+    #[serde(flatten)]
+    about: About,
+    from: Option<&'a RawValue>,
+    to: &'a RawValue,
+}
+
+#[derive(Serialize)]
+struct Lost {
+    t_ns: u64,
+    event: &'static str,
+    count: u64,
+}
+
+#[derive(Serialize)]
+struct PlaceJson<'a> {
+    function: &'a str,
+    suspend_point: Option<u32>,
+    #[serde(flatten)]
+    line: Option<Line<'a>>,
+}
+
+#[derive(Serialize)]
+struct PathJson<'a> {
+    #[serde(flatten)]
+    place: Option<PlaceJson<'a>>,
+    path: Vec<PlaceJson<'a>>,
+}
+
+impl<W: Write> Stream<W> {
+    pub fn new(out: W) -> Stream<W> {
+        Stream { out, paths: HashMap::new() }
+    }
+
+    pub fn start(&mut self, pid: u32, exe: &str, mode: Mode, because: Option<&str>) -> io::Result<()> {
+        let start = Start { event: "start", schema: SCHEMA, pid, exe, mode: mode.as_str(), because };
+        self.line(&start)?;
+        self.flush()
+    }
+
+    /// The links are live, and `tasks` tasks are known.
+    pub fn ready(&mut self, t_ns: u64, tasks: usize) -> io::Result<()> {
+        self.line(&Ready { t_ns, event: "ready", tasks })?;
+        self.flush()
+    }
+
+    pub fn event(&mut self, event: &Event, model: &Model) -> io::Result<()> {
+        match event {
+            Event::Spawn { t_ns, task, name, parent, existing } => self.line(&Spawn {
+                about: about(*t_ns, "spawn", *task),
+                name,
+                parent: parent.map(|parent| parent.id.to_string()),
+                existing: *existing,
+            }),
+            Event::Poll { t_ns, task, tid, count, duration_ns, end } => self.line(&Poll {
+                about: about(*t_ns, "poll", *task),
+                tid: *tid,
+                count: *count,
+                duration_ns: *duration_ns,
+                end: end_word(*end),
+            }),
+            Event::State { t_ns, task, from, to } => {
+                for path in from.iter().chain([to]) {
+                    self.learn(path, model)?;
+                }
+                let known = |path: &Arc<AwaitPath>| &*self.paths[&key(path)].1;
+                let from = from.as_ref().map(known);
+                let about = about(*t_ns, "state", *task);
+                let text = serde_json::to_string(&State { about, from, to: known(to) })?;
+                writeln!(self.out, "{text}")
+            }
+            Event::Ended { t_ns, task, how } => self.line(&about(*t_ns, ending_word(*how), *task)),
+            Event::Lost { t_ns, count } => self.line(&Lost { t_ns: *t_ns, event: "lost", count: *count }),
+        }
+    }
+
+    pub fn end(&mut self, t_ns: u64, end: &End, totals: &Totals) -> io::Result<()> {
+        let status = match end {
+            End::TargetExited { status } => status.as_deref(),
+            _ => None,
+        };
+        let totals = TotalsJson {
+            tasks_seen: totals.tasks_seen,
+            existing: totals.existing,
+            spawned: totals.spawned,
+            completed: totals.completed,
+            cancelled: totals.cancelled,
+            panicked: totals.panicked,
+            gone: totals.gone,
+            polls: totals.polls,
+            busy_ns: totals.busy_ns,
+            transitions: totals.transitions,
+            lost: totals.lost,
+            not_kept: totals.not_kept,
+        };
+        self.line(&Last { t_ns, event: "end", reason: end.reason(), status, totals })?;
+        self.flush()
+    }
+
+    pub fn flush(&mut self) -> io::Result<()> {
+        self.out.flush()
+    }
+
+    fn line(&mut self, object: &impl Serialize) -> io::Result<()> {
+        serde_json::to_writer(&mut self.out, object)?;
+        self.out.write_all(b"\n")
+    }
+
+    fn learn(&mut self, path: &Arc<AwaitPath>, model: &Model) -> io::Result<()> {
+        if self.paths.contains_key(&key(path)) {
+            return Ok(());
+        }
+        // Room for the other path of the same event is kept.
+        if self.paths.len() + 1 >= PATHS {
+            self.paths.clear();
+        }
+        let frame = |id: &FrameId| model.frames().get(*id);
+        let frames: Vec<_> = path.frames.iter().map(frame).collect();
+        let place = path.place.as_ref().map(frame).or_else(|| frames.first().cloned());
+        let text = serde_json::value::to_raw_value(&PathJson {
+            place: place.as_ref().map(|frame| PlaceJson::from(&**frame)),
+            path: frames.iter().map(|frame| PlaceJson::from(&**frame)).collect(),
+        })?;
+        self.paths.insert(key(path), (path.clone(), text));
+        Ok(())
+    }
+}
+
+impl<'a> From<&'a Frame> for PlaceJson<'a> {
+    fn from(frame: &'a Frame) -> PlaceJson<'a> {
+        PlaceJson {
+            function: &frame.function,
+            suspend_point: frame.suspend_point,
+            line: frame.line.as_ref().map(Line::from),
+        }
+    }
+}
+
+/// The path's address; the map keeps the path alive, so it is not reused.
+fn key(path: &Arc<AwaitPath>) -> usize {
+    Arc::as_ptr(path).addr()
+}
+
+fn about(t_ns: u64, event: &'static str, task: TaskId) -> About {
+    About { t_ns, event, task: task.id.to_string(), runtime: runtime_word(task.runtime) }
+}
+
+fn end_word(end: PollEnd) -> &'static str {
+    match end {
+        PollEnd::Pending => "pending",
+        PollEnd::Complete => "complete",
+        PollEnd::Cancelled => "cancelled",
+        PollEnd::Panicked => "panicked",
+        PollEnd::Gone => "gone",
+        PollEnd::Unseen => "unseen",
+    }
+}
+
+fn ending_word(how: Ending) -> &'static str {
+    match how {
+        Ending::Complete => "complete",
+        Ending::Cancelled => "cancel",
+        Ending::Panicked => "panic",
+        // It is no longer there, and nobody saw how it ended.
+        Ending::Unseen => "gone",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::Limits;
+    use crate::model::sample::{MS, SECOND, Shop, tokio};
+    use crate::trace::TraceEvent;
+
+    #[test]
+    fn one_object_per_line() {
+        let shop = Shop::new();
+        let mut model = Model::new(Mode::Session, shop.frames.clone(), SECOND, Limits::default());
+        let mut events = vec![];
+        let first = shop.snapshot(SECOND, vec![shop.fetching(1, &shop.reading())]);
+        model.snapshot_taken(Box::new(first), &mut events);
+        let task = tokio(2);
+        let t = 2 * SECOND;
+        let name = "shop::api::fetch_user".into();
+        let spawn = TraceEvent::Spawn { t_ns: t, task, name, parent: Some(tokio(1)) };
+        let poll =
+            |t_ns, end, duration_ns| TraceEvent::Poll { t_ns, task, tid: 9, count: 2, duration_ns, end };
+        let (from, to) = (shop.unresumed().into(), shop.sleeping().into());
+        for event in [
+            spawn,
+            poll(t + MS, PollEnd::Pending, Some(MS)),
+            TraceEvent::State { t_ns: t + MS, task, from, to },
+            TraceEvent::Lost { t_ns: t + 2 * MS, count: 3 },
+            poll(t + 3 * MS, PollEnd::Panicked, None),
+        ] {
+            model.trace(event, &mut events);
+        }
+        let mut out = vec![];
+        let mut stream = Stream::new(&mut out);
+        stream.start(4242, "/srv/shop", Mode::Session, None).unwrap();
+        stream.ready(SECOND, 1).unwrap();
+        for event in &events {
+            stream.event(event, &model).unwrap();
+        }
+        let end = End::TargetExited { status: Some("exit status: 0".into()) };
+        stream.end(t + SECOND, &end, model.totals()).unwrap();
+        let text = String::from_utf8(out).unwrap();
+        for line in text.lines() {
+            let value: serde_json::Value = serde_json::from_str(line).unwrap();
+            assert!(value["event"].is_string(), "{line}");
+        }
+        insta::assert_snapshot!(text);
+    }
+}

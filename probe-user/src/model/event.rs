@@ -1,0 +1,67 @@
+//! The model's own event: what happened to a task, whoever saw it.
+
+use super::AwaitPath;
+use crate::decode::TaskId;
+use crate::trace::PollEnd;
+use std::sync::Arc;
+
+/// How a task ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Ending {
+    Complete,
+    Cancelled,
+    Panicked,
+    /// It is no longer there; its last poll was not seen.
+    Unseen,
+}
+
+/// All times are CLOCK_MONOTONIC nanoseconds.
+#[derive(Clone, Debug)]
+pub enum Event {
+    /// First sight of a task. `existing`: it was there before we looked.
+    Spawn {
+        t_ns: u64,
+        task: TaskId,
+        name: Arc<str>,
+        parent: Option<TaskId>,
+        existing: bool,
+    },
+    /// `count` polls that ended at `t_ns`; `duration_ns` is their sum where it was measured.
+    Poll {
+        t_ns: u64,
+        task: TaskId,
+        tid: u32,
+        count: u64,
+        duration_ns: Option<u64>,
+        end: PollEnd,
+    },
+    /// The await path changed. `from` is absent where the task had not been seen at any place yet.
+    State {
+        t_ns: u64,
+        task: TaskId,
+        from: Option<Arc<AwaitPath>>,
+        to: Arc<AwaitPath>,
+    },
+    Ended {
+        t_ns: u64,
+        task: TaskId,
+        how: Ending,
+    },
+    /// Trace events that were lost on the way.
+    Lost {
+        t_ns: u64,
+        count: u64,
+    },
+}
+
+impl Event {
+    pub fn t_ns(&self) -> u64 {
+        match self {
+            Event::Spawn { t_ns, .. }
+            | Event::Poll { t_ns, .. }
+            | Event::State { t_ns, .. }
+            | Event::Ended { t_ns, .. }
+            | Event::Lost { t_ns, .. } => *t_ns,
+        }
+    }
+}

@@ -1,0 +1,170 @@
+//! A made-up shop server, for tests and for trying the screen: `examples/screen.rs` includes this file.
+
+use crate::decode::{
+    Coverage, DebugInfoLevel, Frame, FrameId, FrameKind, FrameState, Frames, Node, RuntimeInfo, RuntimeKind,
+    Snapshot, SourceLine, Task, TaskId, TaskState,
+};
+use crate::target::Avma;
+use std::sync::Arc;
+
+pub const SECOND: u64 = 1_000_000_000;
+pub const MS: u64 = 1_000_000;
+
+pub fn tokio(id: u64) -> TaskId {
+    TaskId { runtime: RuntimeKind::Tokio, id }
+}
+
+#[derive(Default)]
+pub struct Shop {
+    pub frames: Arc<Frames>,
+}
+
+impl Shop {
+    pub fn new() -> Shop {
+        Shop::default()
+    }
+
+    fn frame(&self, function: &str, kind: FrameKind, place: Option<(&str, u32, u32)>) -> FrameId {
+        let own_code = function.starts_with("shop::");
+        self.frames.intern(Frame {
+            function: function.into(),
+            type_name: match kind {
+                FrameKind::AsyncFn => format!("{function}::{{async_fn_env#0}}").into(),
+                _ => function.into(),
+            },
+            kind,
+            state: match (kind, place) {
+                (FrameKind::Leaf | FrameKind::Combinator, _) | (_, Some(_)) => FrameState::Suspended,
+                _ => FrameState::Unresumed,
+            },
+            suspend_point: place.map(|(.., point)| point),
+            line: place.map(|(file, line, _)| SourceLine { file: file.into(), line }),
+            expanded_from: None,
+            size: 128,
+            own_code,
+        })
+    }
+
+    /// One of the places that `fetch_user` awaits at: 155 connects, 156 reads.
+    fn fetch_user(&self, line: u32) -> FrameId {
+        let place = ("/srv/shop/src/api.rs", line, line.saturating_sub(155));
+        self.frame("shop::api::fetch_user", FrameKind::AsyncFn, Some(place))
+    }
+
+    /// `fetch_user` before its first poll.
+    pub fn unresumed(&self) -> Vec<FrameId> {
+        vec![self.frame("shop::api::fetch_user", FrameKind::AsyncFn, None)]
+    }
+
+    /// `fetch_user` reading a reply.
+    pub fn reading(&self) -> Vec<FrameId> {
+        const REQWEST: &str = "/root/.cargo/registry/src/index.crates.io-1949cf8c6b5b557f/reqwest-0.12.4/src";
+        const TOKIO: &str = "/root/.cargo/registry/src/index.crates.io-1949cf8c6b5b557f/tokio-1.54.0/src";
+        let client = format!("{REQWEST}/async_impl/client.rs");
+        let body = format!("{REQWEST}/async_impl/body.rs");
+        let read = format!("{TOKIO}/io/util/read.rs");
+        vec![
+            self.fetch_user(156),
+            self.frame("shop::api::fetch_posts", FrameKind::AsyncFn, Some(("/srv/shop/src/api.rs", 171, 0))),
+            self.frame("reqwest::Client::execute", FrameKind::AsyncFn, Some((&client, 2101, 2))),
+            self.frame("reqwest::async_impl::body::collect", FrameKind::AsyncFn, Some((&body, 88, 1))),
+            self.frame("tokio::io::util::read::Read<TcpStream>", FrameKind::Leaf, Some((&read, 52, 0))),
+        ]
+    }
+
+    /// `fetch_user` sleeping before it connects.
+    pub fn sleeping(&self) -> Vec<FrameId> {
+        let sleep = self.frame("tokio::time::sleep::Sleep", FrameKind::Leaf, None);
+        vec![self.fetch_user(155), sleep]
+    }
+
+    pub fn locked(&self) -> Vec<FrameId> {
+        let cart = ("/srv/shop/src/cart.rs", 40, 0);
+        vec![
+            self.frame("shop::cart::checkout<u32>", FrameKind::AsyncFn, Some(cart)),
+            self.frame("tokio::sync::mutex::Mutex<T>::lock", FrameKind::AsyncFn, Some(("mutex.rs", 430, 0))),
+            self.frame("tokio::sync::batch_semaphore::Acquire", FrameKind::Leaf, None),
+        ]
+    }
+
+    pub fn chain(&self, frames: &[FrameId], address: u64) -> Node {
+        let (first, rest) = frames.split_first().expect("a chain has a root");
+        let awaiting = if rest.is_empty() { vec![] } else { vec![self.chain(rest, address + 0x40)] };
+        Node { frame: *first, address: Avma(address), awaiting: awaiting.into(), held: Box::default() }
+    }
+
+    /// A background task in a `select!` of a timer and a channel.
+    pub fn selecting(&self, address: u64) -> Node {
+        let main = ("/srv/shop/src/main.rs", 30, 0);
+        let root = self.frame("shop::main::{async_block#1}", FrameKind::AsyncBlock, Some(main));
+        let select = self.frame("core::future::poll_fn::PollFn<select>", FrameKind::Combinator, None);
+        let tick = self.frame("tokio::time::interval::Interval::tick", FrameKind::Leaf, None);
+        let recv = self.frame("tokio::sync::mpsc::bounded::Receiver::recv", FrameKind::Leaf, None);
+        let leaf = |frame, at: u64| Node {
+            frame,
+            address: Avma(at),
+            awaiting: Box::default(),
+            held: Box::default(),
+        };
+        let both = vec![leaf(tick, address + 0x80), leaf(recv, address + 0xc0)].into();
+        let select =
+            Node { frame: select, address: Avma(address + 0x40), awaiting: both, held: Box::default() };
+        Node { frame: root, address: Avma(address), awaiting: vec![select].into(), held: Box::default() }
+    }
+
+    pub fn task(&self, id: u64, name: &str, state: TaskState, tree: Option<Node>) -> Task {
+        let address = Avma(0x7f00_0000_0000 + id * 0x100);
+        Task { id: tokio(id), address, state, stale: false, name: name.into(), owner: Some(0), tree }
+    }
+
+    pub fn fetching(&self, id: u64, path: &[FrameId]) -> Task {
+        let tree = self.chain(path, 0x7f00_0000_0038 + id * 0x100);
+        self.task(id, "shop::api::fetch_user", TaskState::Idle, Some(tree))
+    }
+
+    pub fn snapshot(&self, t_ns: u64, tasks: Vec<Task>) -> Snapshot {
+        let count = tasks.len() as u64;
+        Snapshot {
+            pid: 4242,
+            exe: "/srv/shop/target/release/shop".into(),
+            taken_at_ns: 1_767_225_600 * SECOND + t_ns,
+            t_ns,
+            debuginfo: DebugInfoLevel::Full,
+            runtimes: vec![RuntimeInfo {
+                kind: RuntimeKind::Tokio,
+                version: Some("1.54.0".into()),
+                flavor: Some("multi_thread".into()),
+                workers: Some(4),
+                tasks: count,
+                address: Avma(0x7f00_1000),
+            }],
+            coverage: Coverage {
+                tasks_found: count,
+                tasks_decoded: tasks.iter().filter(|task| task.tree.is_some()).count() as u64,
+                torn_retries: 0,
+                issues: vec![],
+            },
+            tasks,
+            frames: self.frames.clone(),
+        }
+    }
+
+    /// Tasks of every kind at once.
+    pub fn busy_day(&self, t_ns: u64) -> Snapshot {
+        let mut tasks = vec![self.task(1, "shop::main::{async_block#1}", TaskState::Idle, None)];
+        tasks[0].tree = Some(self.selecting(0x7f00_0000_0138));
+        tasks.extend((10..15).map(|id| self.fetching(id, &self.reading())));
+        tasks.extend((20..22).map(|id| self.fetching(id, &self.sleeping())));
+        let checkout = Some(self.chain(&self.locked(), 0x7f00_0000_3038));
+        tasks.push(self.task(30, "shop::cart::checkout<u32>", TaskState::Scheduled, checkout));
+        let mut running = self.fetching(40, &self.reading());
+        running.state = TaskState::Running;
+        running.stale = true;
+        tasks.push(running);
+        tasks.push(self.task(50, "evil\x1b[2Jname", TaskState::Idle, None));
+        let mut snapshot = self.snapshot(t_ns, tasks);
+        snapshot.coverage.torn_retries = 1;
+        snapshot.coverage.issues.push("task #50: no type describes its future".into());
+        snapshot
+    }
+}

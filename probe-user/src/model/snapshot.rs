@@ -1,0 +1,128 @@
+//! How a snapshot changes the task table. Without probes, the difference of two snapshots is all there is.
+
+use super::path::primary_chain;
+use super::task::{Known, SeenIn, Since, Stop};
+use super::tasks::is_unnamed;
+use super::{Ending, Event, Model, TaskPhase};
+use crate::decode::{Snapshot, Task, TaskId};
+
+/// A task is given up as gone when this many snapshots in a row lack it: a list that is walked while it
+/// changes can miss a living task once.
+const MISSES: u8 = 2;
+
+impl Model {
+    /// Takes a snapshot, keeps it as the latest one, and appends what changed to `out`.
+    pub fn snapshot_taken(&mut self, snapshot: Box<Snapshot>, out: &mut Vec<Event>) {
+        let t_ns = snapshot.t_ns;
+        self.now_ns = self.now_ns.max(t_ns);
+        let first = self.generation == 0;
+        self.generation += 1;
+        for (index, task) in snapshot.tasks.iter().enumerate() {
+            self.merge(task, index as u32, t_ns, first, out);
+        }
+        self.give_up_missing(t_ns, out);
+        self.just_ended.retain(|_, ended_ns| *ended_ns >= t_ns);
+        self.latest = Some(snapshot.into());
+    }
+
+    /// The task as the latest snapshot has it; None if that one lacks it.
+    pub fn in_snapshot(&self, id: TaskId) -> Option<&Task> {
+        let seen = self.live.get(&id)?.seen;
+        if seen.generation != self.generation {
+            return None;
+        }
+        self.latest.as_ref()?.tasks.get(seen.index as usize).filter(|task| task.id == id)
+    }
+
+    fn merge(&mut self, task: &Task, index: u32, t_ns: u64, first: bool, out: &mut Vec<Event>) {
+        let phase = TaskPhase::from(task.state);
+        if !self.live.contains_key(&task.id) {
+            let over = matches!(phase, TaskPhase::Ended(_));
+            let full = self.live.len() >= self.limits.live;
+            if over || self.just_ended.contains_key(&task.id) || (full && !first) {
+                return;
+            }
+            let known = if first { Known::AtLeast } else { Known::About };
+            self.first_sight(task.id, task.name.clone(), Since { t_ns, known }, None, out);
+        }
+        let Some(entry) = self.live.get_mut(&task.id) else { return };
+        entry.seen = SeenIn { generation: self.generation, index, misses: 0 };
+        if is_unnamed(&entry.name) {
+            entry.name = task.name.clone();
+        }
+        if entry.last_event_ns > t_ns {
+            return; // the trace knows better
+        }
+        match phase {
+            TaskPhase::Ended(how) => {
+                self.end(t_ns, task.id, how, out);
+                return;
+            }
+            TaskPhase::Idle if entry.idle.is_none() || entry.phase != TaskPhase::Idle => {
+                let known = if first { Known::AtLeast } else { Known::About };
+                entry.idle = Some(Since { t_ns, known });
+            }
+            _ => {}
+        }
+        entry.phase = phase;
+        self.merge_path(task, t_ns, first, out);
+    }
+
+    fn merge_path(&mut self, task: &Task, t_ns: u64, first: bool, out: &mut Vec<Event>) {
+        let Some(tree) = task.tree.as_ref().filter(|_| !task.stale) else { return };
+        let to = self.paths.intern(&primary_chain(tree), &self.frames);
+        let derive = !self.mode.counts_polls();
+        let Some(entry) = self.live.get_mut(&task.id) else { return };
+        let from = entry.path().cloned();
+        match &from {
+            Some(from) if *from == to => return,
+            // With probes, transitions are the trace's to tell: it and a snapshot may cut the same chain at
+            // different depths, and then the snapshot's is only the better description of the same place.
+            Some(from) if !derive && (from.place == to.place || to.frames.starts_with(&from.frames)) => {
+                if let Some(stop) = entry.history.back_mut() {
+                    stop.path = to;
+                }
+                return;
+            }
+            _ => {}
+        }
+        let born_exactly = entry.born.known == Known::Exact;
+        let since = match &from {
+            None if first => Since { t_ns, known: Known::AtLeast },
+            None if born_exactly => Since { t_ns: entry.born.t_ns, known: Known::Exact },
+            _ => Since { t_ns, known: Known::About },
+        };
+        if from.is_none() {
+            let stop = Stop { since, path: to };
+            entry.arrive(stop.clone(), self.limits.history);
+            return;
+        }
+        if derive {
+            // It was polled since, at a time in between that nobody saw.
+            entry.idle = (entry.phase == TaskPhase::Idle).then_some(Since { t_ns, known: Known::About });
+            self.totals.transitions += 1;
+            out.push(Event::State { t_ns, task: task.id, from, to: to.clone() });
+        }
+        self.arrive(task.id, since, &to);
+    }
+
+    fn give_up_missing(&mut self, t_ns: u64, out: &mut Vec<Event>) {
+        let generation = self.generation;
+        let mut gone = Vec::new();
+        for task in self.live.values_mut() {
+            let seen = &mut task.seen;
+            // A task that no snapshot has ever shown is the trace's alone.
+            if seen.generation == 0 || seen.generation == generation || task.last_event_ns > t_ns {
+                continue;
+            }
+            seen.misses = seen.misses.saturating_add(1);
+            if seen.misses >= MISSES {
+                gone.push(task.id);
+            }
+        }
+        gone.sort_unstable();
+        for id in gone {
+            self.end(t_ns, id, Ending::Unseen, out);
+        }
+    }
+}

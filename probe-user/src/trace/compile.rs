@@ -1,0 +1,171 @@
+//! The static model as tables for the kernel's state walk.
+
+use super::{PollEnd, SitePlan, TracePlan};
+use crate::decode::{Child, FrameId, FrameKind, Recipe, RecipeId, Recipes, Sites, Typed};
+use crate::dwarf::Discriminant;
+use crate::target::Image;
+use async_inspect_ebpf::{ARM_DEREF, NONE, NodeKind, WalkArm, WalkNode};
+use std::collections::HashMap;
+
+/// Widest range of discriminants that gets an arm each. A coroutine has one per await; beyond this it is not one.
+const MAX_ARMS_OF_NODE: u64 = 1024;
+
+/// Tables for every poll function of the program. Sites whose future nothing describes are probed without a path.
+pub fn compile(recipes: &Recipes<'_, '_>, sites: &Sites, image: &Image) -> TracePlan {
+    let mut compiler =
+        Compiler { recipes, plan: TracePlan::default(), nodes: HashMap::new(), open: Vec::new() };
+    let mut taken = HashMap::new();
+    for site in sites.iter() {
+        let Some(offset) = image.file_offset(site.poll) else { continue };
+        let (root, id_offset) = match &site.typed {
+            Some(typed) => (compiler.site(typed), typed.cell.id as u32),
+            None => (NONE, NONE),
+        };
+        // Folded functions share an address, and then no path can be believed.
+        match taken.get(&offset) {
+            Some(first) => {
+                let first: &mut SitePlan = &mut compiler.plan.sites[*first];
+                first.root = NONE;
+            }
+            None => {
+                taken.insert(offset, compiler.plan.sites.len());
+                compiler.plan.sites.push(SitePlan { offset, name: site.name.clone(), root, id_offset });
+            }
+        }
+    }
+    compiler.finish(image)
+}
+
+struct Compiler<'c, 'p, 'a> {
+    recipes: &'c Recipes<'p, 'a>,
+    plan: TracePlan,
+    nodes: HashMap<RecipeId, u32>,
+    open: Vec<RecipeId>,
+}
+
+impl Compiler<'_, '_, '_> {
+    fn finish(mut self, image: &Image) -> TracePlan {
+        let program = self.recipes.program;
+        let vtables: Vec<_> = program.future_vtables().collect();
+        for vtable in vtables {
+            if let Some(ty) = program.behind_vtable(vtable) {
+                let node = self.node(self.recipes.future(ty));
+                self.plan.vtables.push((image.to_avma(vtable), node));
+            }
+        }
+        while let Some(recipe) = self.open.pop() {
+            self.fill(recipe);
+        }
+        self.plan
+    }
+
+    /// A step from the header to the Stage, and a switch there: the future runs, or the task has ended.
+    fn site(&mut self, typed: &Typed) -> u32 {
+        let stage = self.node(typed.root);
+        let first_arm = self.arm(Some((stage, typed.cell.stage, false)), None, None);
+        self.push(WalkNode { kind: NodeKind::Step as u32, first_arm, n_arms: 1, ..empty() })
+    }
+
+    fn node(&mut self, recipe: RecipeId) -> u32 {
+        if let Some(node) = self.nodes.get(&recipe) {
+            return *node;
+        }
+        let node = self.push(empty());
+        self.nodes.insert(recipe, node);
+        self.open.push(recipe);
+        node
+    }
+
+    fn push(&mut self, node: WalkNode) -> u32 {
+        self.plan.nodes.push(node);
+        self.plan.nodes.len() as u32 - 1
+    }
+
+    fn arm(&mut self, child: Option<(u32, u64, bool)>, frame: Option<FrameId>, end: Option<PollEnd>) -> u32 {
+        let none = WalkArm { child_node: NONE, child_off: 0, flags: 0 };
+        let arm = child.and_then(|(child_node, offset, deref)| {
+            let flags = if deref { ARM_DEREF } else { 0 };
+            Some(WalkArm { child_node, child_off: u32::try_from(offset).ok()?, flags })
+        });
+        self.plan.arms.push(arm.unwrap_or(none));
+        self.plan.arm_frames.push(frame);
+        self.plan.arm_ends.push(end);
+        self.plan.arms.len() as u32 - 1
+    }
+
+    fn fill(&mut self, id: RecipeId) {
+        let node = self.nodes[&id] as usize;
+        let recipe = self.recipes.get(id);
+        self.plan.nodes[node] = match &*recipe {
+            Recipe::Fixed(arm) => {
+                let kind = arm.frame.map(|frame| self.recipes.frames.get(frame).kind);
+                match primary(&arm.awaiting, kind) {
+                    Some(child) => {
+                        let to = (self.node(child.recipe), child.offset, child.deref);
+                        let first_arm = self.arm(Some(to), None, None);
+                        WalkNode { kind: NodeKind::Step as u32, first_arm, n_arms: 1, ..empty() }
+                    }
+                    None => empty(),
+                }
+            }
+            Recipe::Switch { discriminant, select, default, arms } => {
+                self.switch(*discriminant, select, *default, arms)
+            }
+            Recipe::Dyn { data, vtable } if *vtable == data.wrapping_add(8) => match u32::try_from(*data) {
+                Ok(state_off) => WalkNode { kind: NodeKind::Dyn as u32, state_off, ..empty() },
+                Err(_) => empty(),
+            },
+            Recipe::Dyn { .. } | Recipe::Slice { .. } | Recipe::Select { .. } | Recipe::Unknown => empty(),
+        };
+    }
+
+    fn switch(
+        &mut self,
+        discriminant: Option<Discriminant>,
+        select: &[(u64, u64, u32)],
+        default: Option<u32>,
+        arms: &[crate::decode::Arm],
+    ) -> WalkNode {
+        let (Some(d), Some(first)) = (discriminant, select.first()) else { return empty() };
+        let base = first.0;
+        let span = select.iter().map(|s| s.1).max().unwrap_or(base) - base;
+        let Ok(state_off) = u32::try_from(d.offset) else { return empty() };
+        if span >= MAX_ARMS_OF_NODE {
+            return empty();
+        }
+        // Children first: a node's own arms stand in one row.
+        let children: Vec<_> = arms
+            .iter()
+            .map(|arm| primary(&arm.awaiting, None).map(|c| (self.node(c.recipe), c.offset, c.deref)))
+            .collect();
+        let add = |compiler: &mut Self, i: Option<u32>| match i
+            .and_then(|i| arms.get(i as usize).zip(children.get(i as usize)))
+        {
+            Some((arm, child)) => compiler.arm(*child, arm.frame, arm.ends.then_some(PollEnd::Complete)),
+            None => compiler.arm(None, None, None),
+        };
+        let first_arm = self.plan.arms.len() as u32;
+        for value in base..=base + span {
+            let hit = select.iter().find(|(low, high, _)| (*low..=*high).contains(&value));
+            add(self, hit.map(|s| s.2).or(default));
+        }
+        let n_arms = span as u32 + 1;
+        let default_arm = default.map_or(NONE, |i| add(self, Some(i)));
+        let kind = NodeKind::Switch as u32;
+        WalkNode { base, state_off, first_arm, n_arms, default_arm, kind, state_width: u32::from(d.width) }
+    }
+}
+
+fn empty() -> WalkNode {
+    WalkNode { kind: NodeKind::Leaf as u32, default_arm: NONE, ..WalkNode::default() }
+}
+
+/// The child a path follows: the only one, or the first of a hand-written future (a timeout's value, before its timer).
+/// The branches of `select!` and `join!` have no first.
+fn primary(children: &[Child], kind: Option<FrameKind>) -> Option<Child> {
+    match children {
+        [only] => Some(*only),
+        [first, ..] if kind == Some(FrameKind::Future) => Some(*first),
+        _ => None,
+    }
+}

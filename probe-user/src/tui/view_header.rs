@@ -1,0 +1,79 @@
+//! Two lines: who is watched and how, and the figures.
+
+use super::state::Screen;
+use crate::export::escape::escape;
+use crate::export::table::phases;
+use crate::export::units::{count, counted, span};
+use crate::model::{End, Mode};
+use ratatui::Frame;
+use ratatui::layout::Rect;
+use ratatui::text::{Line, Span};
+
+pub fn draw(frame: &mut Frame, area: Rect, screen: &Screen) {
+    let [first, second] = [0, 1].map(|y| Rect { y: area.y + y, height: 1, ..area });
+    frame.render_widget(who(screen), first);
+    frame.render_widget(figures(screen), second);
+}
+
+fn who(screen: &Screen) -> Line<'static> {
+    let theme = screen.theme;
+    let exe = escape(&screen.target.exe).into_owned();
+    let name = exe.rsplit('/').next().unwrap_or(&exe).to_owned();
+    let model = screen.model();
+    let mode = match model.mode() {
+        Mode::Snapshots => "snapshots only".into(),
+        mode => format!("probes ({})", mode.as_str()),
+    };
+    let mut spans = vec![
+        Span::styled(format!(" {name}"), theme.title()),
+        Span::styled(format!(" (pid {})", screen.target.pid), theme.strong()),
+    ];
+    let plain_mode = model.mode() != Mode::Snapshots;
+    spans.push(Span::styled(format!("  {mode}"), if plain_mode { theme.faint() } else { theme.warn() }));
+    if let Some(because) = &screen.target.because {
+        spans.push(Span::styled(format!(": {}", escape(because)), theme.faint()));
+    }
+    if let Some((_, end)) = screen.ended() {
+        let words = match end {
+            End::TargetExited { status: Some(status) } => format!("the target has ended ({status})"),
+            End::TargetExited { status: None } => "the target has ended".into(),
+            other => escape(other.reason()).into_owned(),
+        };
+        spans.push(Span::styled(format!("  {words}; q quits"), theme.warn()));
+    } else if screen.paused() {
+        spans.push(Span::styled("  PAUSED", theme.warn()));
+    }
+    Line::from(spans)
+}
+
+fn figures(screen: &Screen) -> Line<'static> {
+    let theme = screen.theme;
+    let model = screen.model();
+    let totals = model.totals();
+    let mut spans = vec![Span::raw(" ")];
+    let mut figure = |value: String, what: &str, style| {
+        spans.push(Span::styled(value, style));
+        spans.push(Span::styled(format!("{what}   "), theme.faint()));
+    };
+    let live = counted(model.live_count() as u64, "task");
+    let words = phases(model).words();
+    let words = if words.is_empty() { words } else { format!(": {words}") };
+    figure(live, &words, theme.strong());
+    match screen.poll_rate() {
+        Some(rate) => figure(count(rate), " polls/s", theme.strong()),
+        None if totals.polls.is_none() => figure("-".into(), " polls/s", theme.strong()),
+        None => {}
+    }
+    if totals.polls.is_some() {
+        let style = if totals.lost > 0 { theme.warn() } else { theme.strong() };
+        figure(count(totals.lost), " lost", style);
+    }
+    let (target, own) = screen.cost();
+    let share = |share: Option<f64>, whose: &str| share.map(|share| format!("{whose} {share:.1} %"));
+    let shares: Vec<_> = [share(target, "probes"), share(own, "us")].into_iter().flatten().collect();
+    if !shares.is_empty() {
+        figure(shares.join(", "), " of a CPU", theme.strong());
+    }
+    figure(span(model.now_ns().saturating_sub(model.started_ns())), " watched", theme.strong());
+    Line::from(spans)
+}

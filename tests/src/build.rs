@@ -1,0 +1,245 @@
+//! Building the programs of `tests/targets`, each in the build it is to be tested in.
+//!
+//! All variants share one target directory, so that build scripts and proc macros are compiled once: cargo keeps the
+//! artifacts of different profiles apart by hash, and `--target` keeps RUSTFLAGS away from host code. What is built is then
+//! linked into a directory per variant.
+
+use anyhow::{Context as _, Result, ensure};
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Tokio {
+    V1_38,
+    V1_43,
+    Latest,
+}
+
+impl Tokio {
+    pub const ALL: [Tokio; 3] = [Tokio::V1_38, Tokio::V1_43, Tokio::Latest];
+
+    fn package(self) -> &'static str {
+        match self {
+            Tokio::V1_38 => "tokio-1.38",
+            Tokio::V1_43 => "tokio-1.43",
+            Tokio::Latest => "tokio-latest",
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Lto {
+    /// Cargo's default: within a crate.
+    Local,
+    Thin,
+    Fat,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Panic {
+    Unwind,
+    Abort,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Mangling {
+    Legacy,
+    V0,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Strip {
+    Nothing,
+    Symbols,
+}
+
+/// One way to build a program.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Variant {
+    pub tokio: Tokio,
+    pub codegen_units: u32,
+    pub lto: Lto,
+    pub panic: Panic,
+    pub mangling: Mangling,
+    /// `split-debuginfo=packed`: types live in a `.dwp` beside the program.
+    pub split: bool,
+    pub debug: u32,
+    pub strip: Strip,
+    /// A position-independent executable, which is the default.
+    pub pie: bool,
+}
+
+/// A directory of programs, all built the same way.
+#[derive(Clone, Debug)]
+pub struct Built {
+    pub directory: PathBuf,
+}
+
+impl Built {
+    pub fn program(&self, name: &str) -> PathBuf {
+        self.directory.join(name)
+    }
+}
+
+/// The root of the workspace.
+pub fn workspace() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("this package lies in the workspace")
+}
+
+/// The only architecture of today.
+const HOST: &str = "x86_64-unknown-linux-gnu";
+
+impl Variant {
+    /// A release build with full debug info and nothing else said.
+    pub fn release(tokio: Tokio) -> Variant {
+        Variant {
+            tokio,
+            codegen_units: 16,
+            lto: Lto::Local,
+            panic: Panic::Unwind,
+            mangling: Mangling::Legacy,
+            split: false,
+            debug: 2,
+            strip: Strip::Nothing,
+            pie: true,
+        }
+    }
+
+    /// Every build that decoded trees must be right in.
+    pub fn matrix() -> Vec<Variant> {
+        let of_tokio = |tokio| {
+            let base = Variant::release(tokio);
+            [
+                base,
+                Variant { codegen_units: 1, ..base },
+                Variant { lto: Lto::Thin, ..base },
+                Variant { lto: Lto::Fat, ..base },
+                Variant {
+                    lto: Lto::Fat,
+                    codegen_units: 1,
+                    panic: Panic::Abort,
+                    mangling: Mangling::V0,
+                    ..base
+                },
+                Variant { panic: Panic::Abort, ..base },
+                Variant { mangling: Mangling::V0, ..base },
+                Variant { split: true, ..base },
+            ]
+        };
+        Tokio::ALL.into_iter().flat_map(of_tokio).collect()
+    }
+
+    /// `tokio-1.38-cgu16-fat-abort`: only what differs from [`Variant::release`], and the codegen units.
+    pub fn name(&self) -> String {
+        let mut name = format!("{}-cgu{}", self.tokio.package(), self.codegen_units);
+        let mut add = |differs: bool, what: &str| {
+            if differs {
+                name.push('-');
+                name.push_str(what);
+            }
+        };
+        add(self.lto == Lto::Thin, "thin");
+        add(self.lto == Lto::Fat, "fat");
+        add(self.panic == Panic::Abort, "abort");
+        add(self.mangling == Mangling::V0, "v0");
+        add(self.split, "packed");
+        add(self.debug != 2, &format!("debug{}", self.debug));
+        add(self.strip == Strip::Symbols, "stripped");
+        add(!self.pie, "no-pie");
+        name
+    }
+
+    /// Builds these programs; quick where nothing changed.
+    pub fn build(&self, programs: &[&str]) -> Result<Built> {
+        let mut cargo = cargo(self.tokio.package(), programs);
+        self.set_profile(&mut cargo);
+        run(cargo, programs, &self.name())
+    }
+
+    fn set_profile(&self, cargo: &mut Command) {
+        let set = |cargo: &mut Command, key: &str, value: &str| {
+            cargo.env(format!("CARGO_PROFILE_RELEASE_{key}"), value);
+        };
+        set(cargo, "CODEGEN_UNITS", &self.codegen_units.to_string());
+        set(cargo, "DEBUG", &self.debug.to_string());
+        let lto = match self.lto {
+            Lto::Local => "false",
+            Lto::Thin => "thin",
+            Lto::Fat => "fat",
+        };
+        set(cargo, "LTO", lto);
+        set(cargo, "PANIC", if self.panic == Panic::Abort { "abort" } else { "unwind" });
+        set(cargo, "SPLIT_DEBUGINFO", if self.split { "packed" } else { "off" });
+        set(cargo, "STRIP", if self.strip == Strip::Symbols { "symbols" } else { "none" });
+        // rustc 1.97 makes v0 the default and puts legacy behind -Zunstable-options; before, legacy needs no flag.
+        let mangling = if self.mangling == Mangling::V0 { "-Csymbol-mangling-version=v0" } else { "" };
+        let model = if self.pie { "" } else { "-Crelocation-model=static" };
+        cargo.env("RUSTFLAGS", format!("{mangling} {model}").trim());
+    }
+}
+
+/// Builds programs of a workspace of their own under `tests/targets`, as its manifest says.
+pub fn build_package(package: &str, programs: &[&str]) -> Result<Built> {
+    run(cargo(package, programs), programs, package)
+}
+
+fn target_dir() -> PathBuf {
+    workspace().join("target/programs")
+}
+
+fn cargo(package: &str, programs: &[&str]) -> Command {
+    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    // Where cargo runs decides what DW_AT_comp_dir says, so it is the same wherever the test is started.
+    cargo.current_dir(workspace().join("tests/targets").join(package));
+    cargo.args(["build", "--release", "--locked", "--quiet", "--target", HOST]);
+    cargo.arg("--target-dir").arg(target_dir()).arg("--message-format=json-render-diagnostics");
+    cargo.args(programs.iter().flat_map(|name| ["--bin", name]));
+    cargo.env("RUSTFLAGS", "").env_remove("CARGO_ENCODED_RUSTFLAGS");
+    cargo.stdin(Stdio::null()).stderr(Stdio::inherit());
+    cargo
+}
+
+/// Runs cargo and links what it built into the directory of that name.
+fn run(mut cargo: Command, programs: &[&str], name: &str) -> Result<Built> {
+    let directory = target_dir().join("built").join(name);
+    fs::create_dir_all(&directory)?;
+    // Cargo's own lock ends with cargo, while its output must stay until it is linked to its place.
+    let lock = File::create(target_dir().join("build.lock"))?;
+    lock.lock()?;
+    let output = cargo.output().context("cargo did not start")?;
+    ensure!(output.status.success(), "cargo could not build {name} ({})", output.status);
+    let files = output_files(&output.stdout)?;
+    ensure!(files.len() >= programs.len(), "asked cargo for {programs:?}, it named {files:?}");
+    for file in &files {
+        publish(file, &directory)?;
+    }
+    Ok(Built { directory })
+}
+
+/// The executables named in cargo's JSON messages, and the debug info beside them.
+fn output_files(messages: &[u8]) -> Result<Vec<PathBuf>> {
+    let mut found = Vec::new();
+    for message in serde_json::Deserializer::from_slice(messages).into_iter::<serde_json::Value>() {
+        let message = message?;
+        if message["executable"].is_string() {
+            let names = message["filenames"].as_array().map(Vec::as_slice).unwrap_or_default();
+            found.extend(names.iter().filter_map(|name| name.as_str()).map(PathBuf::from));
+        }
+    }
+    Ok(found)
+}
+
+/// Links a file into `directory`. Never writes over what is there: it may be running.
+fn publish(file: &Path, directory: &Path) -> Result<()> {
+    use std::os::unix::fs::MetadataExt as _;
+    let place = directory.join(file.file_name().context("cargo names files")?);
+    let same = |a: fs::Metadata, b: fs::Metadata| (a.dev(), a.ino()) == (b.dev(), b.ino());
+    if let (Ok(old), Ok(new)) = (fs::metadata(&place), fs::metadata(file)) {
+        if same(old, new) {
+            return Ok(());
+        }
+        fs::remove_file(&place)?;
+    }
+    fs::hard_link(file, &place).with_context(|| format!("{} could not be linked", file.display()))
+}

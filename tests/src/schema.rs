@@ -1,0 +1,182 @@
+//! The JSON that `dump --json` and `attach --json` promise (schema 1). Reading it into these types is the check of the
+//! schema: a field that is missing, null where it must not be, or of another type is an error. Fields may be added.
+
+use serde::Deserialize;
+
+#[derive(Clone, Debug, Deserialize)]
+pub struct Dump {
+    pub schema: u32,
+    pub pid: u32,
+    pub exe: String,
+    pub taken_at_ns: u64,
+    pub debuginfo: DebugInfo,
+    pub runtimes: Vec<Runtime>,
+    pub coverage: Coverage,
+    pub tasks: Vec<Task>,
+    pub findings: Option<Vec<serde_json::Value>>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DebugInfo {
+    Full,
+    Names,
+    Symbols,
+    None,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+pub struct Runtime {
+    pub kind: RuntimeKind,
+    pub version: Option<String>,
+    pub flavor: Option<String>,
+    pub workers: Option<u32>,
+    pub tasks: u64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+pub enum RuntimeKind {
+    #[serde(rename = "tokio")]
+    Tokio,
+    #[serde(rename = "async-task")]
+    AsyncTask,
+    #[serde(rename = "futures")]
+    Futures,
+    #[serde(rename = "block_on")]
+    BlockOn,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+pub struct Coverage {
+    pub tasks_found: u64,
+    pub tasks_decoded: u64,
+    pub torn_retries: u64,
+    pub issues: Vec<String>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+pub struct Task {
+    pub id: String,
+    pub runtime: RuntimeKind,
+    pub name: Option<String>,
+    pub state: TaskState,
+    pub stale: bool,
+    pub address: String,
+    pub location: Option<Location>,
+    pub r#await: Option<Node>,
+    /// None where it is not known.
+    pub waiting_on: Option<Vec<Resource>>,
+    pub holds: Option<Vec<Resource>>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TaskState {
+    Idle,
+    Scheduled,
+    Running,
+    Complete,
+    Cancelled,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct Location {
+    pub file: String,
+    pub line: u32,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+pub struct Node {
+    pub function: String,
+    pub r#type: String,
+    pub kind: NodeKind,
+    pub state: NodeState,
+    pub suspend_point: Option<u32>,
+    pub file: Option<String>,
+    pub line: Option<u32>,
+    pub expanded_from: Option<Location>,
+    pub size: u64,
+    #[serde(default)]
+    pub awaiting: Vec<Node>,
+    #[serde(default)]
+    pub held: Vec<Node>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+pub enum NodeKind {
+    #[serde(rename = "async fn")]
+    AsyncFn,
+    #[serde(rename = "async block")]
+    AsyncBlock,
+    #[serde(rename = "async closure")]
+    AsyncClosure,
+    #[serde(rename = "future")]
+    Future,
+    #[serde(rename = "combinator")]
+    Combinator,
+    #[serde(rename = "leaf")]
+    Leaf,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum NodeState {
+    Unresumed,
+    Suspended,
+    Running,
+    Returned,
+    Panicked,
+    Unknown,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+pub struct Resource {
+    pub kind: String,
+    pub address: Option<String>,
+    pub detail: Option<String>,
+}
+
+/// One line of `attach --json`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
+pub enum Line {
+    Start { schema: u32, pid: u32, exe: String, mode: String },
+    Ready {},
+    End { reason: String },
+    Spawn { t_ns: u64, task: String, parent: Option<String> },
+    Poll { t_ns: u64, task: String, count: u64, duration_ns: Option<u64> },
+    State { t_ns: u64, task: String, from: Place, to: Place },
+    Wake { t_ns: u64, task: String },
+    Complete { t_ns: u64, task: String },
+    Cancel { t_ns: u64, task: String },
+    Panic { t_ns: u64, task: String },
+    Blocked { t_ns: u64, task: String },
+    Finding { t_ns: u64 },
+    Lost { t_ns: u64, count: u64 },
+}
+
+/// Where a task stands: its innermost await.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Place {
+    pub function: Option<String>,
+    pub suspend_point: Option<u32>,
+    pub file: Option<String>,
+    pub line: Option<u32>,
+}
+
+impl Line {
+    /// The task it is about.
+    pub fn task(&self) -> Option<&str> {
+        match self {
+            Line::Spawn { task, .. }
+            | Line::Poll { task, .. }
+            | Line::State { task, .. }
+            | Line::Wake { task, .. }
+            | Line::Complete { task, .. }
+            | Line::Cancel { task, .. }
+            | Line::Panic { task, .. }
+            | Line::Blocked { task, .. } => Some(task),
+            _ => None,
+        }
+    }
+}

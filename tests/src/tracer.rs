@@ -1,0 +1,174 @@
+//! Running `async-inspect attach --json` beside a program.
+
+use crate::inspector;
+use crate::schema::Line;
+use anyhow::{Context as _, Result, bail};
+use std::collections::HashMap;
+use std::io::{BufRead as _, BufReader, Read as _};
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+/// A running `attach --json`. Killed when dropped.
+pub struct Tracer {
+    child: Child,
+    lines: Receiver<String>,
+    stderr: Option<JoinHandle<String>>,
+    seen: Vec<Line>,
+}
+
+/// What it printed, and how it ended.
+#[derive(Clone, Debug)]
+pub struct Traced {
+    /// None when a signal ended it.
+    pub code: Option<i32>,
+    pub lines: Vec<Line>,
+    pub stderr: String,
+}
+
+/// A tracer that says nothing for so long hangs.
+const PATIENCE: Duration = Duration::from_secs(90);
+
+impl Tracer {
+    /// Starts it, without waiting for anything.
+    pub fn start(pid: u32, options: &[&str]) -> Result<Tracer> {
+        let mut command = Command::new(inspector::executable());
+        command.args(["attach", "--json"]).args(options).arg(pid.to_string());
+        Tracer::spawn(command)
+    }
+
+    pub fn spawn(mut command: Command) -> Result<Tracer> {
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().with_context(|| format!("{command:?} did not start"))?;
+        let stdout = BufReader::new(child.stdout.take().context("stdout is a pipe")?);
+        let mut errors = child.stderr.take().context("stderr is a pipe")?;
+        let (sender, lines) = channel();
+        std::thread::spawn(move || {
+            for line in stdout.lines().map_while(Result::ok) {
+                if sender.send(line).is_err() {
+                    break;
+                }
+            }
+        });
+        let stderr = std::thread::spawn(move || {
+            let mut text = String::new();
+            let _ = errors.read_to_string(&mut text);
+            text
+        });
+        Ok(Tracer { child, lines, stderr: Some(stderr), seen: Vec::new() })
+    }
+
+    /// Starts it with every poll asked for, and waits until its probes are live.
+    pub fn attach(pid: u32, options: &[&str]) -> Result<Tracer> {
+        let mut tracer = Tracer::start(pid, &[options, &["--max-overhead", "100"]].concat())?;
+        while let Some(line) = tracer.line()? {
+            if matches!(line, Line::Ready {}) {
+                return Ok(tracer);
+            }
+        }
+        let traced = tracer.finish()?;
+        bail!("attach ended with {:?} before it was ready: {}", traced.code, traced.stderr)
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    fn line(&mut self) -> Result<Option<Line>> {
+        match self.lines.recv_timeout(PATIENCE) {
+            Ok(text) => {
+                let line: Line =
+                    serde_json::from_str(&text).with_context(|| format!("not in the schema: {text}"))?;
+                self.seen.push(line.clone());
+                Ok(Some(line))
+            }
+            Err(RecvTimeoutError::Disconnected) => Ok(None),
+            Err(RecvTimeoutError::Timeout) => bail!("attach --json said nothing for {PATIENCE:?}"),
+        }
+    }
+
+    /// Ctrl-C.
+    pub fn interrupt(&self) -> Result<()> {
+        let pid = rustix::process::Pid::from_child(&self.child);
+        rustix::process::kill_process(pid, rustix::process::Signal::INT).context("the tracer is gone")
+    }
+
+    /// SIGKILL, and nobody to clean up.
+    pub fn kill(mut self) -> Result<()> {
+        self.child.kill()?;
+        self.child.wait()?;
+        Ok(())
+    }
+
+    /// Reads to its end.
+    pub fn finish(mut self) -> Result<Traced> {
+        while self.line()?.is_some() {}
+        let deadline = Instant::now() + PATIENCE;
+        let status = loop {
+            match self.child.try_wait()? {
+                Some(status) => break status,
+                None if Instant::now() > deadline => bail!("attach closed its stdout but did not end"),
+                None => std::thread::sleep(Duration::from_millis(2)),
+            }
+        };
+        let stderr = self.stderr.take().context("finished once")?;
+        let stderr = stderr.join().expect("the reader does not panic");
+        Ok(Traced { code: status.code(), lines: std::mem::take(&mut self.seen), stderr })
+    }
+}
+
+impl Drop for Tracer {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// What the trace says of one task.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Seen {
+    pub spawns: u64,
+    pub polls: u64,
+    pub changes: u64,
+    pub completed: u64,
+    pub panicked: u64,
+    pub cancelled: u64,
+}
+
+impl Traced {
+    pub fn was_ready(&self) -> bool {
+        self.lines.iter().any(|line| matches!(line, Line::Ready {}))
+    }
+
+    /// The reason of the `end` line, which must be the last.
+    pub fn end(&self) -> Option<&str> {
+        match self.lines.last() {
+            Some(Line::End { reason }) => Some(reason),
+            _ => None,
+        }
+    }
+
+    pub fn lost(&self) -> u64 {
+        self.lines.iter().map(|line| if let Line::Lost { count, .. } = line { *count } else { 0 }).sum()
+    }
+
+    /// Sums by task.
+    pub fn tasks(&self) -> HashMap<String, Seen> {
+        let mut tasks: HashMap<String, Seen> = HashMap::new();
+        for line in &self.lines {
+            let Some(task) = line.task() else { continue };
+            let seen = tasks.entry(task.to_string()).or_default();
+            match line {
+                Line::Spawn { .. } => seen.spawns += 1,
+                Line::Poll { count, .. } => seen.polls += count,
+                Line::State { .. } => seen.changes += 1,
+                Line::Complete { .. } => seen.completed += 1,
+                Line::Panic { .. } => seen.panicked += 1,
+                Line::Cancel { .. } => seen.cancelled += 1,
+                _ => {}
+            }
+        }
+        tasks
+    }
+}

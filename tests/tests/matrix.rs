@@ -1,0 +1,44 @@
+//! Decoded trees equal the truth that programs print about themselves, in every build. One test per build.
+
+use anyhow::{Result, bail};
+use e2e::{Program, Tokio, Variant, compare, inspector};
+use libtest_mimic::{Arguments, Failed, Trial};
+
+/// The programs whose trees are compared in every build; more of them in the plain build of the latest tokio.
+const EVERYWHERE: [&str; 2] = ["tree", "current_thread"];
+const ONCE: [&str; 3] = ["local_set", "many_runtimes", "forever"];
+
+fn main() {
+    let arguments = Arguments::from_args();
+    let mut trials = Vec::new();
+    for variant in Variant::matrix() {
+        let plain = variant == Variant::release(variant.tokio);
+        let programs = EVERYWHERE.into_iter().chain(ONCE.into_iter().filter(|_| plain)).collect();
+        trials.push(trial(variant, programs));
+    }
+    debug_assert!(trials.len() >= 8 * Tokio::ALL.len());
+    libtest_mimic::run(&arguments, trials).exit();
+}
+
+fn trial(variant: Variant, programs: Vec<&'static str>) -> Trial {
+    Trial::test(variant.name(), move || {
+        let built = variant.build(&programs).map_err(|error| Failed::from(format!("{error:#}")))?;
+        let mut wrong = String::new();
+        for program in &programs {
+            if let Err(error) = check(&built.program(program), program) {
+                wrong.push_str(&format!("{program}: {error:#}\n"));
+            }
+        }
+        if wrong.is_empty() { Ok(()) } else { Err(Failed::from(wrong)) }
+    })
+}
+
+fn check(executable: &std::path::Path, name: &str) -> Result<()> {
+    let mut program = Program::start(executable, &[])?;
+    let truth = program.tasks()?;
+    let dump = inspector::dump(program.pid())?;
+    match compare::report(&compare::tasks(&dump, &truth, name)) {
+        None => Ok(()),
+        Some(differences) => bail!(differences),
+    }
+}
