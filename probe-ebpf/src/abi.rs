@@ -9,7 +9,7 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 /// Recorded arms of one path: the levels of nested coroutines and enums that a walk can tell apart.
 pub const MAX_ARMS: usize = 16;
 /// Nodes that a walk visits, wrappers included, before it gives up.
-pub const MAX_STEPS: u32 = 40;
+pub const MAX_STEPS: u32 = 32;
 /// Polls within polls on one thread (a `LocalSet` or `block_in_place` inside a task polls tasks itself).
 pub const MAX_NESTING: usize = 8;
 /// Bytes of a task that are read at once. Deeper places cost a read each.
@@ -212,7 +212,15 @@ pub struct Thread {
     /// The record being written, with the arms that follow it.
     pub event: PollEvent,
     pub event_arms: [u32; 2 * MAX_ARMS],
-    /// The path being taken.
+    /// What is being looked at, and what for: one of the programs' phases.
+    pub header: u64,
+    pub site: u32,
+    pub phase: u32,
+    /// What was found there: id and state word, and whether both could be read.
+    pub task: u64,
+    pub state: u64,
+    pub readable: u32,
+    pub reserved: u32,
     pub path: Path,
     /// Eight more than are ever filled, so that a read of a word needs one bounds check.
     pub block: [u8; BLOCK + 8],

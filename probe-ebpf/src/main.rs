@@ -28,12 +28,7 @@ use bpf::poll;
 /// Entry and return of one poll. Answers 1 at the entry to leave the return address alone.
 #[uprobe]
 pub fn poll_session(ctx: ProbeContext) -> u32 {
-    if poll::is_entry(&ctx) {
-        poll::begin(&ctx)
-    } else {
-        poll::end(&ctx);
-        0
-    }
+    poll::session(&ctx)
 }
 
 #[uprobe]

@@ -48,7 +48,8 @@ impl<'w, 'p, 'a, M: Memory + ?Sized> Walker<'w, 'p, 'a, M> {
     /// Name of a task by its root, where that is the body of a function: a boxed future's type tells less.
     pub fn function(&self, root: &Node) -> Option<Arc<str>> {
         let frame = self.recipes.frames.get(root.frame);
-        let coroutine = [FrameKind::AsyncFn, FrameKind::AsyncBlock, FrameKind::AsyncClosure].contains(&frame.kind);
+        let coroutine =
+            [FrameKind::AsyncFn, FrameKind::AsyncBlock, FrameKind::AsyncClosure].contains(&frame.kind);
         coroutine.then(|| frame.function.clone())
     }
 

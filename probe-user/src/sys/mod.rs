@@ -1,6 +1,7 @@
 //! The only unsafe code of the project: system calls that no well-kept crate wraps for us.
 
 pub mod bpf;
+pub mod bpf_child;
 pub mod file_map;
 pub mod process_vm;
 pub mod robust_list;

@@ -1,5 +1,6 @@
 //! Putting probes in, by the best means that the kernel has.
 
+use super::kernel;
 use super::object::Programs;
 use super::{TraceError, TracePlan};
 use crate::sys::bpf::{self, AttachType, MultiTarget, PerfLink, PerfUprobes};
@@ -41,11 +42,19 @@ pub(super) enum Links {
     Perf(Vec<PerfLink>),
 }
 
-/// The file, its sites and the process.
+/// The file, its sites and the process (0: every one that runs the file).
 pub(super) struct Places<'a> {
     pub exe: &'a Path,
     pub pid: u32,
     pub plan: &'a TracePlan,
+}
+
+/// What came of attaching.
+pub(super) struct Attached {
+    pub links: Links,
+    /// Never [`ProbeMode::Auto`].
+    pub mode: ProbeMode,
+    pub notes: Vec<String>,
 }
 
 /// Attaches to every site, in `mode` or the best there is.
@@ -54,7 +63,7 @@ pub(super) fn attach(
     places: &Places<'_>,
     mode: ProbeMode,
     entry_only: bool,
-) -> Result<(ProbeMode, Links), TraceError> {
+) -> Result<Attached, TraceError> {
     // Without returns a session is only a slower multi link.
     let modes: &[ProbeMode] = match (mode, entry_only) {
         (ProbeMode::Auto, false) => &[ProbeMode::Session, ProbeMode::Multi, ProbeMode::Perf],
@@ -65,14 +74,16 @@ pub(super) fn attach(
     };
     let mut refused = None;
     for &mode in modes {
+        let mut notes = Vec::new();
         let links = match mode {
             ProbeMode::Perf => perf(programs, places, entry_only),
-            _ => multi(programs, places, mode == ProbeMode::Session, entry_only),
+            ProbeMode::Session => session(programs, places),
+            _ => multi(programs, places, entry_only, &mut notes),
         };
         match links {
-            Ok(links) => return Ok((mode, links)),
+            Ok(links) => return Ok(Attached { links, mode, notes }),
             Err(TraceError::KernelTooOld { what, why }) => {
-                refused = Some(TraceError::KernelTooOld { what, why })
+                refused = Some(TraceError::KernelTooOld { what, why });
             }
             Err(other) => return Err(other),
         }
@@ -80,29 +91,54 @@ pub(super) fn attach(
     Err(refused.expect("at least one mode was tried"))
 }
 
+fn session(programs: &Programs, places: &Places<'_>) -> Result<Links, TraceError> {
+    let link = link_many(programs, places, "poll_session", AttachType::Session, false)?;
+    Ok(Links::Multi { _links: vec![link] })
+}
+
 fn multi(
     programs: &Programs,
     places: &Places<'_>,
-    session: bool,
     entry_only: bool,
+    notes: &mut Vec<String>,
 ) -> Result<Links, TraceError> {
+    let mut places = Places { ..*places };
+    if !kernel::multi_filter_passes_threads()? {
+        notes.push(
+            "this kernel's uprobe_multi cannot be limited to one process without missing its threads: other \
+             processes that run the same file are slowed down as well, their polls are not shown"
+                .to_owned(),
+        );
+        places.pid = 0;
+    }
+    if entry_only {
+        return multi_entries(programs, &places);
+    }
+    // Returns first: an entry seen then has its return seen as well.
+    let returns = link_many(programs, &places, "poll_return", AttachType::Multi, true)?;
+    let entries = link_many(programs, &places, "poll_entry", AttachType::Multi, false)?;
+    Ok(Links::Multi { _links: vec![returns, entries] })
+}
+
+/// Starts of polls only.
+pub(super) fn multi_entries(programs: &Programs, places: &Places<'_>) -> Result<Links, TraceError> {
+    let link = link_many(programs, places, "poll_start", AttachType::Multi, false)?;
+    Ok(Links::Multi { _links: vec![link] })
+}
+
+fn link_many(
+    programs: &Programs,
+    places: &Places<'_>,
+    program: &'static str,
+    attach: AttachType,
+    returns: bool,
+) -> Result<OwnedFd, TraceError> {
     let path = c_path(places.exe)?;
     let offsets: Vec<u64> = places.plan.sites.iter().map(|site| site.offset.0).collect();
     let cookies: Vec<u64> = (0..offsets.len() as u64).collect();
     let target = MultiTarget { path: &path, offsets: &offsets, cookies: &cookies, pid: places.pid };
-    let link = |program: &'static str, attach, returns| {
-        let program = programs.load(program, attach)?;
-        bpf::link_multi(program.as_fd(), attach, returns, target).map_err(|error| unsupported(attach, error))
-    };
-    let links = if session {
-        vec![link("poll_session", AttachType::Session, false)?]
-    } else if entry_only {
-        vec![link("poll_start", AttachType::Multi, false)?]
-    } else {
-        // Returns first: an entry seen then has its return seen as well.
-        vec![link("poll_return", AttachType::Multi, true)?, link("poll_entry", AttachType::Multi, false)?]
-    };
-    Ok(Links::Multi { _links: links })
+    let program = programs.load(program, attach)?;
+    bpf::link_multi(program.as_fd(), attach, returns, target).map_err(|error| unsupported(attach, error))
 }
 
 /// An older kernel knows neither the attach type nor the link's fields: EINVAL.

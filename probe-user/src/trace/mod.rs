@@ -8,8 +8,8 @@ mod attach;
 mod compile;
 mod error;
 mod event;
-mod features;
 mod identity;
+mod kernel;
 mod object;
 mod plan;
 mod tracer;
@@ -19,7 +19,7 @@ pub use attach::ProbeMode;
 pub use compile::compile;
 pub use error::TraceError;
 pub use event::{Path, PollEnd, TraceEvent};
-pub use features::features;
+pub use kernel::{features, probe_modes, returns_pass_seccomp};
 pub use plan::{SitePlan, TracePlan};
 pub use tracer::{Hits, RunningPoll, TraceTarget, Tracer};
 

@@ -1,10 +1,11 @@
 //! The committed BPF object: parsed, its maps created, its programs loaded.
 
 use super::TraceError;
-use crate::sys::bpf::{AttachType, load_program};
+use crate::sys::bpf::{AttachType, load_program, verified_instructions};
 use async_inspect_ebpf::ABI_HASH;
 use aya::maps::{Map, MapData, MapError};
 use aya_obj::Object;
+use std::cell::RefCell;
 use std::collections::{HashMap, HashSet};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
@@ -33,6 +34,8 @@ pub(super) struct Programs {
     object: Object,
     /// Open until the programs are loaded: their instructions name the maps by descriptor.
     maps: HashMap<String, MapData>,
+    /// Programs loaded, with the instructions that the verifier went through for each.
+    verified: RefCell<Vec<(&'static str, u32)>>,
 }
 
 impl Programs {
@@ -55,7 +58,7 @@ impl Programs {
             .map(|(name, map)| (name.as_str(), created[name].fd().as_fd().as_raw_fd(), map));
         object.relocate_maps(fds, &text).map_err(|e| TraceError::Object(e.to_string()))?;
         object.relocate_calls(&text).map_err(|e| TraceError::Object(e.to_string()))?;
-        Ok(Programs { object, maps: created })
+        Ok(Programs { object, maps: created, verified: RefCell::default() })
     }
 
     /// Opens a map.
@@ -69,6 +72,10 @@ impl Programs {
         Map::from_map_data(MapData::from_fd(fd).map_err(map_error)?).and_then(M::try_from).map_err(map_error)
     }
 
+    pub fn verified(&self) -> Vec<(&'static str, u32)> {
+        self.verified.borrow().clone()
+    }
+
     /// # Errors
     /// [`TraceError::Verifier`] with the log if that is who refused.
     pub fn load(&self, name: &'static str, attach: AttachType) -> Result<OwnedFd, TraceError> {
@@ -77,7 +84,18 @@ impl Programs {
         let function = self.object.functions.get(&program.function_key()).ok_or_else(missing)?;
         let load = |log| load_program(name, &function.instructions, &program.license, attach, log);
         let refused = match load(None) {
-            Ok(fd) => return Ok(fd),
+            Ok(fd) => {
+                // Kernels before 5.16 do not say.
+                let verified = verified_instructions(fd.as_fd()).unwrap_or(0);
+                tracing::debug!(
+                    program = name,
+                    instructions = function.instructions.len(),
+                    verified,
+                    "loaded"
+                );
+                self.verified.borrow_mut().push((name, verified));
+                return Ok(fd);
+            }
             Err(refused) => refused,
         };
         // A second time for the log: asking for one costs the verifier time. A log too short for all of

@@ -16,7 +16,7 @@ pub struct SitePlan {
     pub name: Arc<str>,
     /// Node placed at the task's header where the walk starts; [`NONE`] takes no path.
     pub root: u32,
-    /// Offset of the runtime's task id (u64) from the header.
+    /// Offset of the runtime's task id (u64) from the header; with [`NONE`] polls are counted, no events made.
     pub id_offset: u32,
 }
 
@@ -128,5 +128,69 @@ impl TracePlan {
         };
         let default = (node.default_arm != NONE).then_some(node.default_arm);
         own.chain(default).filter_map(|i| self.arms.get(i as usize))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn plan() -> TracePlan {
+        let switch = |first_arm, state_off| WalkNode {
+            first_arm,
+            state_off,
+            n_arms: 2,
+            default_arm: NONE,
+            kind: NodeKind::Switch as u32,
+            state_width: 4,
+            base: 0,
+        };
+        let end = WalkArm { child_node: NONE, child_off: 0, flags: 0 };
+        TracePlan {
+            sites: vec![SitePlan { offset: FileOffset(16), name: "a".into(), root: 0, id_offset: 0x28 }],
+            nodes: vec![switch(0, 0x30), switch(2, 1)],
+            arms: vec![WalkArm { child_node: 1, child_off: 0x38, flags: 0 }, end, end, end],
+            arm_frames: vec![None; 4],
+            arm_ends: vec![None; 4],
+            vtables: vec![(Avma(0x1000), 1)],
+        }
+    }
+
+    #[test]
+    fn contradictions_are_refused() {
+        plan().check().expect("this one has none");
+        let wrong: [fn(&mut TracePlan); 11] = [
+            |plan| plan.sites[0].root = 2,
+            |plan| plan.sites.push(plan.sites[0].clone()),
+            |plan| plan.nodes[0].first_arm = 3,
+            |plan| plan.nodes[0].n_arms = u32::MAX,
+            |plan| plan.nodes[0].default_arm = 4,
+            |plan| plan.nodes[0].state_width = 3,
+            |plan| plan.nodes[0].kind = 9,
+            |plan| plan.nodes[0].kind = NodeKind::Step as u32,
+            |plan| plan.arms[0].child_node = 2,
+            |plan| plan.vtables[0].1 = 2,
+            |plan| plan.arm_ends.clear(),
+        ];
+        for (i, spoil) in wrong.iter().enumerate() {
+            let mut plan = plan();
+            spoil(&mut plan);
+            assert!(matches!(plan.check(), Err(TraceError::Plan(_))), "spoilt in way {i}");
+        }
+    }
+
+    #[test]
+    fn a_block_ends_behind_the_last_thing_in_it() {
+        let mut plan = plan();
+        // The second switch stands at 0x38 + 1, four bytes wide.
+        assert_eq!(plan.block_len(&plan.sites[0]), 0x40);
+        plan.arms[0].flags = ARM_DEREF;
+        assert_eq!(plan.block_len(&plan.sites[0]), 0x40, "the pointer, not what it points to");
+        plan.arms[0].child_off = 5000;
+        assert_eq!(plan.block_len(&plan.sites[0]), BLOCK as u32);
+        plan.arms[0] = WalkArm { child_node: 0, child_off: 8, flags: 0 };
+        assert_eq!(plan.block_len(&plan.sites[0]), BLOCK as u32, "a cycle ends");
+        plan.sites[0].root = NONE;
+        assert_eq!(plan.block_len(&plan.sites[0]), 0x30, "the id alone");
     }
 }

@@ -1,7 +1,8 @@
 //! A running trace: probes that are in, and the ring buffer they write to.
 
-use super::attach::{self, Links, Places};
+use super::attach::{self, Attached, Links, Places};
 use super::identity::Identity;
+use super::kernel;
 use super::object::{Programs, Sizes, map_error};
 use super::translate::{Record, Translator};
 use super::{ProbeMode, TraceError, TraceEvent, TracePlan};
@@ -44,6 +45,8 @@ pub struct Hits {
     pub start_unseen: u64,
     /// Records of tasks whose id could not be read: they became no event.
     pub unidentified: u64,
+    /// Records of tasks of which nothing tells where they keep their id: they became no event either.
+    pub anonymous: u64,
 }
 
 /// A poll that has begun and not ended.
@@ -71,9 +74,11 @@ type Threads = HashMap<MapData, u32, [u8; size_of::<Thread>()]>;
 /// Probes that are in. Dropping it takes them out.
 pub struct Tracer {
     // First, so that it goes first.
-    links: Links,
+    _links: Links,
+    verified: Vec<(&'static str, u32)>,
     mode: ProbeMode,
     entry_only: bool,
+    notes: Vec<String>,
     ring: RingBuf<MapData>,
     tally: PerCpuArray<MapData, u64>,
     threads: Threads,
@@ -96,6 +101,50 @@ impl Tracer {
         mode: ProbeMode,
         entry_only: bool,
     ) -> Result<Tracer, TraceError> {
+        if !entry_only && Identity::of(target.pid)?.under_seccomp() && !kernel::returns_pass_seccomp(mode)? {
+            let mut tracer = Tracer::attach_regardless(target, plan, mode, true)?;
+            tracer.notes.push(
+                "the target is under seccomp, and this kernel's return probes do not pass a filter: only the \
+                 starts of polls are probed, their ends and durations are not seen"
+                    .to_owned(),
+            );
+            return Ok(tracer);
+        }
+        Tracer::attach_regardless(target, plan, mode, entry_only)
+    }
+
+    /// As [`Tracer::attach`], whatever a seccomp filter of the target makes of a return probe.
+    pub(super) fn attach_regardless(
+        target: &TraceTarget,
+        plan: &TracePlan,
+        mode: ProbeMode,
+        entry_only: bool,
+    ) -> Result<Tracer, TraceError> {
+        Tracer::attach_by(target, plan, entry_only, |programs, places| {
+            attach::attach(programs, places, mode, entry_only)
+        })
+    }
+
+    /// Entry probes by `uprobe_multi`, filtered by the kernel whatever that filter is worth.
+    pub(super) fn attach_multi_filtered(
+        target: &TraceTarget,
+        plan: &TracePlan,
+    ) -> Result<Tracer, TraceError> {
+        Tracer::attach_by(target, plan, true, |programs, places| {
+            Ok(Attached {
+                links: attach::multi_entries(programs, places)?,
+                mode: ProbeMode::Multi,
+                notes: Vec::new(),
+            })
+        })
+    }
+
+    fn attach_by(
+        target: &TraceTarget,
+        plan: &TracePlan,
+        entry_only: bool,
+        attach: impl FnOnce(&Programs, &Places<'_>) -> Result<Attached, TraceError>,
+    ) -> Result<Tracer, TraceError> {
         plan.check()?;
         let identity = Identity::of(target.pid)?;
         let programs = Programs::open(Sizes {
@@ -110,11 +159,13 @@ impl Tracer {
         let (ring, tally, threads) =
             (programs.map("EVENTS")?, programs.map("TALLY")?, programs.map("THREADS")?);
         let places = Places { exe: &target.exe, pid: target.pid, plan };
-        let (mode, links) = attach::attach(&programs, &places, mode, entry_only)?;
+        let Attached { links, mode, notes } = attach(&programs, &places)?;
         Ok(Tracer {
-            links,
+            _links: links,
+            verified: programs.verified(),
             mode,
             entry_only,
+            notes,
             ring,
             tally,
             threads,
@@ -130,8 +181,14 @@ impl Tracer {
         self.mode
     }
 
+    /// Whether only the starts of polls are seen, asked for or not.
     pub fn entry_only(&self) -> bool {
         self.entry_only
+    }
+
+    /// What is not as asked for or as one would expect, and why; for people.
+    pub fn notes(&self) -> &[String] {
+        &self.notes
     }
 
     /// Appends what happened since the last call, sorted by time. Does not wait; call it every few
@@ -156,7 +213,7 @@ impl Tracer {
         }
     }
 
-    /// Polls of the target that became no event, up to now.
+    /// Polls of the target that should have become an event and did not, up to now.
     pub fn lost(&self) -> u64 {
         self.counter(Counter::Lost) + self.counter(Counter::NoRoom) + self.translator.unidentified()
     }
@@ -172,7 +229,13 @@ impl Tracer {
             end_unseen: self.counter(Counter::Stale),
             start_unseen: self.counter(Counter::Unmatched),
             unidentified: self.translator.unidentified(),
+            anonymous: self.translator.anonymous(),
         }
+    }
+
+    /// Programs in use, with the instructions that the kernel's verifier went through for each.
+    pub fn verified(&self) -> &[(&'static str, u32)] {
+        &self.verified
     }
 
     /// Polls that are under way now, outermost first on each thread: a blocked executor is seen here before

@@ -4,7 +4,9 @@
  *   polls THREADS TASKS N   every thread makes TASKS tasks and polls each N times; the last poll ends it
  *   nested N                N polls, each of which polls another task
  *   forked N                N polls in a forked child, which runs the same text
- *   crossed N               N polls left by longjmp: their returns are never reached
+ *   crossed N               N polls left by longjmp, whose returns are never reached, and one that returns
+ *   blocking MS             one poll that takes so long
+ *   busy THREADS MS         polls without a break for so long
  *   seccomp                 forbids every system call that this program does not need
  *   quit
  */
@@ -59,7 +61,13 @@ static void enter(struct cell *c, uint64_t poll) {
 }
 
 /* The last poll gives the task's memory back, as tokio does when nobody holds a JoinHandle. */
-__attribute__((noinline)) void toy_poll(struct cell *c) {
+void toy_poll(struct cell *c);
+/* One jump of five bytes, as rustc makes of raw::poll with 16 codegen units. Many other first instructions are
+ * single-stepped by the kernel, which costs ten times as much. */
+__asm__(".pushsection .text\n.globl toy_poll\n.type toy_poll, @function\n"
+        "toy_poll: .byte 0xe9\n.long toy_poll_body - . - 4\n.size toy_poll, 5\n.popsection");
+
+__attribute__((noinline, used)) void toy_poll_body(struct cell *c) {
     if (c->polls + 1 < c->wanted) {
         enter(c, c->polls++);
         return;
@@ -83,6 +91,12 @@ static jmp_buf out;
 __attribute__((noinline)) void toy_poll_crossed(struct cell *c) {
     if (c->polls++ < c->wanted)
         longjmp(out, 1);
+}
+
+__attribute__((noinline)) void toy_poll_blocking(struct cell *c, long ms) {
+    c->state |= 1;
+    usleep(ms * 1000);
+    c->state &= ~1ull;
 }
 
 static uint64_t next_id = 1;
@@ -112,6 +126,27 @@ static void *run(void *arg) {
             toy_poll(cells[i]);
     free(cells);
     return NULL;
+}
+
+static volatile int stop;
+
+static void *run_until_stopped(void *arg) {
+    (void)arg;
+    struct cell *c = spawn(UINT64_MAX);
+    while (!stop)
+        toy_poll(c);
+    return NULL;
+}
+
+static void busy(int threads, long ms) {
+    pthread_t ids[64];
+    stop = 0;
+    for (int i = 0; i < threads; i++)
+        pthread_create(&ids[i], NULL, run_until_stopped, NULL);
+    usleep(ms * 1000);
+    stop = 1;
+    for (int i = 0; i < threads; i++)
+        pthread_join(ids[i], NULL);
 }
 
 static void polls(int threads, struct work w) {
@@ -170,6 +205,10 @@ int main(void) {
             struct cell *volatile c = spawn(n);
             setjmp(out);
             toy_poll_crossed(c);
+        } else if (sscanf(line, "blocking %ld", &n) == 1) {
+            toy_poll_blocking(spawn(0), n);
+        } else if (sscanf(line, "busy %d %ld", &threads, &n) == 2 && threads <= 64) {
+            busy(threads, n);
         } else if (!strncmp(line, "seccomp", 7)) {
             if (forbid()) {
                 printf("cannot\n");

@@ -6,7 +6,9 @@ use async_inspect::trace::{
     ARM_DEREF, NONE, NodeKind, PollEnd, SitePlan, TracePlan, TraceTarget, WalkArm, WalkNode,
 };
 use object::{Object, ObjectSegment, ObjectSymbol};
+use std::fs::File;
 use std::io::{BufRead, BufReader, Write};
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, ExitStatus, Stdio};
 use std::sync::OnceLock;
@@ -15,16 +17,25 @@ fn binary() -> &'static Path {
     static BUILT: OnceLock<PathBuf> = OnceLock::new();
     BUILT.get_or_init(|| {
         let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/trace/toy.c");
-        // A file of its own for each test process: nextest runs every test in one.
-        let binary = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("toy-{}", std::process::id()));
-        let built =
-            Command::new("cc").args(["-O2", "-g", "-pthread", "-o"]).arg(&binary).arg(source).status();
-        assert!(built.expect("a C compiler is installed").success(), "the toy target builds");
+        // One name for all test processes: an inspector that a test starts must find its target's.
+        let binary = Path::new(env!("CARGO_TARGET_TMPDIR")).join("toy-target");
+        let fresh = |built: &Path| -> std::io::Result<bool> {
+            Ok(built.metadata()?.modified()? > source.metadata()?.modified()?)
+        };
+        if !fresh(&binary).unwrap_or(false) {
+            // Renamed into place, so that nobody meets half of it.
+            let half = binary.with_extension(std::process::id().to_string());
+            let built =
+                Command::new("cc").args(["-O2", "-g", "-pthread", "-o"]).arg(&half).arg(&source).status();
+            assert!(built.expect("a C compiler is installed").success(), "the toy target builds");
+            std::fs::rename(&half, &binary).expect("in one directory");
+        }
         binary
     })
 }
 
 pub struct Toy {
+    pid: u32,
     child: Child,
     commands: ChildStdin,
     answers: BufReader<ChildStdout>,
@@ -32,22 +43,46 @@ pub struct Toy {
 
 impl Toy {
     pub fn start() -> Toy {
-        let mut child = Command::new(binary())
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("the toy target starts");
-        let commands = child.stdin.take().expect("piped");
-        let answers = BufReader::new(child.stdout.take().expect("piped"));
-        let mut toy = Toy { child, commands, answers };
+        let mut toy = Toy::spawn(&mut Command::new(binary()));
         assert_eq!(toy.answer(), "ready");
         toy
     }
 
+    /// None where that cannot be made.
+    pub fn start_in_pid_namespace() -> Option<Toy> {
+        let mut toy =
+            Toy::spawn(Command::new("unshare").args(["--pid", "--fork", "--kill-child"]).arg(binary()));
+        if toy.answer() != "ready" {
+            return None;
+        }
+        // unshare waits for the toy, which is its only child.
+        let unshare = toy.child.id();
+        let children = std::fs::read_to_string(format!("/proc/{unshare}/task/{unshare}/children")).ok()?;
+        toy.pid = children.trim().parse().ok()?;
+        Some(toy)
+    }
+
+    fn spawn(command: &mut Command) -> Toy {
+        let mut child =
+            command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("the toy target starts");
+        let commands = child.stdin.take().expect("piped");
+        let answers = BufReader::new(child.stdout.take().expect("piped"));
+        Toy { pid: child.id(), child, commands, answers }
+    }
+
     /// Waits until it is done.
     pub fn tell(&mut self, command: &str) {
-        writeln!(self.commands, "{command}").expect("the toy target listens");
+        self.order(command);
         assert_eq!(self.answer(), "done", "after {command:?}");
+    }
+
+    /// Does not wait.
+    pub fn order(&mut self, command: &str) {
+        writeln!(self.commands, "{command}").expect("the toy target listens");
+    }
+
+    pub fn wait_for_order(&mut self) {
+        assert_eq!(self.answer(), "done");
     }
 
     pub fn quit(mut self) -> ExitStatus {
@@ -57,7 +92,7 @@ impl Toy {
     }
 
     pub fn pid(&self) -> u32 {
-        self.child.id()
+        self.pid
     }
 
     pub fn target(&self) -> TraceTarget {
@@ -70,11 +105,21 @@ impl Toy {
         line.trim_end().to_owned()
     }
 
-    /// Where the executable is mapped, minus where it says it is.
-    fn bias(&self) -> u64 {
-        let maps = std::fs::read_to_string(format!("/proc/{}/maps", self.pid())).expect("it runs");
-        let first = maps.lines().find(|line| line.contains("toy-")).expect("its executable is mapped");
-        u64::from_str_radix(first.split('-').next().expect("a range"), 16).expect("hexadecimal")
+    /// Processor time of all its threads, ended ones too, in steps of a clock tick.
+    pub fn cpu_ns(&self) -> u64 {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.pid())).expect("it runs");
+        let fields = stat.rsplit(") ").next().expect("fields behind the name").split(' ');
+        let ticks: u64 = fields.skip(11).take(2).map(|ticks| ticks.parse::<u64>().expect("a number")).sum();
+        ticks * 1_000_000_000 / rustix::param::clock_ticks_per_second()
+    }
+
+    /// As it stands in the process's memory, breakpoints and all.
+    pub fn first_byte_of(&self, function: &str) -> u8 {
+        let at = symbol(function) + bias(self.pid);
+        let memory = File::open(format!("/proc/{}/mem", self.pid)).expect("we may read it");
+        let mut byte = [0];
+        memory.read_exact_at(&mut byte, at).expect("its text is mapped");
+        byte[0]
     }
 }
 
@@ -122,24 +167,39 @@ pub fn frame_of(arm: Arm) -> FrameId {
     FrameId(100 + arm as u32)
 }
 
-/// Sites 0 `toy_poll`, 1 `toy_poll_nesting`, 2 `toy_poll_crossed`.
-pub fn plan(toy: &Toy) -> TracePlan {
+/// Where the executable is mapped, minus where it says it is.
+fn bias(pid: u32) -> u64 {
+    let maps = std::fs::read_to_string(format!("/proc/{pid}/maps")).expect("it runs");
+    let first = maps.lines().find(|line| line.contains("/toy-")).expect("its executable is mapped");
+    u64::from_str_radix(first.split('-').next().expect("a range"), 16).expect("hexadecimal")
+}
+
+fn symbol(name: &str) -> u64 {
     let image = std::fs::read(binary()).expect("built");
     let elf = object::File::parse(&*image).expect("an ELF file");
-    let symbol = |name: &str| {
-        let symbol = elf.symbols().find(|symbol| symbol.name() == Ok(name));
-        symbol.unwrap_or_else(|| panic!("the toy has {name}")).address()
-    };
-    let offset = |name: &str| {
-        let at = symbol(name);
-        let segment = elf
-            .segments()
-            .find(|segment| (segment.address()..segment.address() + segment.size()).contains(&at))
-            .expect("a symbol lies in a segment");
-        FileOffset(at - segment.address() + segment.file_range().0)
-    };
-    let site = |name: &str| SitePlan { offset: offset(name), name: name.into(), root: 0, id_offset: 0x28 };
+    let symbol = elf.symbols().find(|symbol| symbol.name() == Ok(name));
+    symbol.unwrap_or_else(|| panic!("the toy has {name}")).address()
+}
 
+fn file_offset(name: &str) -> FileOffset {
+    let at = symbol(name);
+    let image = std::fs::read(binary()).expect("built");
+    let elf = object::File::parse(&*image).expect("an ELF file");
+    let segment = elf
+        .segments()
+        .find(|segment| (segment.address()..segment.address() + segment.size()).contains(&at))
+        .expect("a symbol lies in a segment");
+    FileOffset(at - segment.address() + segment.file_range().0)
+}
+
+pub fn plan(toy: &Toy) -> TracePlan {
+    plan_of(toy.pid())
+}
+
+/// Sites 0 `toy_poll`, 1 `toy_poll_nesting`, 2 `toy_poll_crossed`, 3 `toy_poll_blocking`.
+pub fn plan_of(pid: u32) -> TracePlan {
+    let site =
+        |name: &str| SitePlan { offset: file_offset(name), name: name.into(), root: 0, id_offset: 0x28 };
     let switch = |state_off, state_width, base, first: Arm, n_arms, default_arm| WalkNode {
         base,
         state_off,
@@ -214,10 +274,10 @@ pub fn plan(toy: &Toy) -> TracePlan {
     arm_frames.push(None);
     arm_ends.push(None);
 
-    let bias = toy.bias();
+    let bias = bias(pid);
     let vtable = |name: &str| Avma(symbol(name) + bias);
     TracePlan {
-        sites: vec![site("toy_poll"), site("toy_poll_nesting"), site("toy_poll_crossed")],
+        sites: ["toy_poll", "toy_poll_nesting", "toy_poll_crossed", "toy_poll_blocking"].map(site).into(),
         nodes,
         arms,
         arm_frames,

@@ -1,0 +1,152 @@
+//! The target's life is the same with and without us.
+
+use super::{attach, by_task, drain_all};
+use crate::toy::{self, Toy};
+use async_inspect::trace::{ProbeMode, TraceError, TraceTarget, Tracer};
+use std::io::{BufRead, BufReader};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+/// `int3`, which the kernel puts over a probed instruction.
+const BREAKPOINT: u8 = 0xcc;
+
+#[test]
+fn a_killed_inspector_leaves_no_probe() {
+    let mut toy = Toy::start();
+    if attach(&toy, ProbeMode::Auto, false).is_none() {
+        return;
+    }
+    let instruction = toy.first_byte_of("toy_poll");
+    assert_ne!(instruction, BREAKPOINT);
+    for mode in ["session", "multi", "perf", "entry"] {
+        let mut inspector = Command::new(std::env::current_exe().expect("we run"))
+            .args(["--exact", "harmless::as_inspector", "--nocapture", "--ignored"])
+            .env("TOY_PID", toy.pid().to_string())
+            .env("TOY_MODE", mode)
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("this very test runs");
+        let lines = BufReader::new(inspector.stdout.take().expect("piped")).lines();
+        let attached = lines.map_while(Result::ok).any(|line| line.ends_with("ATTACHED"));
+        assert!(attached, "{mode}");
+        assert_eq!(toy.first_byte_of("toy_poll"), BREAKPOINT, "{mode}");
+        toy.tell("polls 2 2 100");
+        inspector.kill().expect("SIGKILL");
+        inspector.wait().expect("our child");
+        // Links are released from a queue of the kernel's.
+        let deadline = Instant::now() + Duration::from_secs(20);
+        while toy.first_byte_of("toy_poll") != instruction {
+            assert!(Instant::now() < deadline, "{mode}: the probe is still there");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        toy.tell("polls 2 2 100");
+    }
+    assert_eq!(toy.quit().code(), Some(7));
+}
+
+/// Not a test of its own: what `a_killed_inspector_leaves_no_probe` kills.
+#[test]
+#[ignore = "run by a_killed_inspector_leaves_no_probe"]
+fn as_inspector() {
+    let (Ok(pid), Ok(mode)) = (std::env::var("TOY_PID"), std::env::var("TOY_MODE")) else {
+        println!("TOY_PID and TOY_MODE say nothing: there is nothing to do");
+        return;
+    };
+    let pid: u32 = pid.parse().expect("a number");
+    let (mode, entry_only) = match mode.as_str() {
+        "session" => (ProbeMode::Session, false),
+        "multi" => (ProbeMode::Multi, false),
+        "perf" => (ProbeMode::Perf, false),
+        _ => (ProbeMode::Auto, true),
+    };
+    let target = TraceTarget { pid, exe: format!("/proc/{pid}/exe").into() };
+    let tracer = match Tracer::attach(&target, &toy::plan_of(pid), mode, entry_only) {
+        // The parent then fails, unless this kernel cannot.
+        Err(TraceError::KernelTooOld { what, why }) => panic!("{what}: {why}"),
+        other => other.expect("the parent has just attached"),
+    };
+    println!("ATTACHED");
+    std::thread::sleep(Duration::from_secs(60));
+    drop(tracer);
+}
+
+#[test]
+fn attached_and_detached_a_hundred_times_under_load() {
+    let mut toy = Toy::start();
+    if attach(&toy, ProbeMode::Auto, false).is_none() {
+        return;
+    }
+    let instruction = toy.first_byte_of("toy_poll");
+    let (mut polls, mut entries) = (0, 0);
+    let (mut attaching, mut detaching) = (Duration::ZERO, Duration::ZERO);
+    let (target, plan) = (toy.target(), toy::plan(&toy));
+    for _ in 0..10 {
+        // Polls go on while probes come and go.
+        toy.order("busy 2 1000");
+        for _ in 0..10 {
+            let attach = Instant::now();
+            let mut tracer =
+                Tracer::attach(&target, &plan, ProbeMode::Auto, false).expect("it could just now");
+            attaching += attach.elapsed();
+            std::thread::sleep(Duration::from_millis(1));
+            polls += by_task(&drain_all(&mut tracer)).values().map(|seen| seen.polls).sum::<u64>();
+            entries += tracer.hits().entries;
+            let detach = Instant::now();
+            drop(tracer);
+            detaching += detach.elapsed();
+        }
+        toy.wait_for_order();
+    }
+    println!(
+        "{entries} entries, {polls} polls seen; to attach {:?}, to detach {:?}",
+        attaching / 100,
+        detaching / 100
+    );
+    assert!(polls > 0);
+    assert_eq!(toy.first_byte_of("toy_poll"), instruction);
+    assert_eq!(toy.quit().code(), Some(7));
+}
+
+#[test]
+fn a_forked_child_and_another_process_of_the_same_file_are_left_alone() {
+    let mut toy = Toy::start();
+    let mut other = Toy::start();
+    for mode in [ProbeMode::Session, ProbeMode::Multi, ProbeMode::Perf] {
+        let Some(mut tracer) = attach(&toy, mode, false) else { continue };
+        toy.tell("forked 100");
+        other.tell("polls 2 1 100");
+        assert!(drain_all(&mut tracer).is_empty(), "{mode}");
+        toy.tell("polls 1 1 10");
+        let seen = by_task(&drain_all(&mut tracer));
+        assert_eq!(seen.values().map(|task| task.polls).sum::<u64>(), 10, "{mode}");
+    }
+    assert_eq!(toy.quit().code(), Some(7));
+    assert_eq!(other.quit().code(), Some(7));
+}
+
+#[test]
+fn a_target_under_seccomp_lives_on() {
+    for mode in [ProbeMode::Session, ProbeMode::Multi, ProbeMode::Perf] {
+        let mut toy = Toy::start();
+        toy.tell("seccomp");
+        let Some(mut tracer) = attach(&toy, mode, false) else { continue };
+        // Which of the two is this kernel's matter; that the target lives is ours.
+        println!("{mode}: entry only {}, {:?}", tracer.entry_only(), tracer.notes());
+        assert_eq!(tracer.entry_only(), !tracer.notes().is_empty());
+        toy.tell("nested 100");
+        let seen = by_task(&drain_all(&mut tracer));
+        assert_eq!(seen.values().map(|task| task.polls).sum::<u64>(), 200);
+        drop(tracer);
+        assert_eq!(toy.quit().code(), Some(7), "{mode}");
+    }
+}
+
+#[test]
+fn a_target_that_ends_while_traced() {
+    let mut toy = Toy::start();
+    let Some(mut tracer) = attach(&toy, ProbeMode::Auto, false) else { return };
+    toy.tell("nested 10");
+    assert_eq!(toy.quit().code(), Some(7));
+    let polls: u64 = by_task(&drain_all(&mut tracer)).values().map(|task| task.polls).sum();
+    assert_eq!((polls, tracer.lost()), (20, 0), "what it did before is still told");
+}
