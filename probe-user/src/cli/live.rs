@@ -126,6 +126,7 @@ fn probe_mode(mode: ProbeMode) -> trace::ProbeMode {
 }
 
 /// What a target error is to a person, and to the exit status.
+#[expect(clippy::needless_pass_by_value, reason = "it is what `map_err` hands over")]
 pub(super) fn failure(error: TargetError) -> Failure {
     let exit = match &error {
         TargetError::NoSuchProcess { .. }

@@ -160,7 +160,7 @@ fn read_task<M: Memory>(
         address: found.header,
         state,
         stale: false,
-        name: tree.as_ref().and_then(|node| walker.function(node)).unwrap_or_else(|| site.name.clone()),
+        name: tree.as_ref().map_or_else(|| site.name.clone(), |node| walker.function(node)),
         owner: found.scheduler,
         tree,
     };

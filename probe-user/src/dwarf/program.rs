@@ -17,6 +17,9 @@ pub struct Code<'a> {
     pub bytes: &'a [u8],
 }
 
+/// Path by unit and file number; None where the line table has none.
+type Files = HashMap<(u32, u64), Option<Arc<str>>>;
+
 /// Answers about types and places of one program. Shared by all threads.
 #[derive(Debug)]
 pub struct Program<'a> {
@@ -24,7 +27,7 @@ pub struct Program<'a> {
     index: Index,
     code: Vec<Code<'a>>,
     types: RwLock<HashMap<DieRef, Option<Arc<Type>>>>,
-    files: RwLock<HashMap<(u32, u64), Option<Arc<str>>>>,
+    files: RwLock<Files>,
     invocations: OnceLock<Invocations>,
     /// What could not be read, for people.
     pub issues: Vec<String>,

@@ -20,7 +20,7 @@ fn a_killed_inspector_leaves_no_probe() {
     assert_ne!(instruction, BREAKPOINT);
     for mode in ["session", "multi", "perf", "entry"] {
         let mut inspector = Command::new(std::env::current_exe().expect("we run"))
-            .args(["--exact", "harmless::as_inspector", "--nocapture", "--ignored"])
+            .args(["--exact", "harmless::as_inspector", "--nocapture"])
             .env("TOY_PID", toy.pid().to_string())
             .env("TOY_MODE", mode)
             .stdout(Stdio::piped())
@@ -46,7 +46,6 @@ fn a_killed_inspector_leaves_no_probe() {
 
 /// Not a test of its own: what `a_killed_inspector_leaves_no_probe` kills.
 #[test]
-#[ignore = "run by a_killed_inspector_leaves_no_probe"]
 fn as_inspector() {
     let (Ok(pid), Ok(mode)) = (std::env::var("TOY_PID"), std::env::var("TOY_MODE")) else {
         println!("TOY_PID and TOY_MODE say nothing: there is nothing to do");

@@ -272,10 +272,13 @@ fn no_such_target() {
     assert!(matches!(refused(&target), Some(TraceError::TargetGone)), "{:?}", refused(&target));
 }
 
-/// What a probe costs: `cargo test --test trace -- --ignored --nocapture cost`.
+/// What a probe costs; measures, asserts nothing: `PROBE_COST=1 cargo test --test trace -- --nocapture cost`.
 #[test]
-#[ignore = "measures, asserts nothing"]
 fn cost() {
+    if std::env::var_os("PROBE_COST").is_none() {
+        println!("PROBE_COST is not set: nothing is measured");
+        return;
+    }
     const POLLS: u32 = 300_000;
     let time = |toy: &mut Toy| {
         let start = toy.cpu_ns();
