@@ -149,6 +149,7 @@ pub enum Line {
     Ready {},
     End {
         reason: String,
+        totals: Totals,
     },
     /// `existing` marks tasks that were there before the trace.
     Spawn {
@@ -197,6 +198,15 @@ pub enum Line {
         t_ns: u64,
         count: u64,
     },
+}
+
+/// The summary of a trace.
+#[derive(Clone, Copy, Debug, Deserialize)]
+pub struct Totals {
+    pub spawned: u64,
+    pub completed: u64,
+    pub polls: u64,
+    pub lost: u64,
 }
 
 /// Where a task stands: its innermost await.

@@ -1,7 +1,7 @@
 //! Running `async-inspect attach --json` beside a program.
 
 use crate::inspector;
-use crate::schema::Line;
+use crate::schema::{Line, Totals};
 use anyhow::{Context as _, Result, bail};
 use std::collections::HashMap;
 use std::io::{BufRead as _, BufReader, Read as _};
@@ -141,10 +141,10 @@ impl Traced {
         self.lines.iter().any(|line| matches!(line, Line::Ready {}))
     }
 
-    /// The reason of the `end` line, which must be the last.
-    pub fn end(&self) -> Option<&str> {
+    /// The summary, which must be the last line.
+    pub fn totals(&self) -> Option<Totals> {
         match self.lines.last() {
-            Some(Line::End { reason }) => Some(reason),
+            Some(Line::End { totals, .. }) => Some(*totals),
             _ => None,
         }
     }
