@@ -23,22 +23,25 @@ use aya_ebpf::{
     macros::{uprobe, uretprobe},
     programs::{ProbeContext, RetProbeContext},
 };
-use bpf::poll;
+use bpf::{poll, stack};
 
 /// Entry and return of one poll. Answers 1 at the entry to leave the return address alone.
 #[uprobe]
 pub fn poll_session(ctx: ProbeContext) -> u32 {
+    stack::not_per_cpu();
     poll::session(&ctx)
 }
 
 #[uprobe]
 pub fn poll_entry(ctx: ProbeContext) -> u32 {
+    stack::not_per_cpu();
     poll::begin(&ctx);
     0
 }
 
 #[uretprobe]
 pub fn poll_return(ctx: RetProbeContext) -> u32 {
+    stack::not_per_cpu();
     poll::end(&ctx);
     0
 }
@@ -46,6 +49,7 @@ pub fn poll_return(ctx: RetProbeContext) -> u32 {
 /// For targets whose return addresses must not be touched.
 #[uprobe]
 pub fn poll_start(ctx: ProbeContext) -> u32 {
+    stack::not_per_cpu();
     poll::start_only(&ctx);
     0
 }

@@ -140,19 +140,63 @@ pub struct Resource {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
 pub enum Line {
-    Start { schema: u32, pid: u32, exe: String, mode: String },
+    Start {
+        schema: u32,
+        pid: u32,
+        exe: String,
+        mode: String,
+    },
     Ready {},
-    End { reason: String },
-    Spawn { t_ns: u64, task: String, parent: Option<String> },
-    Poll { t_ns: u64, task: String, count: u64, duration_ns: Option<u64> },
-    State { t_ns: u64, task: String, from: Place, to: Place },
-    Wake { t_ns: u64, task: String },
-    Complete { t_ns: u64, task: String },
-    Cancel { t_ns: u64, task: String },
-    Panic { t_ns: u64, task: String },
-    Blocked { t_ns: u64, task: String },
-    Finding { t_ns: u64 },
-    Lost { t_ns: u64, count: u64 },
+    End {
+        reason: String,
+    },
+    /// `existing` marks tasks that were there before the trace.
+    Spawn {
+        t_ns: u64,
+        task: String,
+        parent: Option<String>,
+        #[serde(default)]
+        existing: bool,
+    },
+    Poll {
+        t_ns: u64,
+        task: String,
+        count: u64,
+        duration_ns: Option<u64>,
+    },
+    State {
+        t_ns: u64,
+        task: String,
+        from: Place,
+        to: Place,
+    },
+    Wake {
+        t_ns: u64,
+        task: String,
+    },
+    Complete {
+        t_ns: u64,
+        task: String,
+    },
+    Cancel {
+        t_ns: u64,
+        task: String,
+    },
+    Panic {
+        t_ns: u64,
+        task: String,
+    },
+    Blocked {
+        t_ns: u64,
+        task: String,
+    },
+    Finding {
+        t_ns: u64,
+    },
+    Lost {
+        t_ns: u64,
+        count: u64,
+    },
 }
 
 /// Where a task stands: its innermost await.

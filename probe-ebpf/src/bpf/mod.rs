@@ -4,5 +4,6 @@ mod bounds;
 mod maps;
 mod memory;
 pub mod poll;
+pub mod stack;
 mod target;
 mod tasks;

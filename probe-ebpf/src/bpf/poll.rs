@@ -115,7 +115,6 @@ fn prepare_begin(ctx: &impl EbpfContext) -> Option<*mut Thread> {
         return None;
     }
     put!((*frame(thread, depth)).sp, sp);
-    put!((*thread).depth, depth + 1);
     put!((*thread).phase, BEGIN);
     Some(thread)
 }
@@ -123,8 +122,8 @@ fn prepare_begin(ctx: &impl EbpfContext) -> Option<*mut Thread> {
 #[inline(always)]
 fn finish_begin(thread: *mut Thread) {
     let depth = get!((*thread).depth);
-    let new = frame(thread, depth.wrapping_sub(1));
-    let nested = if depth > 1 { EVENT_NESTED } else { 0 };
+    let new = frame(thread, depth);
+    let nested = if depth > 0 { EVENT_NESTED } else { 0 };
     let unreadable = if get!((*thread).readable) == 0 { EVENT_UNREADABLE } else { 0 };
     put!((*new).flags, (nested | unreadable) as u32);
     put!((*new).header, get!((*thread).header));
@@ -133,9 +132,11 @@ fn finish_begin(thread: *mut Thread) {
     put!((*new).state, get!((*thread).state));
     // SAFETY: only addresses in the map value are made here.
     unsafe { copy_path(&raw const (*thread).path, &raw mut (*new).path) };
-    // Last, so that what we cost is not taken for the poll's.
+    // Late, so that what we cost is not taken for the poll's.
     // SAFETY: no arguments.
     put!((*new).start_ns, unsafe { bpf_ktime_get_ns() });
+    // Last: user space looks at the frames that are said to be there.
+    put!((*thread).depth, depth.wrapping_add(1));
 }
 
 #[inline(always)]

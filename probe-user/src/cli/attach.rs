@@ -37,6 +37,9 @@ pub fn run(args: &AttachArgs, common: &Common, stop: Arc<AtomicBool>) -> Result<
         say.note(&format!("the command's output goes to {}", path.display()));
     }
 
+    if args.max_overhead.is_some_and(|percent| percent < 100) {
+        say.warn("--max-overhead is not kept yet: every poll is traced, as with --max-overhead 100");
+    }
     let open_options = common.open_options();
     let progress = ProgressLine::new(common);
     let open = move || {

@@ -80,7 +80,6 @@ unsafe fn in_child(
     // SAFETY: plain system calls on memory that outlives them; none of them takes a lock.
     unsafe {
         // No core file if the filter strikes.
-        libc::prctl(libc::PR_SET_DUMPABLE, 1, 0, 0, 0);
         let limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
         libc::setrlimit(libc::RLIMIT_CORE, &raw const limit);
         if libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0
@@ -110,4 +109,29 @@ fn filter() -> [libc::sock_filter; 6] {
         statement(RETURN, libc::SECCOMP_RET_KILL_PROCESS),
         statement(RETURN, libc::SECCOMP_RET_ALLOW),
     ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    static NOTHING: [u64; 8] = [0; 8];
+
+    extern "C" fn harmless(_: &[u64; 8]) {}
+
+    extern "C" fn forbidden(_: &[u64; 8]) {
+        // SAFETY: no arguments.
+        unsafe { libc::getpid() };
+    }
+
+    fn end_of(function: extern "C" fn(&[u64; 8])) -> ChildEnd {
+        let child = FilteredChild::start(function, &NOTHING).expect("fork works");
+        child.finish().expect("it is our child")
+    }
+
+    #[test]
+    fn the_filter_kills_for_what_it_does_not_know() {
+        assert_eq!(end_of(harmless), ChildEnd::Fine);
+        assert_eq!(end_of(forbidden), ChildEnd::KilledByFilter);
+    }
 }

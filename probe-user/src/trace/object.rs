@@ -155,3 +155,32 @@ pub(super) fn map_error(error: MapError) -> TraceError {
         other => TraceError::Io { doing: "use BPF maps", error: io::Error::other(other) },
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use aya_obj::generated::{BPF_CALL, BPF_JMP, bpf_func_id};
+
+    #[test]
+    fn the_object_is_of_this_build() {
+        let mut object = Object::parse(OBJECT).expect("it is an object");
+        check_abi(&mut object).expect("it is of this build");
+        assert!(check_abi(&mut object).is_err(), "nothing there says of which");
+    }
+
+    /// Without it kernels from 6.13 on may crash: see `not_per_cpu` in probe-ebpf.
+    #[test]
+    fn no_program_gets_a_stack_per_cpu() {
+        let object = Object::parse(OBJECT).expect("it is an object");
+        assert_eq!(object.programs.len(), 4);
+        for (name, program) in &object.programs {
+            let function = &object.functions[&program.function_key()];
+            let tail_call = function.instructions.iter().any(|instruction| {
+                u32::from(instruction.code) == BPF_JMP | BPF_CALL
+                    && instruction.src_reg() == 0
+                    && instruction.imm == bpf_func_id::BPF_FUNC_tail_call as i32
+            });
+            assert!(tail_call, "{name}");
+        }
+    }
+}

@@ -2,7 +2,7 @@
 
 use super::{attach, by_task, drain_all};
 use crate::toy::{self, Toy};
-use async_inspect::trace::{ProbeMode, TraceError, TraceTarget, Tracer};
+use async_inspect::trace::{ProbeMode, TraceTarget, Tracer};
 use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -13,35 +13,46 @@ const BREAKPOINT: u8 = 0xcc;
 #[test]
 fn a_killed_inspector_leaves_no_probe() {
     let mut toy = Toy::start();
-    if attach(&toy, ProbeMode::Auto, false).is_none() {
-        return;
-    }
     let instruction = toy.first_byte_of("toy_poll");
     assert_ne!(instruction, BREAKPOINT);
-    for mode in ["session", "multi", "perf", "entry"] {
+    let modes = [
+        ("session", ProbeMode::Session, false),
+        ("multi", ProbeMode::Multi, false),
+        ("perf", ProbeMode::Perf, false),
+        ("entry", ProbeMode::Auto, true),
+    ];
+    for (name, mode, entry_only) in modes {
+        if attach(&toy, mode, entry_only).is_none() {
+            continue;
+        }
+        wait_for(&toy, instruction, name);
         let mut inspector = Command::new(std::env::current_exe().expect("we run"))
             .args(["--exact", "harmless::as_inspector", "--nocapture"])
             .env("TOY_PID", toy.pid().to_string())
-            .env("TOY_MODE", mode)
+            .env("TOY_MODE", name)
             .stdout(Stdio::piped())
             .spawn()
             .expect("this very test runs");
         let lines = BufReader::new(inspector.stdout.take().expect("piped")).lines();
         let attached = lines.map_while(Result::ok).any(|line| line.ends_with("ATTACHED"));
-        assert!(attached, "{mode}");
-        assert_eq!(toy.first_byte_of("toy_poll"), BREAKPOINT, "{mode}");
+        assert!(attached, "{name}");
+        assert_eq!(toy.first_byte_of("toy_poll"), BREAKPOINT, "{name}");
         toy.tell("polls 2 2 100");
         inspector.kill().expect("SIGKILL");
         inspector.wait().expect("our child");
-        // Links are released from a queue of the kernel's.
-        let deadline = Instant::now() + Duration::from_secs(20);
-        while toy.first_byte_of("toy_poll") != instruction {
-            assert!(Instant::now() < deadline, "{mode}: the probe is still there");
-            std::thread::sleep(Duration::from_millis(10));
-        }
+        wait_for(&toy, instruction, name);
         toy.tell("polls 2 2 100");
     }
     assert_eq!(toy.quit().code(), Some(7));
+}
+
+/// Links are released from a queue of the kernel's, some time after the process has ended.
+fn wait_for(toy: &Toy, instruction: u8, mode: &str) {
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while toy.first_byte_of("toy_poll") != instruction {
+        assert!(Instant::now() < deadline, "{mode}: the probe is still there");
+        std::thread::sleep(Duration::from_millis(10));
+    }
 }
 
 /// Not a test of its own: what `a_killed_inspector_leaves_no_probe` kills.
@@ -59,11 +70,8 @@ fn as_inspector() {
         _ => (ProbeMode::Auto, true),
     };
     let target = TraceTarget { pid, exe: format!("/proc/{pid}/exe").into() };
-    let tracer = match Tracer::attach(&target, &toy::plan_of(pid), mode, entry_only) {
-        // The parent then fails, unless this kernel cannot.
-        Err(TraceError::KernelTooOld { what, why }) => panic!("{what}: {why}"),
-        other => other.expect("the parent has just attached"),
-    };
+    let tracer =
+        Tracer::attach(&target, &toy::plan_of(pid), mode, entry_only).expect("the parent just could");
     println!("ATTACHED");
     std::thread::sleep(Duration::from_secs(60));
     drop(tracer);

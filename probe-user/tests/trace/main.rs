@@ -101,6 +101,32 @@ fn counts_and_states(mode: ProbeMode) {
     assert_eq!(toy.quit().code(), Some(7));
 }
 
+/// Threads are preempted in the middle of the programs, and others run the same programs on the same processor.
+#[test]
+fn more_threads_than_processors() {
+    let (threads, polls) = (24, 2_000);
+    for mode in [ProbeMode::Session, ProbeMode::Multi, ProbeMode::Perf] {
+        let mut toy = Toy::start();
+        let Some(mut tracer) = attach(&toy, mode, false) else { continue };
+        toy.tell(&format!("polls {threads} 1 {polls}"));
+        let seen = by_task(&drain_all(&mut tracer));
+        let hits = tracer.hits();
+        assert_eq!(
+            (hits.entries, hits.returns, tracer.lost()),
+            (threads * polls, threads * polls, 0),
+            "{mode}"
+        );
+        assert_eq!((hits.unreadable, hits.end_unseen, hits.start_unseen), (0, 0, 0), "{mode}: {hits:?}");
+        assert_eq!(seen.len() as u64, threads);
+        let paths = expected_paths(polls);
+        for (id, seen) in seen {
+            assert_eq!((seen.polls, seen.gaps), (polls, 0), "{mode}, task {id}");
+            assert_eq!(seen.paths, paths, "{mode}, task {id}");
+        }
+        assert_eq!(toy.quit().code(), Some(7));
+    }
+}
+
 #[test]
 fn session_counts_and_states() {
     counts_and_states(ProbeMode::Session);

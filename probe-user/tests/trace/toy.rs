@@ -16,6 +16,10 @@ use std::sync::OnceLock;
 fn binary() -> &'static Path {
     static BUILT: OnceLock<PathBuf> = OnceLock::new();
     BUILT.get_or_init(|| {
+        // Where there is no compiler: on another kernel, in a virtual machine.
+        if let Some(prebuilt) = std::env::var_os("TOY_TARGET") {
+            return prebuilt.into();
+        }
         let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/trace/toy.c");
         // One name for all test processes: an inspector that a test starts must find its target's.
         let binary = Path::new(env!("CARGO_TARGET_TMPDIR")).join("toy-target");
