@@ -7,8 +7,8 @@ use async_inspect::{decode, target};
 #[path = "../src/model/sample.rs"]
 mod sample;
 
-use async_inspect::export::source::NoSource;
 use async_inspect::model::{Cost, End, Limits, Mode, Model, Update};
+use async_inspect::present::source::NoSource;
 use async_inspect::trace::{PollEnd, TraceEvent};
 use async_inspect::tui::{Screen, Target, run};
 use sample::{MS, SECOND, Shop, tokio};

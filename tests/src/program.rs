@@ -2,7 +2,7 @@
 
 use crate::{TrueTask, Truth};
 use anyhow::{Context as _, Result, bail};
-use std::io::{BufRead as _, BufReader, Write as _};
+use std::io::{BufRead as _, BufReader, ErrorKind, Write as _};
 use std::path::Path;
 use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
@@ -29,7 +29,7 @@ impl Program {
 
     pub fn spawn(mut command: Command) -> Result<Program> {
         command.stdin(Stdio::piped()).stdout(Stdio::piped());
-        let mut child = command.spawn().with_context(|| format!("{command:?} did not start"))?;
+        let mut child = started(&mut command).with_context(|| format!("{command:?} did not start"))?;
         let stdout = BufReader::new(child.stdout.take().context("stdout is a pipe")?);
         let (sender, lines) = channel();
         std::thread::spawn(move || {
@@ -110,6 +110,19 @@ impl Program {
 
     pub fn is_running(&mut self) -> bool {
         matches!(self.child.try_wait(), Ok(None))
+    }
+}
+
+/// A program that was just copied cannot start while a child forked by another test still has it open for writing, which it
+/// does until its own exec.
+fn started(command: &mut Command) -> std::io::Result<Child> {
+    loop {
+        match command.spawn() {
+            Err(error) if error.kind() == ErrorKind::ExecutableFileBusy => {
+                std::thread::sleep(Duration::from_millis(5));
+            }
+            other => return other,
+        }
     }
 }
 

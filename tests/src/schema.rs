@@ -140,19 +140,73 @@ pub struct Resource {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
 pub enum Line {
-    Start { schema: u32, pid: u32, exe: String, mode: String },
+    Start {
+        schema: u32,
+        pid: u32,
+        exe: String,
+        mode: String,
+    },
     Ready {},
-    End { reason: String },
-    Spawn { t_ns: u64, task: String, parent: Option<String> },
-    Poll { t_ns: u64, task: String, count: u64, duration_ns: Option<u64> },
-    State { t_ns: u64, task: String, from: Place, to: Place },
-    Wake { t_ns: u64, task: String },
-    Complete { t_ns: u64, task: String },
-    Cancel { t_ns: u64, task: String },
-    Panic { t_ns: u64, task: String },
-    Blocked { t_ns: u64, task: String },
-    Finding { t_ns: u64 },
-    Lost { t_ns: u64, count: u64 },
+    End {
+        reason: String,
+        totals: Totals,
+    },
+    /// `existing` marks tasks that were there before the trace.
+    Spawn {
+        t_ns: u64,
+        task: String,
+        parent: Option<String>,
+        #[serde(default)]
+        existing: bool,
+    },
+    Poll {
+        t_ns: u64,
+        task: String,
+        count: u64,
+        duration_ns: Option<u64>,
+    },
+    State {
+        t_ns: u64,
+        task: String,
+        from: Place,
+        to: Place,
+    },
+    Wake {
+        t_ns: u64,
+        task: String,
+    },
+    Complete {
+        t_ns: u64,
+        task: String,
+    },
+    Cancel {
+        t_ns: u64,
+        task: String,
+    },
+    Panic {
+        t_ns: u64,
+        task: String,
+    },
+    Blocked {
+        t_ns: u64,
+        task: String,
+    },
+    Finding {
+        t_ns: u64,
+    },
+    Lost {
+        t_ns: u64,
+        count: u64,
+    },
+}
+
+/// The summary of a trace.
+#[derive(Clone, Copy, Debug, Deserialize)]
+pub struct Totals {
+    pub spawned: u64,
+    pub completed: u64,
+    pub polls: u64,
+    pub lost: u64,
 }
 
 /// Where a task stands: its innermost await.

@@ -1,7 +1,7 @@
 //! Running `async-inspect attach --json` beside a program.
 
 use crate::inspector;
-use crate::schema::Line;
+use crate::schema::{Line, Totals};
 use anyhow::{Context as _, Result, bail};
 use std::collections::HashMap;
 use std::io::{BufRead as _, BufReader, Read as _};
@@ -59,9 +59,9 @@ impl Tracer {
         Ok(Tracer { child, lines, stderr: Some(stderr), seen: Vec::new() })
     }
 
-    /// Starts it with every poll asked for, and waits until its probes are live.
+    /// Starts it, and waits until its probes are live.
     pub fn attach(pid: u32, options: &[&str]) -> Result<Tracer> {
-        let mut tracer = Tracer::start(pid, &[options, &["--max-overhead", "100"]].concat())?;
+        let mut tracer = Tracer::start(pid, options)?;
         while let Some(line) = tracer.line()? {
             if matches!(line, Line::Ready {}) {
                 return Ok(tracer);
@@ -141,10 +141,10 @@ impl Traced {
         self.lines.iter().any(|line| matches!(line, Line::Ready {}))
     }
 
-    /// The reason of the `end` line, which must be the last.
-    pub fn end(&self) -> Option<&str> {
+    /// The summary, which must be the last line.
+    pub fn totals(&self) -> Option<Totals> {
         match self.lines.last() {
-            Some(Line::End { reason }) => Some(reason),
+            Some(Line::End { totals, .. }) => Some(*totals),
             _ => None,
         }
     }
@@ -160,7 +160,7 @@ impl Traced {
             let Some(task) = line.task() else { continue };
             let seen = tasks.entry(task.to_string()).or_default();
             match line {
-                Line::Spawn { .. } => seen.spawns += 1,
+                Line::Spawn { existing, .. } => seen.spawns += u64::from(!existing),
                 Line::Poll { count, .. } => seen.polls += count,
                 Line::State { .. } => seen.changes += 1,
                 Line::Complete { .. } => seen.completed += 1,

@@ -112,6 +112,9 @@ pub struct AttachArgs {
     /// Use no return probes: poll durations stay unknown, backtraces of the target stay whole
     #[arg(long)]
     pub entry_only: bool,
+    /// Our share of (target + our cost) to stay below; not kept yet: every poll is traced, as with 100
+    #[arg(long, value_name = "PCT", value_parser = clap::value_parser!(u8).range(1..=100))]
+    pub max_overhead: Option<u8>,
     #[arg(long, value_enum, default_value_t, value_name = "MODE", hide = true)]
     pub probe_mode: ProbeMode,
 }

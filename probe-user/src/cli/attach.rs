@@ -6,11 +6,11 @@ use super::output::{self, ProgressLine, Quit, Say};
 use super::source::TraceOptions;
 use super::watch::{self, Begun, Updates, WatchOptions};
 use super::{Exit, Failure, live};
-use crate::export::paint::Paint;
 use crate::export::plain::{Plain, summary};
-use crate::export::source::SourceFiles;
 use crate::export::stream::Stream;
 use crate::model::{Aside, End, Event, Limits, Mode, Model};
+use crate::present::paint::Paint;
+use crate::present::source::SourceFiles;
 use crate::tui;
 use std::io::{self, IsTerminal, Write};
 use std::sync::Arc;
@@ -37,6 +37,9 @@ pub fn run(args: &AttachArgs, common: &Common, stop: Arc<AtomicBool>) -> Result<
         say.note(&format!("the command's output goes to {}", path.display()));
     }
 
+    if args.max_overhead.is_some_and(|percent| percent < 100) {
+        say.warn("--max-overhead is not kept yet: every poll is traced, as with --max-overhead 100");
+    }
     let open_options = common.open_options();
     let progress = ProgressLine::new(common);
     let open = move || {
@@ -78,7 +81,9 @@ pub fn run(args: &AttachArgs, common: &Common, stop: Arc<AtomicBool>) -> Result<
         let paint = output::paint(common, io::stdout().is_terminal());
         plain(output::stdout(), begun, &updates, paint)?
     };
-    if let (Some(pid), End::Duration) = (child_pid, &end) {
+    // On the screen Ctrl-C is a key, and reaches us alone.
+    let left = end == End::Duration || (screen && end == End::Interrupted);
+    if let Some(pid) = child_pid.filter(|_| left) {
         say.note(&format!("process {pid} goes on running"));
     }
     finish(end)
@@ -160,7 +165,7 @@ pub(super) fn plain(out: impl Write, mut begun: Begun, updates: &Updates, paint:
         Mode::EntryOnly => "by entry probes",
         Mode::Session | Mode::Multi | Mode::PerfEvents => "by probes",
     };
-    let exe = crate::export::escape::escape(&process.exe);
+    let exe = crate::present::escape::escape(&process.exe);
     writeln!(out, "{}", paint.bold(format!("watching pid {} {mode}: {exe}", process.pid)))?;
     let mut plain = Plain::new(out, paint, begun.t_ns);
     plain.table(&model)?;

@@ -3,7 +3,7 @@
 use super::live::{failure, inspect, open_failure};
 use super::source::{OpenOptions, Progress};
 use super::{Exit, Failure};
-use crate::decode::{DebugInfoLevel, Inspector, Recipe, RuntimeKind, StaticModel};
+use crate::decode::{DebugInfoLevel, Inspector, Recipe, RuntimeKind, StaticModel, find_files};
 use crate::export::check::{CheckReport, Coverage, FoundRuntime, Kernel, Privilege};
 use crate::export::ps::ProcessRow;
 use crate::model::Mode;
@@ -38,8 +38,8 @@ pub fn check(target: &str, options: &OpenOptions, progress: &dyn Progress) -> Re
 
 fn check_file(path: &Path, options: &OpenOptions, progress: &dyn Progress) -> Result<CheckReport, Failure> {
     let step = |done: usize, total: usize| progress.step("indexing debug info", done as u64, total as u64);
-    let debuginfo = options.debuginfo.first().map(|p| &**p);
-    let files = DebugFiles::of_file(path, debuginfo).map_err(failure)?;
+    let files =
+        find_files(&options.debuginfo, &|explicit| DebugFiles::of_file(path, explicit)).map_err(failure)?;
     let file = fs::File::open(path).map_err(|error| Failure {
         exit: Exit::Plain,
         tried: format!("opening {}", path.display()),

@@ -7,6 +7,8 @@ use std::io::{self, ErrorKind};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
+use std::thread;
+use std::time::Duration;
 
 /// Where the command's own output goes. Our stdout is not its to write to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,7 +25,7 @@ pub struct Started {
     pub output: Option<PathBuf>,
 }
 
-/// Starts the command; when this returns it has exec'ed (std waits for that).
+/// Starts the command; when this returns it has exec'ed.
 pub fn start(command: &[OsString], keep: Keep) -> Result<Started, Failure> {
     let Some((program, arguments)) = command.split_first() else {
         return Err(failure("starting a command", &io::Error::from(ErrorKind::InvalidInput)));
@@ -39,13 +41,27 @@ pub fn start(command: &[OsString], keep: Keep) -> Result<Started, Failure> {
         }
         Keep::File => {
             let (path, file) = output_file().map_err(error)?;
-            command.stdin(Stdio::null());
+            // Keys are for the screen. An open pipe, not /dev/null: some programs end when stdin does.
+            command.stdin(Stdio::piped());
             command.stdout(Stdio::from(file.try_clone().map_err(error)?)).stderr(Stdio::from(file));
             Some(path)
         }
     };
     let child = command.spawn().map_err(error)?;
+    wait_for_exec(child.id());
     Ok(Started { child, output })
+}
+
+/// std returns when the kernel has dropped the old address space, which is before it has filled the new one
+/// (`exec_mmap` comes first, `create_elf_tables` last: fs/binfmt_elf.c). The auxiliary vector tells when it has.
+fn wait_for_exec(pid: u32) {
+    for _ in 0..500 {
+        match std::fs::read(format!("/proc/{pid}/auxv")) {
+            Ok(vector) if vector.iter().all(|byte| *byte == 0) => thread::sleep(Duration::from_millis(1)),
+            // Also when it has ended already: whoever opens it will tell.
+            _ => return,
+        }
+    }
 }
 
 /// A new file of ours alone; an existing one of that name, or a link, is never opened.
@@ -69,4 +85,29 @@ fn failure(tried: &str, error: &io::Error) -> Failure {
         _ => Exit::Plain,
     };
     Failure { exit, tried: tried.into(), why: error.to_string(), next: String::new() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_started_command_has_execed_and_leaves_our_stdout_alone() {
+        let started =
+            start(&["sh".into(), "-c".into(), "read line; echo loud; exit 7".into()], Keep::File).unwrap();
+        let (mut child, path) = (started.child, started.output.unwrap());
+        let exe = std::fs::read_link(format!("/proc/{}/exe", child.id())).unwrap();
+        assert_ne!(exe, std::env::current_exe().unwrap());
+        // This closes its stdin.
+        assert_eq!(child.wait().unwrap().code(), Some(7));
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), "loud\n");
+        std::fs::remove_file(path).unwrap();
+    }
+
+    #[test]
+    fn what_cannot_be_started_is_no_target() {
+        let exit = |program: &str| start(&[program.into()], Keep::Stderr).err().unwrap().exit;
+        assert_eq!(exit("/nonexistent/program"), Exit::NoTarget);
+        assert_eq!(exit("/"), Exit::NotPermitted);
+    }
 }

@@ -5,10 +5,10 @@ use super::output::{self, Quit, Say};
 use super::source::Source;
 use super::{Exit, Failure};
 use crate::decode::{DebugInfoLevel, Frame, FrameId, Node, Snapshot, Task};
-use crate::export::card::{CardInput, write_with_tree};
-use crate::export::places::Places;
-use crate::export::source::SourceFiles;
 use crate::export::{json, text};
+use crate::present::card::{CardInput, write_with_tree};
+use crate::present::places::Places;
+use crate::present::source::SourceFiles;
 use regex::Regex;
 use std::io::{IsTerminal, Write};
 

@@ -7,7 +7,6 @@ use crate::decode::{Frames, Inspector, OpenError, Snapshot};
 use crate::model::{Cost, Mode};
 use crate::target::{self, Process, TargetError};
 use crate::trace::{self, TraceError, TraceEvent, TraceTarget, Tracer};
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -36,9 +35,7 @@ pub(super) fn inspect(
     let pid = target::resolve(target).map_err(failure)?;
     let process = Process::open(pid).map_err(failure)?;
     let step = |done: usize, total: usize| progress.step("indexing debug info", done as u64, total as u64);
-    // One file describes one program; directories are searched, the first that has something.
-    let debuginfo = options.debuginfo.first().map(PathBuf::as_path);
-    Inspector::open(process, debuginfo, options.user_crates.clone(), &step).map_err(open_failure)
+    Inspector::open(process, &options.debuginfo, options.user_crates.clone(), &step).map_err(open_failure)
 }
 
 struct Live {
@@ -126,6 +123,7 @@ fn probe_mode(mode: ProbeMode) -> trace::ProbeMode {
 }
 
 /// What a target error is to a person, and to the exit status.
+#[expect(clippy::needless_pass_by_value, reason = "it is what `map_err` hands over")]
 pub(super) fn failure(error: TargetError) -> Failure {
     let exit = match &error {
         TargetError::NoSuchProcess { .. }

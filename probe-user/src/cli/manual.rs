@@ -23,3 +23,19 @@ pub fn completions(shell: clap_complete::Shell) -> Result<(), Quit> {
     out.write_all(&text)?;
     Ok(out.flush()?)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_visible_command_has_a_page() {
+        let directory = tempfile::tempdir().unwrap();
+        man(directory.path()).unwrap();
+        for command in Cli::command().get_subcommands().filter(|command| !command.is_hide_set()) {
+            let page = directory.path().join(format!("async-inspect-{}.1", command.get_name()));
+            let text = std::fs::read_to_string(&page).unwrap();
+            assert!(text.contains("OPTIONS"), "{}", page.display());
+        }
+    }
+}

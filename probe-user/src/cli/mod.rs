@@ -44,16 +44,21 @@ pub fn main() -> ExitCode {
     };
     log(&cli.common);
     let say = Say::new(&cli.common);
-    let exit = match panic::catch_unwind(AssertUnwindSafe(|| run(cli))) {
+    guarded(&say, || run(cli)).into()
+}
+
+/// Runs a command, and tells what became of it.
+fn guarded(say: &Say, command: impl FnOnce() -> Result<Exit, Quit>) -> Exit {
+    match panic::catch_unwind(AssertUnwindSafe(command)) {
         Ok(Ok(exit)) => exit,
         Ok(Err(Quit::PipeClosed)) => Exit::Fine,
         Ok(Err(Quit::Failure(failure))) => {
             say.failure(&failure);
             failure.exit
         }
+        // The hook has told it.
         Err(_) => Exit::Bug,
-    };
-    exit.into()
+    }
 }
 
 fn run(cli: Cli) -> Result<Exit, Quit> {
@@ -107,4 +112,22 @@ fn log(common: &Common) {
     };
     let ansi = output::paint(common, io::stderr().is_terminal()).color;
     tracing_subscriber::fmt().with_max_level(level).with_writer(io::stderr).with_ansi(ansi).init();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_end_has_its_exit_code() {
+        let cli = Cli::try_parse_from(["async-inspect", "-q", "ps"]).unwrap();
+        let say = Say::new(&cli.common);
+        let (tried, why, next) = (String::new(), String::new(), String::new());
+        let failure = Failure { exit: Exit::NotPermitted, tried, why, next };
+        assert_eq!(guarded(&say, || Ok(Exit::Fine)), Exit::Fine);
+        assert_eq!(guarded(&say, || Err(failure.into())), Exit::NotPermitted);
+        assert_eq!(guarded(&say, || Err(io::Error::from(io::ErrorKind::BrokenPipe).into())), Exit::Fine);
+        assert_eq!(guarded(&say, || Err(io::Error::from(io::ErrorKind::StorageFull).into())), Exit::Plain);
+        assert_eq!(guarded(&say, || panic!("a bug, for this test")), Exit::Bug);
+    }
 }

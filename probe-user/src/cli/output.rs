@@ -3,8 +3,8 @@
 use super::args::{Color, Common};
 use super::source::Progress;
 use super::{Exit, Failure};
-use crate::export::escape::escape;
-use crate::export::paint::Paint;
+use crate::present::escape::escape;
+use crate::present::paint::Paint;
 use std::fs::File;
 use std::io::{self, BufWriter, IsTerminal, Write};
 use std::path::Path;

@@ -150,13 +150,14 @@ impl Watcher {
         queue: Sender<Update>,
         gate: Arc<Gate>,
     ) -> Result<(Watcher, Begun), Failure> {
-        let mut source = match open() {
-            Ok(source) => source,
-            // A child that has ended makes opening fail in many ways; this is the one to tell.
-            Err(failure) => match options.child.as_mut().map(|child| (child.id(), child.try_wait())) {
-                Some((pid, Ok(Some(status)))) => return Err(ended_early(pid, Some(status.to_string()))),
-                _ => return Err(failure),
-            },
+        let mut source = match (open(), options.child.as_mut()) {
+            (Ok(source), _) => source,
+            (Err(failure), None) => return Err(failure),
+            // A child that ends makes opening fail in many ways, and this is the one to tell.
+            (Err(failure), Some(child)) => {
+                let told = ends_soon(child).map(|status| ended_early(child.id(), Some(status)));
+                return Err(told.unwrap_or(failure));
+            }
         };
         let pid = source.process().pid;
         let t_ns = clock::monotonic_ns();
@@ -328,6 +329,17 @@ fn exited(source: &mut dyn Source, child: Option<&mut Child>) -> Option<Option<S
         return Some(Some(status.to_string()));
     }
     source.has_exited().then_some(None)
+}
+
+/// The child's status in words, if it has ended: /proc may show that a moment before it can be waited for.
+fn ends_soon(child: &mut Child) -> Option<String> {
+    for _ in 0..10 {
+        if let Ok(Some(status)) = child.try_wait() {
+            return Some(status.to_string());
+        }
+        thread::sleep(LOOK);
+    }
+    None
 }
 
 /// `status`: in words, if it was our child.

@@ -289,7 +289,7 @@ impl<'a, M: Memory + ?Sized> Search<'_, '_, 'a, M> {
 /// Offset of the vtable pointer in the Header, which is `#[repr(C)]`: state, queue_next, vtable. The same in every
 /// version since 1.13 (<https://github.com/tokio-rs/tokio/blob/tokio-1.54.1/tokio/src/runtime/task/core.rs>); a build
 /// where DWARF says otherwise is found by [`super::sites`] not to match.
-const HEADER_VTABLE: u64 = 0x10;
+pub(super) const HEADER_VTABLE: u64 = 0x10;
 
 const HEADER_OWNER: u64 = 0x18;
 

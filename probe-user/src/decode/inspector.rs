@@ -2,12 +2,12 @@
 
 use super::discover::{Discovery, Scope, Search};
 use super::{DebugInfoLevel, Frames, Recipes, Sites, Snapshot, SnapshotParts, tasks};
-use crate::dwarf::{self, Code, DwarfError, INDEX_SCHEMA, Index, Program, Sections};
+use crate::dwarf::{self, Code, DwarfError, INDEX_SCHEMA, Index, OpenSibling, Program, Sections};
 use crate::target::{
     Avma, CachedMemory, DebugFiles, DwarfSource, Identity, Image, IndexCache, Memory, Process, Region,
     TargetError,
 };
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use thiserror::Error;
 
@@ -50,6 +50,9 @@ impl StaticModel {
         let dwarf: &'static [u8] = files.dwarf().map_or(main, |bytes| bytes);
         let package = files.dwp.as_ref().map(|located| &*located.bytes);
         let sections: &'static Sections<'static> = Box::leak(Box::new(Sections::load(dwarf, package)?));
+        let open_sibling: &'static OpenSibling<'static> = Box::leak(Box::new(|path: &Path| {
+            files.open_sibling(path).map(|bytes| &**Box::leak(Box::new(bytes)))
+        }));
         let described = files.dwarf_source() != DwarfSource::Nowhere;
         let identity = described.then(|| crate::target::identity(files));
         let cached = identity.and_then(|id| IndexCache::from_environment().load(id, INDEX_SCHEMA));
@@ -60,7 +63,7 @@ impl StaticModel {
             Some(Code { start: *start, bytes })
         });
         let program: &'static Program<'static> =
-            Box::leak(Box::new(Program::new(sections, index, code.collect(), progress)?));
+            Box::leak(Box::new(Program::new(sections, open_sibling, index, code.collect(), progress)?));
         let recipes = Recipes::new(program, Arc::new(Frames::default()), user_crates);
         let mut sites = Sites::new(&recipes);
         let level = match (sites.typed(), sites.len()) {
@@ -74,7 +77,7 @@ impl StaticModel {
         let mut issues = program.issues.clone();
         issues.extend(files.refused.iter().map(|refused| refused.to_string()));
         let model = StaticModel { files, recipes, sites, level, issues, identity };
-        if fresh {
+        if fresh && model.program().is_whole() {
             model.save_index();
         }
         Ok(model)
@@ -102,6 +105,23 @@ impl StaticModel {
     }
 }
 
+/// The first of the named files and directories that has debug information of the program; without any, what lies where
+/// debug information is looked for.
+pub fn find_files(
+    named: &[PathBuf],
+    open: &dyn Fn(Option<&Path>) -> Result<DebugFiles, TargetError>,
+) -> Result<DebugFiles, TargetError> {
+    let mut last = None;
+    for path in named {
+        match open(Some(path)) {
+            Ok(files) if files.debug.is_some() || files.dwp.is_some() => return Ok(files),
+            Ok(_) => {}
+            Err(error) => last = Some(error),
+        }
+    }
+    last.map_or_else(|| open(None), Err)
+}
+
 /// A running process with its static model.
 #[derive(Debug)]
 pub struct Inspector {
@@ -115,12 +135,12 @@ pub struct Inspector {
 impl Inspector {
     pub fn open(
         process: Process,
-        debuginfo: Option<&Path>,
+        debuginfo: &[PathBuf],
         user_crates: Vec<String>,
         progress: &(dyn Fn(usize, usize) + Sync),
     ) -> Result<Inspector, OpenError> {
         let image = process.main_image()?;
-        let files = DebugFiles::of_image(&process, &image, debuginfo)?;
+        let files = find_files(debuginfo, &|explicit| DebugFiles::of_image(&process, &image, explicit))?;
         let code: Vec<_> = image
             .text_segments()
             .map(|s| (s.address, s.file_offset.0..s.file_offset.0.saturating_add(s.file_size)))

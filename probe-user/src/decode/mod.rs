@@ -9,7 +9,7 @@ mod tree;
 mod walk;
 
 pub use discover::{Discovery, Found, FoundScheduler, Scope, Search};
-pub use inspector::{Inspector, OpenError, StaticModel};
+pub use inspector::{Inspector, OpenError, StaticModel, find_files};
 pub use recipe::{Arm, Child, Recipe, RecipeId, Recipes};
 pub use sites::{Site, Sites, TaskVtable, Typed};
 pub use snapshot::{SnapshotParts, tasks};

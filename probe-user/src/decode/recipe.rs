@@ -120,6 +120,11 @@ impl<'p, 'a> Recipes<'p, 'a> {
         self.id(Subject::awaited(die))
     }
 
+    /// How many recipes have been made so far.
+    pub fn made(&self) -> usize {
+        self.made.read().expect("no panic while held").len()
+    }
+
     fn id(&self, subject: Subject) -> RecipeId {
         let mut subjects = self.subjects.write().expect("no panic while held");
         if let Some(id) = subjects.ids.get(&subject) {

@@ -70,7 +70,7 @@ impl Sites {
     /// Kinds of task that only the symbol table knows.
     pub fn add_symbols(&mut self, symbols: Vec<PollSymbol>) {
         for symbol in symbols {
-            let name = symbol.future.map_or_else(|| format!("?{}", symbol.address), |name| name).into();
+            let name = symbol.future.unwrap_or_else(|| format!("?{}", symbol.address)).into();
             let site = Site {
                 poll: symbol.address,
                 name,

@@ -1,6 +1,6 @@
 //! All tasks decoded: in parallel, each checked against a second read of its header.
 
-use super::discover::{Discovery, Found};
+use super::discover::{Discovery, Found, HEADER_VTABLE};
 use super::recipe::Recipes;
 use super::walk::Walker;
 use super::{Coverage, Node, RuntimeInfo, RuntimeKind, Task, TaskId, TaskState};
@@ -10,6 +10,8 @@ use rayon::prelude::*;
 
 /// Tasks decoded before their headers are read again: few, so that a busy target has little time to move on.
 const CHUNK: usize = 512;
+/// Up to so many tasks a second reading of all of them is not noticed.
+const READ_TWICE: usize = 20_000;
 /// Reads of one task before its tree is given as stale.
 const ATTEMPTS: u64 = 3;
 /// Block cache of one chunk. Chunks are made of neighbours in memory.
@@ -38,11 +40,12 @@ pub fn tasks<M: Memory>(
     discovery: &Discovery,
     version: Option<&str>,
 ) -> SnapshotParts {
-    let decoded: Vec<Decoded> = discovery
-        .tasks
-        .par_chunks(CHUNK)
-        .flat_map_iter(|chunk| decode_chunk(recipes, memory, bias, chunk))
-        .collect();
+    let known = recipes.made();
+    let mut decoded = decode(recipes, memory, bias, discovery);
+    // What was read while types were looked up for the first time took long enough for a busy target to move on.
+    if recipes.made() > known && decoded.len() <= READ_TWICE {
+        decoded = decode(recipes, memory, bias, discovery);
+    }
     let mut parts = SnapshotParts { runtimes: runtimes(discovery, version), ..SnapshotParts::default() };
     parts.coverage.issues.clone_from(&discovery.issues);
     parts.coverage.tasks_found = decoded.len() as u64;
@@ -58,6 +61,17 @@ pub fn tasks<M: Memory>(
     parts.tasks.sort_by_key(|task| (task.owner, task.id));
     note_untyped(discovery, &mut parts.coverage.issues);
     parts
+}
+
+fn decode<M: Memory>(
+    recipes: &Recipes<'_, '_>,
+    memory: &M,
+    bias: Bias,
+    discovery: &Discovery,
+) -> Vec<Decoded> {
+    let chunks = discovery.tasks.par_chunks(CHUNK);
+    let patient = discovery.tasks.len() <= READ_TWICE;
+    chunks.flat_map_iter(|chunk| decode_chunk(recipes, memory, bias, chunk, patient)).collect()
 }
 
 fn runtimes(discovery: &Discovery, version: Option<&str>) -> Vec<RuntimeInfo> {
@@ -88,48 +102,95 @@ fn decode_chunk<M: Memory>(
     memory: &M,
     bias: Bias,
     chunk: &[Found],
+    patient: bool,
 ) -> Vec<Decoded> {
     let cache = CachedMemory::new(memory, CACHE);
     let mut walker = Walker::new(recipes, &cache, bias);
     let first: Vec<_> = chunk
         .iter()
-        .filter_map(|found| read_task(&mut walker, &cache, found).map(|read| (found, read)))
+        .map(|found| (found, Stamp::read(&cache, found), read_task(&mut walker, &cache, found)))
         .collect();
-    let words = fresh_words(memory, first.iter().map(|(found, _)| found.header));
+    let fresh = fresh_stamps(memory, chunk);
     first
         .into_iter()
-        .zip(words)
-        .map(|((found, (before, decoded)), after)| {
-            let steady = before.is_some_and(|w| Some(w) == after && !TaskWord(w).running());
-            if steady || decoded.task.state == TaskState::Complete {
-                return decoded;
+        .zip(fresh)
+        .filter_map(|((found, before, decoded), after)| {
+            // Freed since it was found, and perhaps another task's or no task's memory by now.
+            let after = after.filter(|stamp| stamp.is_of(found))?;
+            let steady = before == Some(after) && !TaskWord(after.state).running();
+            let enough = |d: &Decoded| d.whole || !patient || found.vtable.site.typed.is_none();
+            match decoded {
+                Some(decoded) if steady && enough(&decoded) => Some(decoded),
+                _ => again(recipes, memory, bias, found),
             }
-            again(recipes, memory, bias, found).unwrap_or(decoded)
         })
         .collect()
 }
 
-/// State words straight from the target, in few system calls.
-fn fresh_words<M: Memory>(memory: &M, headers: impl Iterator<Item = Avma>) -> Vec<Option<u64>> {
-    let headers: Vec<Avma> = headers.collect();
-    let mut words = vec![[0; 8]; headers.len()];
-    let mut requests: Vec<(Avma, &mut [u8])> =
-        headers.iter().zip(&mut words).map(|(at, word)| (*at, &mut word[..])).collect();
-    let failed = memory.read_many(&mut requests);
-    let read = |(i, word)| failed.binary_search(&i).is_err().then(|| u64::from_le_bytes(word));
-    words.into_iter().enumerate().map(read).collect()
+/// What tells one task at one time from any other: its state word, its vtable, its id.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Stamp {
+    state: u64,
+    vtable: u64,
+    id: u64,
 }
 
-/// Reads one task again, with nothing cached, until two reads agree.
+/// Bytes of a Cell up to its id, at the most.
+const STAMP: usize = 128;
+
+impl Stamp {
+    fn len(found: &Found) -> Option<usize> {
+        let end = usize::try_from(found.vtable.id?).ok()?.checked_add(8)?;
+        (HEADER_VTABLE as usize + 8..=STAMP).contains(&end).then_some(end)
+    }
+
+    fn read<M: Memory + ?Sized>(memory: &M, found: &Found) -> Option<Stamp> {
+        let mut bytes = [0; STAMP];
+        let bytes = &mut bytes[..Stamp::len(found)?];
+        memory.read(found.header, bytes).ok()?;
+        Some(Stamp::of(bytes))
+    }
+
+    fn of(bytes: &[u8]) -> Stamp {
+        let word = |at: usize| u64::from_le_bytes(bytes[at..at + 8].try_into().expect("eight bytes"));
+        Stamp { state: word(0), vtable: word(HEADER_VTABLE as usize), id: word(bytes.len() - 8) }
+    }
+
+    fn is_of(&self, found: &Found) -> bool {
+        Avma(self.vtable) == found.vtable.address && self.id != 0 && TaskWord(self.state).plausible()
+    }
+}
+
+/// Stamps straight from the target, in few system calls.
+fn fresh_stamps<M: Memory>(memory: &M, chunk: &[Found]) -> Vec<Option<Stamp>> {
+    let lengths: Vec<usize> = chunk.iter().map(|found| Stamp::len(found).unwrap_or(0)).collect();
+    let mut buffers = vec![[0; STAMP]; chunk.len()];
+    let parts = chunk.iter().zip(&mut buffers).zip(&lengths);
+    let mut requests: Vec<(Avma, &mut [u8])> =
+        parts.map(|((found, buffer), length)| (found.header, &mut buffer[..*length])).collect();
+    let failed = memory.read_many(&mut requests);
+    let read = |(i, (buffer, length)): (usize, (&[u8; STAMP], &usize))| {
+        (*length > 0 && failed.binary_search(&i).is_err()).then(|| Stamp::of(&buffer[..*length]))
+    };
+    buffers.iter().zip(&lengths).enumerate().map(read).collect()
+}
+
+/// Reads one task again, with nothing cached, until a read is whole and nothing changed meanwhile, or two reads agree in
+/// what they lack. None where the task has gone.
 fn again<M: Memory>(recipes: &Recipes<'_, '_>, memory: &M, bias: Bias, found: &Found) -> Option<Decoded> {
-    let mut last = None;
+    let mut last: Option<Decoded> = None;
     for attempt in 1..=ATTEMPTS {
         let cache = CachedMemory::new(memory, 0);
         let mut walker = Walker::new(recipes, &cache, bias);
-        let (before, mut decoded) = read_task(&mut walker, &cache, found)?;
-        let after = memory.read_u64(found.header).ok();
+        let before = Stamp::read(memory, found);
+        let mut decoded = read_task(&mut walker, &cache, found)?;
+        let after = Stamp::read(memory, found).filter(|stamp| stamp.is_of(found))?;
         decoded.retries = attempt;
-        if before == after && before.is_some_and(|w| !TaskWord(w).running()) {
+        let steady = before == Some(after) && !TaskWord(after.state).running();
+        let same = last.as_ref().is_some_and(|last| last.task.tree == decoded.task.tree);
+        if steady && (decoded.whole || same) {
+            // Two reads that lack the same thing were not torn: it is not described.
+            decoded.retries = if decoded.whole { attempt } else { 0 };
             return Some(decoded);
         }
         decoded.task.stale = true;
@@ -138,34 +199,32 @@ fn again<M: Memory>(recipes: &Recipes<'_, '_>, memory: &M, bias: Bias, found: &F
     last
 }
 
-/// The task as it is now, and the state word it was read under. None where its header cannot be read.
+/// The task as it is now. None where its header cannot be read.
 fn read_task<M: Memory>(
     walker: &mut Walker<'_, '_, '_, CachedMemory<'_, M>>,
     memory: &CachedMemory<'_, M>,
     found: &Found,
-) -> Option<(Option<u64>, Decoded)> {
+) -> Option<Decoded> {
     let site = &found.vtable.site;
-    let word = memory.read_u64(found.header).ok();
-    let id = found.vtable.id.and_then(|id| memory.read_u64(found.header.offset(id)).ok())?;
-    let state = word.map_or(TaskState::Idle, |w| state_of(TaskWord(w)));
-    let mut whole = false;
-    let mut tree = None;
-    if let Some(typed) = site.typed.as_ref().filter(|_| !matches!(state, TaskState::Complete)) {
+    let stamp = Stamp::read(memory, found)?;
+    let state = state_of(TaskWord(stamp.state));
+    let ended = matches!(state, TaskState::Complete | TaskState::Cancelled);
+    let (mut whole, mut tree) = (ended, None);
+    if let Some(typed) = site.typed.as_ref().filter(|_| !ended) {
         let roots = walker.tree(found.header.offset(typed.cell.stage), typed.root);
         whole = !walker.incomplete && !roots.is_empty();
         tree = single(roots);
     }
     let task = Task {
-        id: TaskId { runtime: RuntimeKind::Tokio, id },
+        id: TaskId { runtime: RuntimeKind::Tokio, id: stamp.id },
         address: found.header,
         state,
         stale: false,
-        name: tree.as_ref().and_then(|node| walker.function(node)).unwrap_or_else(|| site.name.clone()),
+        name: tree.as_ref().map_or_else(|| site.name.clone(), |node| walker.function(node)),
         owner: found.scheduler,
         tree,
     };
-    let whole = whole || state == TaskState::Complete;
-    Some((word, Decoded { task, whole, retries: 0 }))
+    Some(Decoded { task, whole, retries: 0 })
 }
 
 /// A spawned future without a node of its own (a boxed one, say) has the node inside it.

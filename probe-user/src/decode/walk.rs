@@ -45,12 +45,9 @@ impl<'w, 'p, 'a, M: Memory + ?Sized> Walker<'w, 'p, 'a, M> {
         self.walk(at, recipe, MAX_DEPTH)
     }
 
-    /// Name of a task by its root, where that is the body of a function: a boxed future's type tells less.
-    pub fn function(&self, root: &Node) -> Option<Arc<str>> {
-        let frame = self.recipes.frames.get(root.frame);
-        let coroutine =
-            [FrameKind::AsyncFn, FrameKind::AsyncBlock, FrameKind::AsyncClosure].contains(&frame.kind);
-        coroutine.then(|| frame.function.clone())
+    /// Name of a task by its root: what is in a box tells more than the box's type.
+    pub fn function(&self, root: &Node) -> Arc<str> {
+        self.recipes.frames.get(root.frame).function.clone()
     }
 
     fn recipe(&mut self, id: RecipeId) -> Arc<Recipe> {

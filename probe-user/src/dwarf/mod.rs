@@ -22,7 +22,7 @@ pub use program::{Code, Program};
 pub use sections::{DwarfError, Sections};
 pub use symbols::{PollSymbol, mentions_tokio, poll_symbols};
 pub use types::{CoroutineKind, Decl, Discriminant, Member, Type, TypeKind, Variant, Variants};
-pub use units::DieRef;
+pub use units::{DieRef, OpenSibling};
 
 /// Longest chain of namespaces, nested types or type modifiers followed before a file is called hostile.
 const MAX_DEPTH: usize = 64;

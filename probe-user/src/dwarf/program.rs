@@ -4,7 +4,7 @@ use super::index::{CellDie, Index, PollSite, name_hash, path_hash};
 use super::invocation::{self, Invocations};
 use super::sections::{DwarfError, Sections};
 use super::types::{self, CoroutineKind, Decl, Type};
-use super::units::{DieRef, Units};
+use super::units::{DieRef, OpenSibling, Units};
 use super::{MAX_DEPTH, demangle, lines, scan, symbols};
 use crate::target::Svma;
 use std::collections::HashMap;
@@ -17,6 +17,9 @@ pub struct Code<'a> {
     pub bytes: &'a [u8],
 }
 
+/// Path by unit and file number; None where the line table has none.
+type Files = HashMap<(u32, u64), Option<Arc<str>>>;
+
 /// Answers about types and places of one program. Shared by all threads.
 #[derive(Debug)]
 pub struct Program<'a> {
@@ -24,7 +27,7 @@ pub struct Program<'a> {
     index: Index,
     code: Vec<Code<'a>>,
     types: RwLock<HashMap<DieRef, Option<Arc<Type>>>>,
-    files: RwLock<HashMap<(u32, u64), Option<Arc<str>>>>,
+    files: RwLock<Files>,
     invocations: OnceLock<Invocations>,
     /// What could not be read, for people.
     pub issues: Vec<String>,
@@ -34,16 +37,23 @@ impl<'a> Program<'a> {
     /// `index` is one that [`Program::index`] gave for the same files, else the pass over all entries is made.
     pub fn new(
         sections: &'a Sections<'a>,
+        open_sibling: &'a OpenSibling<'a>,
         index: Option<Index>,
         code: Vec<Code<'a>>,
         progress: &(dyn Fn(usize, usize) + Sync),
     ) -> Result<Self, DwarfError> {
-        let (units, damaged) = Units::new(sections)?;
+        let (units, damaged) = Units::new(sections, open_sibling)?;
         let mut issues = Vec::new();
         if let Some(error) = damaged {
             issues.push(format!("the list of debug units is damaged: {error}"));
         }
         let index = index.unwrap_or_else(|| scan::scan(&units, progress));
+        if units.missing() > 0 {
+            let (bad, all) = (units.missing(), units.len());
+            issues.push(format!(
+                "the split debug information of {bad} of {all} units was not found (.dwp or .dwo files)"
+            ));
+        }
         if index.damaged_units > 0 {
             let (bad, all) = (index.damaged_units, units.len());
             issues.push(format!("{bad} of {all} debug units are damaged and were read in part"));
@@ -71,6 +81,11 @@ impl<'a> Program<'a> {
     /// True where [`Program::index`] would save more than it was made from.
     pub fn learned_more(&self) -> bool {
         self.invocations.get().is_some() && self.index.invocations.is_none()
+    }
+
+    /// Everything that the debug information refers to was there: worth keeping on disk.
+    pub fn is_whole(&self) -> bool {
+        self.units.missing() == 0
     }
 
     pub fn poll_sites(&self) -> &[PollSite] {

@@ -54,6 +54,21 @@ impl<'a> Sections<'a> {
     }
 }
 
+/// The split unit of this id in a `.dwo` file. Sections of a `.dwo` are never compressed by rustc; others are left out.
+pub(super) fn split_unit<'a>(file: &'a [u8], id: gimli::DwoId, parent: &Dwarf<'a>) -> Option<Dwarf<'a>> {
+    let object = object::File::parse(file).ok()?;
+    let mut dwarf = Dwarf::load(|section: SectionId| -> Result<_, ()> {
+        let data =
+            section.dwo_name().and_then(|name| object.section_by_name(name)).and_then(|s| s.data().ok());
+        Ok(EndianSlice::new(data.unwrap_or_default(), LittleEndian))
+    })
+    .ok()?;
+    dwarf.make_dwo(parent);
+    let header = dwarf.units().next().ok()??;
+    // A .dwo of another build must not describe this one.
+    (dwarf.unit(header).ok()?.dwo_id == Some(id)).then_some(dwarf)
+}
+
 fn section<'a>(file: &object::File<'a>, name: &str) -> Result<Cow<'a, [u8]>, DwarfError> {
     match file.section_by_name(name) {
         Some(section) => Ok(section.uncompressed_data()?),

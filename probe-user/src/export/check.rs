@@ -1,12 +1,12 @@
 //! `check`: what can be seen of a target, and why not more.
 
-use super::escape::escape;
-use super::paint::Paint;
 use super::text::debuginfo_words;
-use super::units::{count, span};
 use super::{json, json::SCHEMA};
 use crate::decode::{DebugInfoLevel, RuntimeKind};
 use crate::model::Mode;
+use crate::present::escape::escape;
+use crate::present::paint::Paint;
+use crate::present::units::{count, span};
 use serde::Serialize;
 use std::io::{self, Write};
 

@@ -1,19 +1,21 @@
 //! `attach --plain`: one readable line per transition, a table now and then, a summary at the end.
 
-use super::card::phase_word;
-use super::names;
-use super::paint::Paint;
-use super::places::Places;
-use super::table;
-use super::units::{count, counted, known_span, or_dash, span};
 use crate::decode::{FrameId, TaskId};
 use crate::model::{AwaitPath, End, Ending, Event, Model, TaskPhase, Totals};
+use crate::present::card::phase_word;
+use crate::present::names;
+use crate::present::paint::Paint;
+use crate::present::places::Places;
+use crate::present::table;
+use crate::present::units::{count, counted, known_span, or_dash, span};
 use std::io::{self, Write};
 
 /// Lines per second a person may still follow; the rest is counted.
 const LINES_PER_SECOND: u32 = 40;
 /// Rows of the table.
 const ROWS: usize = 12;
+/// Places named at the end.
+const PLACES: usize = 5;
 const NAME_WIDTH: usize = 44;
 
 pub struct Plain<W> {
@@ -148,7 +150,7 @@ impl<W: Write> Plain<W> {
     }
 
     pub fn note(&mut self, t_ns: u64, text: &str) -> io::Result<()> {
-        let text = super::escape::escape(text);
+        let text = crate::present::escape::escape(text);
         writeln!(self.out, "{}  {}", self.paint.dim(self.time(t_ns)), self.paint.warn(text))
     }
 
@@ -160,7 +162,29 @@ impl<W: Write> Plain<W> {
         self.say_left_out()?;
         writeln!(self.out)?;
         summary(&mut self.out, t_ns.saturating_sub(self.started_ns), end, model.totals(), self.paint)?;
+        self.busiest_places(model)?;
         self.out.flush()
+    }
+
+    /// Where tasks came most often, and how long they stayed.
+    fn busiest_places(&mut self, model: &Model) -> io::Result<()> {
+        let mut places: Vec<_> = model.places().collect();
+        places.sort_by(|a, b| {
+            b.arrivals.cmp(&a.arrivals).then_with(|| (&a.task_name, a.place).cmp(&(&b.task_name, b.place)))
+        });
+        for (i, totals) in places.iter().take(PLACES).enumerate() {
+            let label = if i == 0 { "places" } else { "" };
+            let stay = totals.spent_ns.checked_div(totals.departures).map(span);
+            let stay = stay.map_or(String::new(), |stay| format!(", {stay} on average"));
+            let place = self.frame_place(totals.place, model);
+            let times = counted(totals.arrivals, "arrival");
+            writeln!(
+                self.out,
+                "  {label:<10} {place}  {times}{stay}  ({})",
+                names::short(&totals.task_name)
+            )?;
+        }
+        Ok(())
     }
 
     fn within_budget(&mut self, t_ns: u64) -> io::Result<bool> {
@@ -240,7 +264,7 @@ pub fn summary(
         End::TargetExited { status: None } => "the target ended".into(),
         End::Duration => "time is up".into(),
         End::Interrupted => "interrupted".into(),
-        End::Failed(why) => super::escape::escape(why).into_owned(),
+        End::Failed(why) => crate::present::escape::escape(why).into_owned(),
     };
     writeln!(out, "{}", paint.bold(format!("watched for {}; {why}", span(watched_ns))))?;
     let mut tasks = format!(

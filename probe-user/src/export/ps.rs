@@ -1,8 +1,8 @@
 //! `ps`: the processes of this host that look like async Rust programs.
 
-use super::escape::escape;
 use super::json::SCHEMA;
-use super::units::or_dash;
+use crate::present::escape::escape;
+use crate::present::units::or_dash;
 use serde::Serialize;
 use std::io::{self, Write};
 

@@ -1,14 +1,15 @@
 //! `dump` for people: equal await trees once, with how many tasks are there.
 
-use super::escape::escape;
-use super::names;
-use super::paint::Paint;
-use super::places::Places;
+use super::json;
 use super::shape::{Shape, shape_into};
-use super::units::{count, counted};
-use super::{card, json, tree};
 use crate::decode::{DebugInfoLevel, Node, Snapshot, Task, TaskState};
 use crate::model::waits_of;
+use crate::present::escape::escape;
+use crate::present::names;
+use crate::present::paint::Paint;
+use crate::present::places::Places;
+use crate::present::units::{count, counted};
+use crate::present::{card, tree};
 use std::collections::HashMap;
 use std::io::{self, Write};
 use std::sync::Arc;

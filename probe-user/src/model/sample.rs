@@ -58,8 +58,8 @@ impl Shop {
 
     /// `fetch_user` reading a reply.
     pub fn reading(&self) -> Vec<FrameId> {
-        const REQWEST: &str = "/root/.cargo/registry/src/index.crates.io-1949cf8c6b5b557f/reqwest-0.12.4/src";
-        const TOKIO: &str = "/root/.cargo/registry/src/index.crates.io-1949cf8c6b5b557f/tokio-1.54.0/src";
+        const REQWEST: &str = "/home/ada/.cargo/registry/src/registry-0123456789abcdef/reqwest-0.12.4/src";
+        const TOKIO: &str = "/home/ada/.cargo/registry/src/registry-0123456789abcdef/tokio-1.54.0/src";
         let client = format!("{REQWEST}/async_impl/client.rs");
         let body = format!("{REQWEST}/async_impl/body.rs");
         let read = format!("{TOKIO}/io/util/read.rs");

@@ -10,6 +10,9 @@ use crate::decode::{Snapshot, Task, TaskId};
 /// changes can miss a living task once.
 const MISSES: u8 = 2;
 
+/// After this long no event of an earlier moment is still on its way.
+const SETTLED_NS: u64 = 5_000_000_000;
+
 impl Model {
     /// Takes a snapshot, keeps it as the latest one, and appends what changed to `out`.
     pub fn snapshot_taken(&mut self, snapshot: Box<Snapshot>, out: &mut Vec<Event>) {
@@ -21,7 +24,7 @@ impl Model {
             self.merge(task, index as u32, t_ns, first, out);
         }
         self.give_up_missing(t_ns, out);
-        self.just_ended.retain(|_, ended_ns| *ended_ns >= t_ns);
+        self.just_ended.retain(|_, ended_ns| ended_ns.saturating_add(SETTLED_NS) >= t_ns);
         self.latest = Some(snapshot.into());
     }
 
@@ -45,6 +48,7 @@ impl Model {
             let known = if first { Known::AtLeast } else { Known::About };
             self.first_sight(task.id, task.name.clone(), Since { t_ns, known }, None, out);
         }
+        let traced = self.mode.times_polls();
         let Some(entry) = self.live.get_mut(&task.id) else { return };
         entry.seen = SeenIn { generation: self.generation, index, misses: 0 };
         if is_unnamed(&entry.name) {
@@ -54,6 +58,8 @@ impl Model {
             return; // the trace knows better
         }
         match phase {
+            // Its last poll is on its way to us; only an end without a poll (a runtime that shut down) is told here.
+            TaskPhase::Ended(_) if traced && entry.last_event_ns.saturating_add(SETTLED_NS) > t_ns => return,
             TaskPhase::Ended(how) => {
                 self.end(t_ns, task.id, how, out);
                 return;

@@ -110,6 +110,9 @@ impl Model {
             TraceEvent::Spawn { t_ns, task, name, parent } => {
                 self.now_ns = self.now_ns.max(t_ns);
                 let born = Since { t_ns, known: Known::Exact };
+                if self.just_ended.contains_key(&task) {
+                    return;
+                }
                 if let Some(known) = self.live.get_mut(&task) {
                     known.parent = known.parent.or(parent);
                     if is_unnamed(&known.name) {
@@ -130,6 +133,11 @@ impl Model {
                     PollEnd::Gone => Ending::Unseen,
                     PollEnd::Pending | PollEnd::Unseen => return,
                 };
+                // Between the end of a poll and its return probe another thread may have polled the task to its end:
+                // then both polls saw it complete, and it completed once.
+                if self.just_ended.contains_key(&task) {
+                    return;
+                }
                 self.end(t_ns, task, how, out);
             }
             TraceEvent::State { t_ns, task, from, to } => {
@@ -153,7 +161,9 @@ impl Model {
         end: PollEnd,
         out: &mut Vec<Event>,
     ) {
-        self.known_or_new(t_ns, id, out);
+        if !self.just_ended.contains_key(&id) {
+            self.known_or_new(t_ns, id, out);
+        }
         if let Some(polls) = &mut self.totals.polls {
             *polls += count;
         }
@@ -175,6 +185,9 @@ impl Model {
     }
 
     fn transition(&mut self, t_ns: u64, id: TaskId, from: &[FrameId], to: &[FrameId], out: &mut Vec<Event>) {
+        if self.just_ended.contains_key(&id) {
+            return;
+        }
         self.known_or_new(t_ns, id, out);
         let from = self.paths.intern(from, &self.frames);
         let to = self.paths.intern(to, &self.frames);

@@ -1,7 +1,7 @@
 //! The static model as tables for the kernel's state walk.
 
 use super::{PollEnd, SitePlan, TracePlan};
-use crate::decode::{Child, FrameId, FrameKind, Recipe, RecipeId, Recipes, Sites, Typed};
+use crate::decode::{Child, FrameId, Recipe, RecipeId, Recipes, Sites, Typed};
 use crate::dwarf::Discriminant;
 use crate::target::Image;
 use async_inspect_ebpf::{ARM_DEREF, NONE, NodeKind, WalkArm, WalkNode};
@@ -9,6 +9,9 @@ use std::collections::HashMap;
 
 /// Widest range of discriminants that gets an arm each. A coroutine has one per await; beyond this it is not one.
 const MAX_ARMS_OF_NODE: u64 = 1024;
+
+/// Longest row of wrappers that is folded; a longer one is a cycle.
+const MAX_FOLDED: usize = 64;
 
 /// Tables for every poll function of the program. Sites whose future nothing describes are probed without a path.
 pub fn compile(recipes: &Recipes<'_, '_>, sites: &Sites, image: &Image) -> TracePlan {
@@ -56,6 +59,7 @@ impl Compiler<'_, '_, '_> {
         while let Some(recipe) = self.open.pop() {
             self.fill(recipe);
         }
+        self.fold_steps();
         self.plan
     }
 
@@ -97,17 +101,7 @@ impl Compiler<'_, '_, '_> {
         let node = self.nodes[&id] as usize;
         let recipe = self.recipes.get(id);
         self.plan.nodes[node] = match &*recipe {
-            Recipe::Fixed(arm) => {
-                let kind = arm.frame.map(|frame| self.recipes.frames.get(frame).kind);
-                match primary(&arm.awaiting, kind) {
-                    Some(child) => {
-                        let to = (self.node(child.recipe), child.offset, child.deref);
-                        let first_arm = self.arm(Some(to), None, None);
-                        WalkNode { kind: NodeKind::Step as u32, first_arm, n_arms: 1, ..empty() }
-                    }
-                    None => empty(),
-                }
-            }
+            Recipe::Fixed(arm) => primary(&arm.awaiting).map_or_else(empty, |child| self.step(child)),
             Recipe::Switch { discriminant, select, default, arms } => {
                 self.switch(*discriminant, select, *default, arms)
             }
@@ -115,8 +109,35 @@ impl Compiler<'_, '_, '_> {
                 Ok(state_off) => WalkNode { kind: NodeKind::Dyn as u32, state_off, ..empty() },
                 Err(_) => empty(),
             },
-            Recipe::Dyn { .. } | Recipe::Slice { .. } | Recipe::Select { .. } | Recipe::Unknown => empty(),
+            Recipe::Select { inner, .. } => self.step(*inner),
+            Recipe::Dyn { .. } | Recipe::Slice { .. } | Recipe::Unknown => empty(),
         };
+    }
+
+    fn step(&mut self, child: Child) -> WalkNode {
+        let to = (self.node(child.recipe), child.offset, child.deref);
+        let first_arm = self.arm(Some(to), None, None);
+        WalkNode { kind: NodeKind::Step as u32, first_arm, n_arms: 1, ..empty() }
+    }
+
+    /// Wrappers by value cost the walk a step each for nothing: an arm that leads to one leads to what is in it.
+    fn fold_steps(&mut self) {
+        for i in 0..self.plan.arms.len() {
+            for _ in 0..MAX_FOLDED {
+                let arm = self.plan.arms[i];
+                let Some(node) = self.plan.nodes.get(arm.child_node as usize) else { break };
+                let Some(inner) = self.plan.arms.get(node.first_arm as usize).copied() else { break };
+                let offset = arm.child_off.checked_add(inner.child_off);
+                if node.kind != NodeKind::Step as u32
+                    || arm.flags & ARM_DEREF != 0
+                    || inner.child_node == NONE
+                {
+                    break;
+                }
+                let Some(child_off) = offset else { break };
+                self.plan.arms[i] = WalkArm { child_node: inner.child_node, child_off, flags: inner.flags };
+            }
+        }
     }
 
     fn switch(
@@ -136,7 +157,7 @@ impl Compiler<'_, '_, '_> {
         // Children first: a node's own arms stand in one row.
         let children: Vec<_> = arms
             .iter()
-            .map(|arm| primary(&arm.awaiting, None).map(|c| (self.node(c.recipe), c.offset, c.deref)))
+            .map(|arm| primary(&arm.awaiting).map(|c| (self.node(c.recipe), c.offset, c.deref)))
             .collect();
         let add = |compiler: &mut Self, i: Option<u32>| match i
             .and_then(|i| arms.get(i as usize).zip(children.get(i as usize)))
@@ -160,12 +181,8 @@ fn empty() -> WalkNode {
     WalkNode { kind: NodeKind::Leaf as u32, default_arm: NONE, ..WalkNode::default() }
 }
 
-/// The child a path follows: the only one, or the first of a hand-written future (a timeout's value, before its timer).
-/// The branches of `select!` and `join!` have no first.
-fn primary(children: &[Child], kind: Option<FrameKind>) -> Option<Child> {
-    match children {
-        [only] => Some(*only),
-        [first, ..] if kind == Some(FrameKind::Future) => Some(*first),
-        _ => None,
-    }
+/// The child a path follows: the only one, or the first (a timeout's value before its timer, the first branch of a
+/// `select!` or `join!`). The others show in snapshots.
+fn primary(children: &[Child]) -> Option<Child> {
+    children.first().copied()
 }

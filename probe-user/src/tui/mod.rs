@@ -20,9 +20,18 @@ mod tests;
 pub use state::{Screen, Target};
 
 use crate::model::{Aside, End, Event, Update};
-use ratatui::DefaultTerminal;
+use ratatui::backend::CrosstermBackend;
+use ratatui::crossterm::cursor::Show;
 use ratatui::crossterm::event::{self, Event as Input, KeyEventKind};
+use ratatui::crossterm::execute;
+use ratatui::crossterm::terminal::{
+    EnterAlternateScreen, LeaveAlternateScreen, disable_raw_mode, enable_raw_mode,
+};
+use ratatui::{DefaultTerminal, Terminal};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
 use std::io;
+use std::mem::ManuallyDrop;
 use std::time::{Duration, Instant};
 
 /// How long to wait for a key before looking at the target again.
@@ -39,8 +48,13 @@ const AT_ONCE: Duration = Duration::from_millis(50);
 /// # Errors
 /// When the terminal cannot be used.
 pub fn run(screen: &mut Screen, next: &mut dyn FnMut(Duration) -> Option<Update>) -> io::Result<(u64, End)> {
-    let mut terminal = ratatui::try_init()?;
+    restore_on_panic();
     let restore = Restore;
+    enable_raw_mode()?;
+    execute!(io::stdout(), EnterAlternateScreen)?;
+    // Never dropped: where the terminal has gone, ratatui's drop would panic over a message it cannot write.
+    // `restore` does all that it would do.
+    let mut terminal = ManuallyDrop::new(Terminal::new(CrosstermBackend::new(io::stdout()))?);
     let end = watch(&mut terminal, screen, next);
     drop(restore);
     end
@@ -50,8 +64,38 @@ struct Restore;
 
 impl Drop for Restore {
     fn drop(&mut self) {
-        ratatui::restore();
+        restore();
     }
+}
+
+/// Unlike ratatui's own, says nothing where it fails: the terminal may be gone, and a message that cannot be
+/// written would be a panic within a panic.
+fn restore() {
+    let _ = disable_raw_mode();
+    let _ = execute!(io::stdout(), LeaveAlternateScreen, Show);
+}
+
+/// The panic's message must not be drawn into the screen.
+fn restore_on_panic() {
+    let next = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        restore();
+        next(panic);
+    }));
+}
+
+/// Waits a little for keys; false when the terminal has hung up. crossterm (0.29) must not be asked then: it
+/// reads the end of the file again and again, and never returns.
+fn await_keys() -> io::Result<bool> {
+    let stdin = io::stdin();
+    let mut terminal = [PollFd::new(&stdin, PollFlags::IN)];
+    let wait = Timespec { tv_sec: 0, tv_nsec: KEYS.subsec_nanos().into() };
+    match poll(&mut terminal, Some(&wait)) {
+        Ok(_) => {}
+        Err(Errno::INTR) => return Ok(true),
+        Err(error) => return Err(error.into()),
+    }
+    Ok(!terminal[0].revents().intersects(PollFlags::HUP | PollFlags::ERR | PollFlags::NVAL))
 }
 
 fn watch(
@@ -63,9 +107,10 @@ fn watch(
     let mut events: Vec<Event> = Vec::new();
     loop {
         let mut asked = false;
-        let mut wait = KEYS;
-        while event::poll(wait)? {
-            wait = Duration::ZERO;
+        if !await_keys()? {
+            return Ok((screen.now_ns(), End::Interrupted));
+        }
+        while event::poll(Duration::ZERO)? {
             asked = true;
             match event::read()? {
                 Input::Key(key) if key.kind != KeyEventKind::Release => screen.key(key),

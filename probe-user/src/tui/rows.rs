@@ -1,9 +1,9 @@
 //! Which tasks the table shows, in which order.
 
 use crate::decode::{FrameId, Frames, TaskId};
-use crate::export::card::phase_word;
-use crate::export::places::Places;
 use crate::model::{Model, TaskEntry, TaskPhase};
+use crate::present::card::phase_word;
+use crate::present::places::Places;
 use std::cmp::Ordering;
 use std::collections::HashMap;
 use std::sync::Arc;

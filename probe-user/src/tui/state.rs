@@ -3,9 +3,9 @@
 use super::rows::{Column, Order, Wanted, rows};
 use super::theme::Theme;
 use crate::decode::TaskId;
-use crate::export::places::Places;
-use crate::export::source::SourceText;
 use crate::model::{Aside, Cost, End, Event, Model, Update};
+use crate::present::places::Places;
+use crate::present::source::SourceText;
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 

@@ -1,9 +1,9 @@
 use super::rows::{Column, Order};
 use super::state::View;
 use super::*;
-use crate::export::source::NoSource;
 use crate::model::sample::{MS, SECOND, Shop, tokio};
 use crate::model::{Cost, Limits, Mode, Model};
+use crate::present::source::NoSource;
 use crate::trace::{PollEnd, TraceEvent};
 use ratatui::Terminal;
 use ratatui::backend::TestBackend;

@@ -28,7 +28,7 @@ fn footer(screen: &Screen) -> Line<'static> {
             Typed::Filter => " filter: ",
             Typed::Search => " search: ",
         };
-        let text = crate::export::escape::escape(&typing.text).into_owned();
+        let text = crate::present::escape::escape(&typing.text).into_owned();
         return Line::from(vec![
             Span::styled(what, theme.title()),
             Span::raw(text),
@@ -36,7 +36,7 @@ fn footer(screen: &Screen) -> Line<'static> {
         ]);
     }
     if let Some(note) = &screen.note {
-        let note = crate::export::escape::escape(note).into_owned();
+        let note = crate::present::escape::escape(note).into_owned();
         return Line::styled(format!(" {note}"), theme.warn());
     }
     let keys: &[(&str, &str)] = match screen.view {

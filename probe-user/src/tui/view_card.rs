@@ -2,8 +2,8 @@
 
 use super::state::Screen;
 use crate::decode::TaskId;
-use crate::export::card::{Card, CardInput, card, has_moved};
-use crate::export::tree::{self, TreeLine};
+use crate::present::card::{Card, CardInput, card, has_moved};
+use crate::present::tree::{self, TreeLine};
 use ratatui::Frame;
 use ratatui::layout::{Constraint, Layout, Rect};
 use ratatui::text::{Line, Span};

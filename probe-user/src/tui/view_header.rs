@@ -1,10 +1,10 @@
 //! Two lines: who is watched and how, and the figures.
 
 use super::state::Screen;
-use crate::export::escape::escape;
-use crate::export::table::phases;
-use crate::export::units::{count, counted, span};
 use crate::model::{End, Mode};
+use crate::present::escape::escape;
+use crate::present::table::phases;
+use crate::present::units::{count, counted, span};
 use ratatui::Frame;
 use ratatui::layout::Rect;
 use ratatui::text::{Line, Span};

@@ -3,10 +3,10 @@
 use super::rows::Column;
 use super::state::Screen;
 use crate::decode::TaskId;
-use crate::export::card::phase_word;
-use crate::export::names;
-use crate::export::units::{count, known_span, or_dash, span};
 use crate::model::TaskEntry;
+use crate::present::card::phase_word;
+use crate::present::names;
+use crate::present::units::{count, known_span, or_dash, span};
 use ratatui::Frame;
 use ratatui::layout::{Constraint, Layout, Rect};
 use ratatui::text::{Line, Span, Text};
@@ -54,7 +54,7 @@ fn title(screen: &Screen) -> Line<'static> {
         Span::raw(format!("{} of {} ", count(at), count(total))),
     ];
     if !screen.wanted.is_empty() {
-        let text = crate::export::escape::escape(screen.wanted.text()).into_owned();
+        let text = crate::present::escape::escape(screen.wanted.text()).into_owned();
         spans.push(Span::styled(format!(" filter: {text} "), theme.warn()));
     }
     if !screen.show_ended {

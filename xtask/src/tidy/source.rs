@@ -6,7 +6,7 @@ use std::str::FromStr;
 
 /// Modules of probe-user, by who may use whom: a module uses those of lower rank and no others (DESIGN §2, ARCHITECTURE.md).
 /// Equal ranks do not know each other.
-const RANKS: [(&str, u32); 14] = [
+const RANKS: [(&str, u32); 15] = [
     ("sys", 0),
     ("target", 1),
     ("dwarf", 2),
@@ -16,12 +16,13 @@ const RANKS: [(&str, u32); 14] = [
     ("model", 6),
     ("analysis", 7),
     ("record", 7),
-    ("export", 8),
-    ("tui", 8),
-    ("agent", 8),
-    ("cli", 9),
+    ("present", 8),
+    ("export", 9),
+    ("tui", 9),
+    ("agent", 9),
+    ("cli", 10),
     // The binary's only line.
-    ("main", 10),
+    ("main", 11),
 ];
 
 const LIBRARY: &str = "probe-user/src/";

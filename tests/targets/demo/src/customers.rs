@@ -20,9 +20,9 @@ async fn visits(shop: String, nth: u64) -> std::io::Result<()> {
     let mut stream = TcpStream::connect(&shop).await?;
     let mut answer = vec![0; 4096];
     for turn in 0_u64.. {
-        let request = match (nth + turn) % 4 {
+        let request = match (nth + turn) % 8 {
             0 => format!("POST /orders/{nth}/{}", turn % 10),
-            1 => format!("GET /search/word{turn}"),
+            1 | 5 => format!("GET /search/word{turn}"),
             _ => format!("GET /users/{nth}"),
         };
         let request = format!("{request} HTTP/1.1\r\nhost: shop\r\ncontent-length: 0\r\n\r\n");

@@ -83,7 +83,7 @@ async fn block_in_fn(at: Trail) {
 async fn calls_closure(at: Trail) {
     let child = at.deeper();
     let closure = async |step: u32| {
-        here!(child, "tree::boxes::calls_closure::{async_closure#0}");
+        here!(child, "tree::boxes::calls_closure::{closure#0}::{async_closure#0}");
         leaf(child.deeper()).await;
         step + 1
     };

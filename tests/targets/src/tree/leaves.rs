@@ -1,6 +1,6 @@
 //! What the innermost await waits for: one task per kind of resource.
 
-use crate::start;
+use crate::start_boxed;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::AsyncReadExt;
@@ -14,48 +14,48 @@ fn keep<T>(value: T) {
 }
 
 pub async fn start_all() {
-    start(sleeps).waits_for("timer");
-    start(ticks).waits_for("timer");
+    start_boxed(sleeps).waits_for("timer");
+    start_boxed(ticks).waits_for("timer");
     locks().await;
     channels();
-    start(notified).waits_for("notify");
-    start(at_a_barrier).waits_for("barrier");
-    start(joins).waits_for("join");
+    start_boxed(notified).waits_for("notify");
+    start_boxed(at_a_barrier).waits_for("barrier");
+    start_boxed(joins).waits_for("join");
     sockets().await;
 }
 
 async fn locks() {
     let mutex = Arc::new(Mutex::new(0_u64));
     keep(mutex.clone().lock_owned().await);
-    start(|at| locks_mutex(at, mutex)).waits_for("mutex");
+    start_boxed(|at| locks_mutex(at, mutex)).waits_for("mutex");
     let rwlock = Arc::new(RwLock::new(0_u64));
     keep(rwlock.clone().write_owned().await);
     let same = rwlock.clone();
-    start(|at| reads(at, same)).waits_for("rwlock");
-    start(|at| writes(at, rwlock)).waits_for("rwlock");
+    start_boxed(|at| reads(at, same)).waits_for("rwlock");
+    start_boxed(|at| writes(at, rwlock)).waits_for("rwlock");
     let semaphore = Arc::new(Semaphore::new(2));
-    start(|at| takes_permits(at, semaphore)).waits_for("semaphore");
+    start_boxed(|at| takes_permits(at, semaphore)).waits_for("semaphore");
 }
 
 fn channels() {
     let (sender, receiver) = mpsc::channel(1);
     keep(sender);
-    start(|at| receives(at, receiver)).waits_for("mpsc");
+    start_boxed(|at| receives(at, receiver)).waits_for("mpsc");
     let (sender, receiver) = mpsc::unbounded_channel();
     keep(sender);
-    start(|at| receives_unbounded(at, receiver)).waits_for("mpsc");
+    start_boxed(|at| receives_unbounded(at, receiver)).waits_for("mpsc");
     let (sender, receiver) = mpsc::channel(1);
     keep(receiver);
-    start(|at| sends(at, sender)).waits_for("mpsc");
+    start_boxed(|at| sends(at, sender)).waits_for("mpsc");
     let (sender, receiver) = oneshot::channel();
     keep(sender);
-    start(|at| awaits_answer(at, receiver)).waits_for("oneshot");
+    start_boxed(|at| awaits_answer(at, receiver)).waits_for("oneshot");
     let (sender, receiver) = watch::channel(0);
     keep(sender);
-    start(|at| watches(at, receiver)).waits_for("watch");
+    start_boxed(|at| watches(at, receiver)).waits_for("watch");
     let (sender, receiver) = broadcast::channel(4);
     keep(sender);
-    start(|at| listens(at, receiver)).waits_for("broadcast");
+    start_boxed(|at| listens(at, receiver)).waits_for("broadcast");
 }
 
 async fn sockets() {
@@ -64,8 +64,8 @@ async fn sockets() {
     let (client, server) = tokio::join!(TcpStream::connect(address), listener.accept());
     keep(server.expect("the other end"));
     let client = client.expect("a connection to ourselves");
-    start(|at| reads_socket(at, client)).waits_for("io");
-    start(|at| accepts(at, listener)).waits_for("io");
+    start_boxed(|at| reads_socket(at, client)).waits_for("io");
+    start_boxed(|at| accepts(at, listener)).waits_for("io");
 }
 
 async fn sleeps(at: Trail) {

@@ -1,6 +1,6 @@
 //! Awaits inside macros: several in one fn at different lines, where the debug info knows the macro's line only.
 
-use crate::start;
+use crate::{start, start_boxed};
 use std::future::{pending, ready};
 use std::pin::pin;
 use std::time::Duration;
@@ -12,16 +12,16 @@ const FOREVER: Duration = Duration::from_secs(3600);
 pub fn start_all() {
     for stop in 1..=3 {
         start(move |at| three_selects(at, stop));
-        start(move |at| three_joins(at, stop));
-        start(move |at| mixed(at, stop));
+        start_boxed(move |at| three_joins(at, stop));
+        start_boxed(move |at| mixed(at, stop));
     }
-    start(select_of_three);
-    start(select_by_ref);
-    start(select_in_a_loop);
-    start(join_with_one_over);
-    start(join_of_joins);
-    start(select_in_join);
-    start(in_timeout);
+    start_boxed(select_of_three);
+    start_boxed(select_by_ref);
+    start_boxed(select_in_a_loop);
+    start_boxed(join_with_one_over);
+    start_boxed(join_of_joins);
+    start_boxed(select_in_join);
+    start_boxed(in_timeout);
 }
 
 async fn wait(at: Trail) {

@@ -5,8 +5,8 @@ use super::names;
 use super::paint::Paint;
 use super::places::Places;
 use super::source::SourceText;
+use super::tree;
 use super::units::{counted, known_span, span};
-use super::{json, tree};
 use crate::decode::{FrameId, Frames, Node, Task, TaskId, TaskState};
 use crate::model::{
     Ending, Known, Stop, TaskEntry, TaskPhase, Wait, WaitKind, place_of, primary_chain, wait_of_chain,
@@ -243,8 +243,8 @@ pub fn reasons(waits: &[Wait], frames: &Frames) -> Vec<String> {
 fn status(input: &CardInput) -> String {
     let Some(entry) = input.entry else {
         return match input.task {
-            Some(task) if task.stale => format!("{}, read while it ran", json::state_word(task.state)),
-            Some(task) => json::state_word(task.state).into(),
+            Some(task) if task.stale => format!("{}, read while it ran", phase_word(task.state.into())),
+            Some(task) => phase_word(task.state.into()).into(),
             None => String::new(),
         };
     };

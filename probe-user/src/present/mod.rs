@@ -1,0 +1,14 @@
+//! What a person reads, before it is laid out: names, places, times, await trees, the card of one task.
+//!
+//! `export` prints it and `tui` draws it, so both say the same. Every string that comes from the target passes
+//! [`escape`] here; nothing here ends up in JSON.
+
+pub mod card;
+pub mod escape;
+pub mod names;
+pub mod paint;
+pub mod places;
+pub mod source;
+pub mod table;
+pub mod tree;
+pub mod units;
