@@ -188,7 +188,8 @@ impl<'a> Pass<'_, 'a> {
             dw::DW_TAG_namespace => self.namespace(depth, offset, children, name),
             dw::DW_TAG_subprogram => self.function(die, name, at),
             dw::DW_TAG_structure_type => {
-                if let Some(arguments) = arguments_of(name, b"Cell<") {
+                // A unit that only points to a Cell may hold a mere declaration of it: no children, no layout.
+                if children && let Some(arguments) = arguments_of(name, b"Cell<") {
                     self.found.cells.push(CellDie { arguments, die });
                 }
             }
