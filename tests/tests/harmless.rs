@@ -62,8 +62,14 @@ fn panics() {
         let executable = Variant::release(tokio).build(&["panics"]).expect("builds").program("panics");
         let traced = same_with_and_without(&executable, &[]);
         // 3 rounds of at_once, after_some_polls and inner; `catches` lives on.
-        let panicked: u64 = traced.tasks().values().map(|seen| seen.panicked).sum();
-        assert_eq!(panicked, 9, "{tokio:?}: panicked tasks");
+        // 3 rounds of at_once, after_some_polls and inner panic, of catches and quiet do not. How a task ended is read from
+        // what is left of it: where the thread that joins it has taken the result before the return probe looks, a panic
+        // shows as an end (LIMITATIONS.md). No task may be missing, and none may show as panicked that did not.
+        let tasks = traced.tasks();
+        let panicked: u64 = tasks.values().map(|seen| seen.panicked).sum();
+        let ended: u64 = tasks.values().map(|seen| seen.panicked + seen.completed).sum();
+        assert!((1..=9).contains(&panicked), "{tokio:?}: {panicked} tasks seen to panic, of 9");
+        assert_eq!(ended, 15, "{tokio:?}: tasks seen to end otherwise than by abort");
         same_with_and_without(&executable, &["--entry-only"]);
     }
 }

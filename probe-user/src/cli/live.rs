@@ -65,8 +65,12 @@ impl Source for Live {
     }
 
     fn start_trace(&mut self, options: TraceOptions) -> Result<Box<dyn EventStream>, Failure> {
-        let Inspector { process, image, model, .. } = &self.inspector;
-        let plan = trace::compile(&model.recipes, &model.sites, image);
+        if self.inspector.model.sites.typed() == 0 && self.inspector.ids.is_empty() {
+            // Without types only the tasks' own vtables tell where an id stands.
+            self.snapshot()?;
+        }
+        let Inspector { process, image, model, ids, .. } = &self.inspector;
+        let plan = trace::compile(&model.recipes, &model.sites, image, ids);
         if plan.sites.is_empty() {
             return Err(Failure {
                 exit: Exit::NothingUsable,

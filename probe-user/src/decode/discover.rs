@@ -8,7 +8,7 @@
 use super::sites::{Schedulers, Sites, TaskVtable};
 use crate::dwarf::{DieRef, Program, Type};
 use crate::runtime::{Flavor, OwnedList, Reflect, SchedulerLayout, TaskWord};
-use crate::target::{Avma, Bias, Memory, Region};
+use crate::target::{Avma, Bias, Memory, Region, Svma};
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
@@ -37,6 +37,8 @@ pub struct FoundScheduler {
 pub struct Discovery {
     pub tasks: Vec<Found>,
     pub schedulers: Vec<FoundScheduler>,
+    /// Offset of the id in tasks with this poll function, as their vtables tell it.
+    pub ids: HashMap<Svma, u64>,
     pub issues: Vec<String>,
 }
 
@@ -68,6 +70,7 @@ struct State {
     schedulers: Vec<FoundScheduler>,
     /// Arc address → number in `schedulers`, and whether its list could be walked.
     known: HashMap<Avma, (u32, bool)>,
+    ids: HashMap<Svma, u64>,
     issues: Vec<String>,
 }
 
@@ -79,6 +82,7 @@ impl<'a, M: Memory + ?Sized> Search<'_, '_, 'a, M> {
             tasks: BTreeMap::new(),
             schedulers: Vec::new(),
             known: HashMap::new(),
+            ids: HashMap::new(),
             issues: Vec::new(),
         };
         for (scheduler, arc) in self.in_thread_contexts() {
@@ -88,6 +92,7 @@ impl<'a, M: Memory + ?Sized> Search<'_, '_, 'a, M> {
         Discovery {
             tasks: state.tasks.into_values().collect(),
             schedulers: state.schedulers,
+            ids: state.ids,
             issues: state.issues,
         }
     }
@@ -177,6 +182,7 @@ impl<'a, M: Memory + ?Sized> Search<'_, '_, 'a, M> {
         if self.sites.is_empty() {
             vtables = self.vtables_by_shape();
         }
+        state.ids = vtables.values().filter_map(|v| Some((v.site.poll, v.id?))).collect();
         let (Some(low), Some(high)) = (vtables.keys().min().copied(), vtables.keys().max().copied()) else {
             return;
         };

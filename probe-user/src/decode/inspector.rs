@@ -4,9 +4,10 @@ use super::discover::{Discovery, Scope, Search};
 use super::{DebugInfoLevel, Frames, Recipes, Sites, Snapshot, SnapshotParts, tasks};
 use crate::dwarf::{self, Code, DwarfError, INDEX_SCHEMA, Index, OpenSibling, Program, Sections};
 use crate::target::{
-    Avma, CachedMemory, DebugFiles, DwarfSource, Identity, Image, IndexCache, Memory, Process, Region,
+    Avma, CachedMemory, DebugFiles, DwarfSource, Identity, Image, IndexCache, Memory, Process, Region, Svma,
     TargetError,
 };
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use thiserror::Error;
@@ -41,7 +42,7 @@ impl StaticModel {
     /// `progress` is told units done and in all, while debug information is indexed.
     pub fn load(
         files: DebugFiles,
-        code: &[(crate::target::Svma, std::ops::Range<u64>)],
+        code: &[(Svma, std::ops::Range<u64>)],
         user_crates: Vec<String>,
         progress: &(dyn Fn(usize, usize) + Sync),
     ) -> Result<StaticModel, OpenError> {
@@ -128,6 +129,8 @@ pub struct Inspector {
     pub process: Process,
     pub image: Image,
     pub model: StaticModel,
+    /// Offset of the id in tasks with this poll function, as the latest snapshot found it.
+    pub ids: HashMap<Svma, u64>,
     /// What the first snapshot learned is in the index cache.
     saved: bool,
 }
@@ -146,13 +149,14 @@ impl Inspector {
             .map(|s| (s.address, s.file_offset.0..s.file_offset.0.saturating_add(s.file_size)))
             .collect();
         let model = StaticModel::load(files, &code, user_crates, progress)?;
-        Ok(Inspector { process, image, model, saved: false })
+        Ok(Inspector { process, image, model, ids: HashMap::new(), saved: false })
     }
 
     /// Reads every task now. Times are the caller's: this module has no clock.
     pub fn snapshot(&mut self, taken_at_ns: u64, t_ns: u64) -> Result<Snapshot, TargetError> {
         self.process.refresh_regions()?;
         let discovery = self.discover()?;
+        self.ids.clone_from(&discovery.ids);
         let version = self.model.sites.tokio_version.as_deref();
         let SnapshotParts { tasks, runtimes, mut coverage } =
             tasks(&self.model.recipes, &self.process, self.image.bias, &discovery, version);
