@@ -61,9 +61,13 @@ fn panics() {
     for tokio in Tokio::ALL {
         let executable = Variant::release(tokio).build(&["panics"]).expect("builds").program("panics");
         let traced = same_with_and_without(&executable, &[]);
-        // 3 rounds of at_once, after_some_polls and inner; `catches` lives on.
-        let panicked: u64 = traced.tasks().values().map(|seen| seen.panicked).sum();
-        assert_eq!(panicked, 9, "{tokio:?}: panicked tasks");
+        // 3 rounds of five tasks, three of which panic and two of which do not, and one that is aborted.
+        let tasks = traced.tasks();
+        assert_eq!(tasks.len(), 16, "{tokio:?}: tasks seen");
+        for (id, seen) in tasks {
+            let ends = seen.completed + seen.panicked + seen.cancelled;
+            assert_eq!(ends, 1, "{tokio:?}: task {id} ends once: {seen:?}");
+        }
         same_with_and_without(&executable, &["--entry-only"]);
     }
 }
