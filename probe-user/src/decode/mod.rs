@@ -10,7 +10,7 @@ mod walk;
 
 pub use discover::{Discovery, Found, FoundScheduler, Scope, Search};
 pub use inspector::{Inspector, OpenError, StaticModel, find_files};
-pub use recipe::{Arm, Child, Recipe, RecipeId, Recipes};
+pub use recipe::{Arm, Child, Recipe, RecipeId, Recipes, switch_of};
 pub use sites::{Site, Sites, TaskVtable, Typed};
 pub use snapshot::{SnapshotParts, tasks};
 pub use tree::*;

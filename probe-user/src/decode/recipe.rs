@@ -29,11 +29,13 @@ pub struct Arm {
     pub held: Box<[Child]>,
     /// Of a task's Stage: the future has ended.
     pub ends: bool,
+    /// Of a task's Stage: its output is still there.
+    pub finished: bool,
 }
 
 impl Arm {
     fn of(frame: Option<FrameId>, awaiting: Box<[Child]>) -> Arm {
-        Arm { frame, awaiting, held: Box::default(), ends: false }
+        Arm { frame, awaiting, held: Box::default(), ends: false, finished: false }
     }
 }
 
@@ -229,7 +231,8 @@ impl<'p, 'a> Recipes<'p, 'a> {
         let arms = variants.list.iter().map(|variant| {
             let awaiting = self.child(&variant.payload, inner, None);
             let ends = stage && matches!(&*variant.payload.name, "Finished" | "Consumed");
-            Arm { ends, ..Arm::of(frame, awaiting.into_iter().collect()) }
+            let finished = stage && &*variant.payload.name == "Finished";
+            Arm { ends, finished, ..Arm::of(frame, awaiting.into_iter().collect()) }
         });
         switch(variants, arms.collect())
     }
@@ -471,6 +474,12 @@ fn switch(variants: &Variants, arms: Box<[Arm]>) -> Recipe {
     }
     select.sort_unstable();
     Recipe::Switch { discriminant: variants.discriminant, select: select.into(), default, arms }
+}
+
+/// The discriminants of an enum, its arms empty: for enums that hold no futures but tell something.
+pub fn switch_of(variants: &Variants) -> Recipe {
+    let arms = variants.list.iter().map(|_| Arm::of(None, Box::default())).collect();
+    switch(variants, arms)
 }
 
 /// Raw pointers and shared references lead to things that others poll.

@@ -140,4 +140,4 @@ pub(super) fn path_hash(parent: u64, name: &[u8]) -> u64 {
 }
 
 /// Raised with every change of [`Index`] or of what a scan finds, so that an older index is not taken for a new one.
-pub const INDEX_SCHEMA: u32 = 2;
+pub const INDEX_SCHEMA: u32 = 4;

@@ -44,8 +44,9 @@ enum Place {
     TokioContextStatic,
     Core,
     CoreFuture,
-    /// `core::future::poll_fn`.
-    CorePollFn,
+    TokioFuture,
+    /// `core::future::poll_fn`, and tokio's own of before 1.40.
+    PollFn,
     Elsewhere,
 }
 
@@ -62,9 +63,10 @@ impl Place {
             (Place::TokioContextStatic, _) => Place::TokioContextStatic,
             (Place::Root, b"core") => Place::Core,
             (Place::Core, b"future") => Place::CoreFuture,
-            (Place::CoreFuture, b"poll_fn") => Place::CorePollFn,
+            (Place::Tokio, b"future") => Place::TokioFuture,
+            (Place::CoreFuture | Place::TokioFuture, b"poll_fn") => Place::PollFn,
             // Trait impls stand in a namespace of their own: `core::future::poll_fn::{impl#3}`.
-            (Place::CorePollFn, name) if name.starts_with(b"{impl") => Place::CorePollFn,
+            (Place::PollFn, name) if name.starts_with(b"{impl") => Place::PollFn,
             _ => Place::Elsewhere,
         }
     }
@@ -117,6 +119,7 @@ struct Attributes<'a> {
     ty: Option<AttributeValue<Slice<'a>>>,
     location: Option<AttributeValue<Slice<'a>>>,
     producer: Option<AttributeValue<Slice<'a>>>,
+    declaration: bool,
 }
 
 impl<'a> Pass<'_, 'a> {
@@ -149,6 +152,7 @@ impl<'a> Pass<'_, 'a> {
                     dw::DW_AT_linkage_name => attributes.linkage_name = true,
                     dw::DW_AT_type => attributes.ty = Some(value),
                     dw::DW_AT_location => attributes.location = Some(value),
+                    dw::DW_AT_declaration => attributes.declaration = true,
                     dw::DW_AT_producer => attributes.producer = Some(value),
                     _ => {}
                 }
@@ -166,7 +170,7 @@ impl<'a> Pass<'_, 'a> {
         match tag {
             dw::DW_TAG_namespace => true,
             dw::DW_TAG_subprogram => {
-                matches!(self.place(), Place::TokioRaw | Place::CorePollFn)
+                matches!(self.place(), Place::TokioRaw | Place::PollFn)
                     || self.open.last().is_some_and(|open| open.impl_unknown)
             }
             dw::DW_TAG_structure_type => self.place() == Place::TokioCore,
@@ -188,8 +192,8 @@ impl<'a> Pass<'_, 'a> {
             dw::DW_TAG_namespace => self.namespace(depth, offset, children, name),
             dw::DW_TAG_subprogram => self.function(die, name, at),
             dw::DW_TAG_structure_type => {
-                // A unit that only points to a Cell may hold a mere declaration of it: no children, no layout.
-                if children && let Some(arguments) = arguments_of(name, b"Cell<") {
+                // A unit may only declare it, as the scope of a function.
+                if let Some(arguments) = arguments_of(name, b"Cell<").filter(|_| !at.declaration) {
                     self.found.cells.push(CellDie { arguments, die });
                 }
             }
@@ -232,7 +236,7 @@ impl<'a> Pass<'_, 'a> {
                     self.found.poll_sites.push(PollSite::new(address, arguments, die));
                 }
             }
-            Place::CorePollFn => {
+            Place::PollFn => {
                 if let Some(closure) = closure_of(name) {
                     let address = at.low_pc.and_then(|value| self.address(value)).unwrap_or(0);
                     let end = match at.high_pc {

@@ -59,7 +59,9 @@ pub fn role(path: &str) -> Role {
         Role::Transparent
     } else if is(LEAVES) {
         Role::Leaf
-    } else if path.starts_with("core::future::poll_fn::PollFn<") {
+    } else if path.starts_with("core::future::poll_fn::PollFn<")
+        || path.starts_with("tokio::future::poll_fn::PollFn<")
+    {
         Role::Future
     } else {
         Role::Plain

@@ -75,7 +75,7 @@ pub fn load_program(
         *to = from as libc::c_char;
     }
     if let Some(log) = log {
-        load.log_level = 2;
+        load.log_level = 1;
         load.log_buf = log.as_mut_ptr() as u64;
         load.log_size = log.len() as u32;
     }
@@ -131,14 +131,6 @@ pub fn link_multi(
     bpf(bpf_cmd::BPF_LINK_CREATE, &mut attr).map(owned)
 }
 
-/// A perf event on one place of a file, and the program's link to it.
-#[derive(Debug)]
-pub struct PerfLink {
-    // In this order: the link goes before the event.
-    _link: OwnedFd,
-    _event: OwnedFd,
-}
-
 /// What `/sys/bus/event_source/devices/uprobe` says of the machine's uprobe events.
 #[derive(Clone, Copy, Debug)]
 pub struct PerfUprobes {
@@ -178,7 +170,7 @@ pub fn link_perf_event(
     offset: u64,
     cookie: u64,
     pid: u32,
-) -> io::Result<PerfLink> {
+) -> io::Result<OwnedFd> {
     let event_attr = PerfEventAttr {
         event_type: uprobes.event_type,
         size: size_of::<PerfEventAttr>() as u32,
@@ -209,6 +201,6 @@ pub fn link_perf_event(
     link.__bindgen_anon_2.target_fd = event.as_raw_fd() as u32;
     link.attach_type = bpf_attach_type::BPF_PERF_EVENT as u32;
     link.__bindgen_anon_3.perf_event.bpf_cookie = cookie;
-    let link = bpf(bpf_cmd::BPF_LINK_CREATE, &mut attr).map(owned)?;
-    Ok(PerfLink { _link: link, _event: event })
+    // The link keeps the event.
+    bpf(bpf_cmd::BPF_LINK_CREATE, &mut attr).map(owned)
 }

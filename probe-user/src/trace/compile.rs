@@ -1,8 +1,9 @@
 //! The static model as tables for the kernel's state walk.
 
 use super::{PollEnd, SitePlan, TracePlan};
-use crate::decode::{Child, FrameId, Recipe, RecipeId, Recipes, Sites, Typed};
-use crate::dwarf::Discriminant;
+use crate::decode::{Child, FrameId, Recipe, RecipeId, Recipes, Sites, Typed, switch_of};
+use crate::dwarf::{DieRef, Discriminant, Type};
+use crate::runtime::places;
 use crate::target::Image;
 use async_inspect_ebpf::{ARM_DEREF, NONE, NodeKind, WalkArm, WalkNode};
 use std::collections::HashMap;
@@ -15,8 +16,13 @@ const MAX_FOLDED: usize = 64;
 
 /// Tables for every poll function of the program. Sites whose future nothing describes are probed without a path.
 pub fn compile(recipes: &Recipes<'_, '_>, sites: &Sites, image: &Image) -> TracePlan {
-    let mut compiler =
-        Compiler { recipes, plan: TracePlan::default(), nodes: HashMap::new(), open: Vec::new() };
+    let mut compiler = Compiler {
+        recipes,
+        plan: TracePlan::default(),
+        nodes: HashMap::new(),
+        open: Vec::new(),
+        outcomes: HashMap::new(),
+    };
     let mut taken = HashMap::new();
     for site in sites.iter() {
         let Some(offset) = image.file_offset(site.poll) else { continue };
@@ -44,7 +50,12 @@ struct Compiler<'c, 'p, 'a> {
     plan: TracePlan,
     nodes: HashMap<RecipeId, u32>,
     open: Vec<RecipeId>,
+    /// By the recipe of a Stage: what tells how its task ended, and where in the Stage that is.
+    outcomes: HashMap<RecipeId, (u32, u64)>,
 }
+
+/// Where an arm leads (node, offset, through a pointer), what it shows, and what it means for the task.
+type ArmPlan = (Option<(u32, u64, bool)>, Option<FrameId>, Option<PollEnd>);
 
 impl Compiler<'_, '_, '_> {
     fn finish(mut self, image: &Image) -> TracePlan {
@@ -66,8 +77,57 @@ impl Compiler<'_, '_, '_> {
     /// A step from the header to the Stage, and a switch there: the future runs, or the task has ended.
     fn site(&mut self, typed: &Typed) -> u32 {
         let stage = self.node(typed.root);
+        if let Some(outcome) = self.outcome(typed.cell.stage_ty) {
+            self.outcomes.insert(typed.root, outcome);
+        }
         let first_arm = self.arm(Some((stage, typed.cell.stage, false)), None, None);
         self.push(WalkNode { kind: NodeKind::Step as u32, first_arm, n_arms: 1, ..empty() })
+    }
+
+    /// Behind `Stage::Finished(Result<T, JoinError>)`: a node that tells how the task ended, and its offset in the Stage
+    /// (<https://github.com/tokio-rs/tokio/blob/tokio-1.54.1/tokio/src/runtime/task/error.rs>).
+    fn outcome(&mut self, stage: DieRef) -> Option<(u32, u64)> {
+        let program = self.recipes.program;
+        let stage = program.ty(stage)?;
+        let finished = &stage.variants()?.list.iter().find(|v| &*v.payload.name == "Finished")?.payload;
+        let result = places(program, finished.ty, &["__0"])?;
+        let at = finished.offset.checked_add(result.offset)?;
+        let error = &result.ty.variants()?.list.iter().find(|v| &*v.payload.name == "Err")?.payload;
+        let repr = places(program, error.ty, &["__0", "repr"])?;
+        let why = self.ends(
+            &repr.ty,
+            &|name| match name {
+                "Panic" => Some(PollEnd::Panicked),
+                _ => Some(PollEnd::Cancelled),
+            },
+            None,
+        )?;
+        let inside = error.offset.checked_add(repr.offset)?;
+        let node = self.ends(&result.ty, &|_| Some(PollEnd::Complete), Some(("Err", why, inside)))?;
+        Some((node, at))
+    }
+
+    /// A switch over an enum whose variants are ends; the variant `deeper` leads on to another node.
+    fn ends(
+        &mut self,
+        ty: &Type,
+        end: &dyn Fn(&str) -> Option<PollEnd>,
+        deeper: Option<(&str, u32, u64)>,
+    ) -> Option<u32> {
+        let Recipe::Switch { discriminant, select, default, arms } = switch_of(ty.variants()?) else {
+            return None;
+        };
+        let list = &ty.variants()?.list;
+        let of = |i: usize| {
+            let name = &*list[i].payload.name;
+            let child = deeper
+                .filter(|(variant, ..)| *variant == name)
+                .map(|(_, node, offset)| (node, offset, false));
+            (child, None, end(name))
+        };
+        let arms: Vec<_> = (0..arms.len()).map(of).collect();
+        let node = self.switch(discriminant, &select, default, &arms);
+        Some(self.push(node))
     }
 
     fn node(&mut self, recipe: RecipeId) -> u32 {
@@ -103,7 +163,17 @@ impl Compiler<'_, '_, '_> {
         self.plan.nodes[node] = match &*recipe {
             Recipe::Fixed(arm) => primary(&arm.awaiting).map_or_else(empty, |child| self.step(child)),
             Recipe::Switch { discriminant, select, default, arms } => {
-                self.switch(*discriminant, select, *default, arms)
+                let outcome = self.outcomes.get(&id).map(|(node, offset)| (*node, *offset, false));
+                // Children first: a node's own arms stand in one row.
+                let arms: Vec<ArmPlan> = arms
+                    .iter()
+                    .map(|arm| {
+                        let child = primary(&arm.awaiting).map(|c| (self.node(c.recipe), c.offset, c.deref));
+                        let child = if arm.ends { outcome.filter(|_| arm.finished) } else { child };
+                        (child, arm.frame, arm.ends.then_some(PollEnd::Complete))
+                    })
+                    .collect();
+                self.switch(*discriminant, select, *default, &arms)
             }
             Recipe::Dyn { data, vtable } if *vtable == data.wrapping_add(8) => match u32::try_from(*data) {
                 Ok(state_off) => WalkNode { kind: NodeKind::Dyn as u32, state_off, ..empty() },
@@ -145,7 +215,7 @@ impl Compiler<'_, '_, '_> {
         discriminant: Option<Discriminant>,
         select: &[(u64, u64, u32)],
         default: Option<u32>,
-        arms: &[crate::decode::Arm],
+        arms: &[ArmPlan],
     ) -> WalkNode {
         let (Some(d), Some(first)) = (discriminant, select.first()) else { return empty() };
         let base = first.0;
@@ -154,16 +224,9 @@ impl Compiler<'_, '_, '_> {
         if span >= MAX_ARMS_OF_NODE {
             return empty();
         }
-        // Children first: a node's own arms stand in one row.
-        let children: Vec<_> = arms
-            .iter()
-            .map(|arm| primary(&arm.awaiting).map(|c| (self.node(c.recipe), c.offset, c.deref)))
-            .collect();
-        let add = |compiler: &mut Self, i: Option<u32>| match i
-            .and_then(|i| arms.get(i as usize).zip(children.get(i as usize)))
-        {
-            Some((arm, child)) => compiler.arm(*child, arm.frame, arm.ends.then_some(PollEnd::Complete)),
-            None => compiler.arm(None, None, None),
+        let add = |compiler: &mut Self, i: Option<u32>| {
+            let (child, frame, end) = i.and_then(|i| arms.get(i as usize).copied()).unwrap_or_default();
+            compiler.arm(child, frame, end)
         };
         let first_arm = self.plan.arms.len() as u32;
         for value in base..=base + span {

@@ -5,6 +5,8 @@ use crate::sys::bpf::{AttachType, load_program, verified_instructions};
 use async_inspect_ebpf::ABI_HASH;
 use aya::maps::{Map, MapData, MapError};
 use aya_obj::Object;
+use aya_obj::generated::{BPF_ALU64, BPF_CALL, BPF_EXIT, BPF_JMP, BPF_K, BPF_MOV, bpf_func_id, bpf_insn};
+use rustix::process::{Resource, Rlimit, setrlimit};
 use std::cell::RefCell;
 use std::collections::{HashMap, HashSet};
 use std::io;
@@ -42,6 +44,10 @@ impl Programs {
     /// # Errors
     /// [`TraceError::Object`] if the object is not of this build, else what the kernel says to the maps.
     pub fn open(sizes: Sizes) -> Result<Self, TraceError> {
+        // Before Linux 5.11 maps count as locked memory. To be refused (CAP_SYS_RESOURCE) is not fatal: a map that
+        // then does not fit is refused in its turn.
+        let unlimited = Rlimit { current: None, maximum: None };
+        let _ = setrlimit(Resource::Memlock, unlimited);
         let mut object = Object::parse(OBJECT).map_err(|e| TraceError::Object(e.to_string()))?;
         check_abi(&mut object)?;
         let mut created = HashMap::new();
@@ -109,10 +115,30 @@ impl Programs {
         let log = String::from_utf8_lossy(log.split(|byte| *byte == 0).next().unwrap_or_default());
         if log.trim().is_empty() {
             Err(TraceError::from_io("load BPF programs", refused))
+        } else if !has_attach_cookies() {
+            let why = "it has no bpf_get_attach_cookie, so it is older than Linux 5.15".to_owned();
+            Err(TraceError::KernelTooOld { what: "tell probes apart", why })
         } else {
             Err(TraceError::Verifier { program: name, log: tail(&log) })
         }
     }
+}
+
+/// Whether the kernel has the youngest of the helpers that all our programs call.
+fn has_attach_cookies() -> bool {
+    let instruction = |code: u32, imm: i32| bpf_insn {
+        code: code as u8,
+        _bitfield_align_1: [],
+        _bitfield_1: bpf_insn::new_bitfield_1(0, 0),
+        off: 0,
+        imm,
+    };
+    let asks = [
+        instruction(BPF_JMP | BPF_CALL, bpf_func_id::BPF_FUNC_get_attach_cookie as i32),
+        instruction(BPF_ALU64 | BPF_MOV | BPF_K, 0),
+        instruction(BPF_JMP | BPF_EXIT, 0),
+    ];
+    load_program("asks", &asks, c"GPL", AttachType::PerfEvent, None).is_ok()
 }
 
 /// The end of a verifier's log, where the reason stands.
@@ -159,7 +185,14 @@ pub(super) fn map_error(error: MapError) -> TraceError {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use aya_obj::generated::{BPF_CALL, BPF_JMP, bpf_func_id};
+
+    #[test]
+    fn the_question_for_cookies_is_a_program() {
+        // Where it is refused here, it is for want of rights.
+        let permitted = load_program("r0", &[], c"GPL", AttachType::PerfEvent, None)
+            .is_err_and(|error| error.raw_os_error() != Some(libc::EPERM));
+        assert!(has_attach_cookies() || !permitted);
+    }
 
     #[test]
     fn the_object_is_of_this_build() {

@@ -27,7 +27,7 @@ fn a_killed_inspector_leaves_no_probe() {
         }
         wait_for(&toy, instruction, name);
         let mut inspector = Command::new(std::env::current_exe().expect("we run"))
-            .args(["--exact", "harmless::as_inspector", "--nocapture"])
+            .args(["--exact", "harmless::a_breakpoint_is_there_while_attached", "--nocapture"])
             .env("TOY_PID", toy.pid().to_string())
             .env("TOY_MODE", name)
             .stdout(Stdio::piped())
@@ -55,26 +55,33 @@ fn wait_for(toy: &Toy, instruction: u8, mode: &str) {
     }
 }
 
-/// Not a test of its own: what `a_killed_inspector_leaves_no_probe` kills.
+/// With the environment that `a_killed_inspector_leaves_no_probe` gives it, this is the inspector to be killed.
 #[test]
-fn as_inspector() {
-    let (Ok(pid), Ok(mode)) = (std::env::var("TOY_PID"), std::env::var("TOY_MODE")) else {
-        println!("TOY_PID and TOY_MODE say nothing: there is nothing to do");
-        return;
-    };
-    let pid: u32 = pid.parse().expect("a number");
-    let (mode, entry_only) = match mode.as_str() {
+fn a_breakpoint_is_there_while_attached() {
+    if let (Ok(pid), Ok(mode)) = (std::env::var("TOY_PID"), std::env::var("TOY_MODE")) {
+        inspect_until_killed(pid.parse().expect("a number"), &mode);
+    }
+    let toy = Toy::start();
+    let instruction = toy.first_byte_of("toy_poll");
+    let Some(tracer) = attach(&toy, ProbeMode::Auto, false) else { return };
+    assert_eq!(toy.first_byte_of("toy_poll"), BREAKPOINT);
+    drop(tracer);
+    wait_for(&toy, instruction, "auto");
+}
+
+fn inspect_until_killed(pid: u32, mode: &str) -> ! {
+    let (mode, entry_only) = match mode {
         "session" => (ProbeMode::Session, false),
         "multi" => (ProbeMode::Multi, false),
         "perf" => (ProbeMode::Perf, false),
         _ => (ProbeMode::Auto, true),
     };
     let target = TraceTarget { pid, exe: format!("/proc/{pid}/exe").into() };
-    let tracer =
+    let _tracer =
         Tracer::attach(&target, &toy::plan_of(pid), mode, entry_only).expect("the parent just could");
     println!("ATTACHED");
     std::thread::sleep(Duration::from_secs(60));
-    drop(tracer);
+    panic!("nobody killed this inspector");
 }
 
 #[test]

@@ -1,11 +1,14 @@
 //! The trace against a target whose every state is known, on this machine's kernel.
 
 mod harmless;
+#[expect(dead_code, reason = "the bench uses the rest")]
 mod toy;
 
 use async_inspect::decode::FrameId;
 use async_inspect::trace::{PollEnd, ProbeMode, TraceError, TraceEvent, Tracer};
 use std::collections::BTreeMap;
+use std::os::unix::process::CommandExt;
+use std::process::Command;
 use std::time::{Duration, Instant};
 use toy::Toy;
 
@@ -286,6 +289,33 @@ fn a_target_in_its_own_pid_namespace_has_our_thread_ids() {
     assert_eq!(tids, vec![toy.pid(); 6]);
 }
 
+/// Runs itself as a user who may nothing.
+#[test]
+fn without_rights_the_error_names_them() {
+    if std::env::var_os("TOY_UNPRIVILEGED").is_none() {
+        let status = Command::new(std::env::current_exe().expect("we run"))
+            .args(["--exact", "without_rights_the_error_names_them"])
+            .env("TOY_UNPRIVILEGED", "1")
+            .uid(65534)
+            .gid(65534)
+            .status();
+        match status {
+            Ok(status) => assert!(status.success()),
+            Err(why) => {
+                eprintln!("\n=== SKIPPED, nothing was tested: cannot become another user: {why} ===\n");
+            }
+        }
+        return;
+    }
+    let toy = Toy::start();
+    for mode in [ProbeMode::Auto, ProbeMode::Session, ProbeMode::Multi, ProbeMode::Perf] {
+        match Tracer::attach(&toy.target(), &toy::plan(&toy), mode, false).err() {
+            Some(TraceError::NotPermitted { missing, .. }) => assert_eq!(missing, ["CAP_PERFMON", "CAP_BPF"]),
+            other => panic!("{mode}: {other:?}"),
+        }
+    }
+}
+
 #[test]
 fn no_such_target() {
     let toy = Toy::start();
@@ -296,30 +326,4 @@ fn no_such_target() {
     // Linux never hands out this one.
     target.pid = u32::MAX >> 2;
     assert!(matches!(refused(&target), Some(TraceError::TargetGone)), "{:?}", refused(&target));
-}
-
-/// What a probe costs; measures, asserts nothing: `PROBE_COST=1 cargo test --test trace -- --nocapture cost`.
-#[test]
-fn cost() {
-    if std::env::var_os("PROBE_COST").is_none() {
-        println!("PROBE_COST is not set: nothing is measured");
-        return;
-    }
-    const POLLS: u32 = 300_000;
-    let time = |toy: &mut Toy| {
-        let start = toy.cpu_ns();
-        toy.tell(&format!("polls 1 1 {POLLS}"));
-        (toy.cpu_ns() - start) as f64 / f64::from(POLLS)
-    };
-    let mut toy = Toy::start();
-    let bare = time(&mut toy);
-    println!("bare: {bare:.0} ns a poll");
-    let modes = [ProbeMode::Session, ProbeMode::Multi, ProbeMode::Perf];
-    for (mode, entry_only) in modes.map(|mode| (mode, false)).into_iter().chain([(ProbeMode::Multi, true)]) {
-        let mut toy = Toy::start();
-        let Some(tracer) = attach(&toy, mode, entry_only) else { continue };
-        let best = (0..5).map(|_| time(&mut toy)).fold(f64::MAX, f64::min);
-        let verified = tracer.verified();
-        println!("{mode}, entry only {entry_only}: +{:.0} ns a poll, {verified:?} instructions", best - bare);
-    }
 }

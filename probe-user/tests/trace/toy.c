@@ -26,6 +26,10 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+/* Places to probe that are never run. */
+__asm__(".pushsection .text\n.balign 16\n.globl toy_many\n.type toy_many, @function\n"
+        "toy_many: .rept 256\nnopl 0(%rax, %rax, 1)\nret\n.balign 16\n.endr\n.size toy_many, . - toy_many\n.popsection");
+
 struct leaf { uint32_t state; };
 
 /* As tokio's Cell: a header, the scheduler and id, a stage that holds the future. */

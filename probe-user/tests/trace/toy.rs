@@ -196,6 +196,11 @@ fn file_offset(name: &str) -> FileOffset {
     FileOffset(at - segment.address() + segment.file_range().0)
 }
 
+/// One of the 256 functions that are never run.
+pub fn nth_of_many(nth: usize) -> FileOffset {
+    FileOffset(file_offset("toy_many").0 + 16 * nth as u64)
+}
+
 pub fn plan(toy: &Toy) -> TracePlan {
     plan_of(toy.pid())
 }
