@@ -43,12 +43,22 @@ fn build() -> Result<PathBuf> {
     Ok(target_dir.join("release/async-inspect"))
 }
 
+/// The tool, with an index cache of its own for each build of it: what an older one left there must not be found.
+pub fn command() -> Command {
+    use std::os::unix::fs::MetadataExt as _;
+    let executable = executable();
+    let built = std::fs::metadata(executable).map_or(0, |file| file.mtime());
+    let mut command = Command::new(executable);
+    command.env("XDG_CACHE_HOME", workspace().join(format!("target/programs/indexes/{built}")));
+    command
+}
+
 /// A tool that takes longer hangs.
 const PATIENCE: Duration = Duration::from_secs(90);
 
 /// Runs the tool to its end.
 pub fn run(arguments: &[&str]) -> Result<Outcome> {
-    let mut command = Command::new(executable());
+    let mut command = command();
     command.args(arguments);
     run_command(command)
 }

@@ -33,7 +33,7 @@ const PATIENCE: Duration = Duration::from_secs(90);
 impl Tracer {
     /// Starts it, without waiting for anything.
     pub fn start(pid: u32, options: &[&str]) -> Result<Tracer> {
-        let mut command = Command::new(inspector::executable());
+        let mut command = inspector::command();
         command.args(["attach", "--json"]).args(options).arg(pid.to_string());
         Tracer::spawn(command)
     }

@@ -86,5 +86,7 @@ fn main() {
         aborted.abort();
         tell("aborted", aborted.await);
     });
+    // A worker may still be on its way out of the last task.
+    std::thread::sleep(Duration::from_millis(50));
     std::process::exit(7);
 }
