@@ -1,5 +1,7 @@
 //! Static model + memory → await trees.
 
+mod await_places;
+mod bearing;
 mod discover;
 mod inspector;
 mod recipe;

@@ -1,7 +1,8 @@
 //! How to read a future of one type: what to look at, and where its children are. Made once per type, from the
 //! static model; executed for each task by [`super::walk`] and compiled for the kernel by the trace.
 
-use super::{Frame, FrameId, FrameKind, FrameState, Frames, SourceLine};
+use super::bearing::MAX_SEARCH;
+use super::{Frame, FrameId, FrameKind, FrameState, Frames};
 use crate::dwarf::{CoroutineKind, DieRef, Discriminant, Member, Program, Type, TypeKind, Variant, Variants};
 use crate::runtime::{Role, is_closure, macro_name, role};
 use std::collections::HashMap;
@@ -83,10 +84,10 @@ impl Subject {
 pub struct Recipes<'p, 'a> {
     pub program: &'p Program<'a>,
     pub frames: Arc<Frames>,
-    user_crates: Vec<String>,
+    pub(super) user_crates: Vec<String>,
     subjects: RwLock<Subjects>,
     made: RwLock<HashMap<RecipeId, Arc<Recipe>>>,
-    bears: RwLock<HashMap<DieRef, bool>>,
+    pub(super) bears: RwLock<HashMap<DieRef, bool>>,
 }
 
 #[derive(Debug, Default)]
@@ -94,15 +95,6 @@ struct Subjects {
     list: Vec<Subject>,
     ids: HashMap<Subject, RecipeId>,
 }
-
-/// The user's line, and the macro's where the await stands in one.
-type AwaitPlace = (Option<SourceLine>, Option<SourceLine>);
-
-/// `Unresumed`, `Returned` and `Panicked` come first.
-const FIRST_SUSPENDED: usize = 3;
-
-/// Deepest nesting by value that is searched for futures.
-const MAX_SEARCH: usize = 24;
 
 impl<'p, 'a> Recipes<'p, 'a> {
     /// `user_crates`: crates to count as the user's own wherever their sources lie.
@@ -329,137 +321,12 @@ impl<'p, 'a> Recipes<'p, 'a> {
         (awaiting.into(), held.into())
     }
 
-    /// The user's place of each state's await, and the macro's own where it stands in one.
-    fn places(&self, variants: &Variants, own_file: Option<&str>, own_code: bool) -> Vec<AwaitPlace> {
-        let mut places: Vec<AwaitPlace> = Vec::new();
-        let mut unknown = Vec::new();
-        for (i, variant) in variants.list.iter().enumerate() {
-            let declared = variant.payload.decl.and_then(|d| self.program.place(d));
-            let declared = declared.map(|(file, line)| SourceLine { file, line });
-            let foreign = |d: &SourceLine| Some(&*d.file) != own_file && !Program::is_own_code(&d.file);
-            if !own_code || !declared.as_ref().is_some_and(foreign) {
-                places.push((declared, None));
-                continue;
-            }
-            let awaitee = self.program.ty(variant.payload.ty);
-            let awaitee = awaitee.and_then(|p| self.program.ty(p.member("__awaitee")?.ty));
-            let invocation = awaitee.and_then(|ty| self.program.invocation(&ty.name));
-            let line = invocation.map(|(file, line)| SourceLine { file, line });
-            if line.is_none() {
-                unknown.push(i);
-            }
-            places.push((line, declared));
-        }
-        self.assign_in_order(variants, &mut places, &unknown);
-        places
-    }
-
-    /// Awaits whose macro calls share a folded function: as many calls are left in the function as awaits, and both stand in
-    /// the order of the source. Where the numbers differ nothing is assigned.
-    fn assign_in_order(&self, variants: &Variants, places: &mut [AwaitPlace], unknown: &[usize]) {
-        if unknown.is_empty() {
-            return;
-        }
-        // `Unresumed` stands where the function begins, `Returned` where it ends.
-        let edge = |i: usize| variants.list.get(i).and_then(|v| self.program.place(v.payload.decl?));
-        let (Some((file, first)), Some((_, last))) = (edge(0), edge(1)) else { return };
-        let suspended = places.iter().skip(FIRST_SUSPENDED);
-        let known: Vec<u32> = suspended.filter_map(|(line, _)| line.as_ref().map(|l| l.line)).collect();
-        let mut lines = self.program.invocation_lines(&file, first..=last);
-        lines.retain(|line| !known.contains(line));
-        if lines.len() == unknown.len() {
-            for (i, line) in unknown.iter().zip(lines) {
-                places[*i].0 = Some(SourceLine { file: file.clone(), line });
-            }
-        }
-    }
-
-    fn is_own(&self, file: Option<&str>, function: &str) -> bool {
-        let start = function.trim_start_matches(['<', '&']);
-        let named =
-            |name: &String| start.strip_prefix(name.as_str()).is_some_and(|rest| rest.starts_with("::"));
-        self.user_crates.iter().any(named) || file.is_some_and(Program::is_own_code)
-    }
-
-    /// `Box<dyn Future>`, `&mut dyn Future`: offsets of data pointer and vtable pointer.
-    fn trait_object(&self, ty: &Type) -> Option<(u64, u64)> {
-        if !ty.name.contains("dyn ") || ty.size != 16 {
-            return None;
-        }
-        let future = ty.name.contains("Future<") || ty.name.contains("Stream<");
-        let data = ty.member("pointer").or_else(|| ty.member("data_ptr"))?;
-        let vtable = ty.member("vtable")?;
-        future.then_some((data.offset, vtable.offset))
-    }
-
     fn slice(&self, ty: &Type) -> Option<Recipe> {
         let (data, length) = (ty.member("data_ptr")?, ty.member("length")?);
         let TypeKind::Pointer(Some(element)) = self.program.ty(data.ty)?.kind else { return None };
         let stride = self.program.ty(element)?.size;
         let element = self.id(Subject::awaited(element));
         Some(Recipe::Slice { data: data.offset, length: length.offset, stride, element })
-    }
-
-    /// A future by its own type (through pins and boxes), not a struct that merely has one somewhere.
-    fn is_future(&self, die: DieRef, depth: usize) -> bool {
-        let Some(ty) = self.program.ty(die).filter(|_| depth > 0) else { return false };
-        if ty.coroutine().is_some() || self.trait_object(&ty).is_some() {
-            return true;
-        }
-        if let TypeKind::Pointer(to) = ty.kind {
-            return owning_pointer(&ty.name) && to.is_some_and(|to| self.is_future(to, depth - 1));
-        }
-        let path = self.program.path(&ty);
-        match role(&path) {
-            // A handle or a receiver is kept far more often than it is polled in place.
-            Role::Leaf => !path.contains("JoinHandle<") && !path.contains("oneshot::Receiver<"),
-            Role::Transparent if !is_closure(&path) => {
-                let payloads = ty.variants().into_iter().flat_map(|v| v.list.iter().map(|v| v.payload.ty));
-                let mut parts = ty.members.iter().map(|m| m.ty).chain(payloads);
-                parts.any(|part| self.is_future(part, depth - 1))
-            }
-            _ => ty.name.starts_with("Timeout<") && self.bears(die),
-        }
-    }
-
-    /// Whether a future can be reached in this type, by value or through a pointer that owns or borrows it.
-    fn bears(&self, die: DieRef) -> bool {
-        self.bears_within(die, MAX_SEARCH)
-    }
-
-    fn bears_within(&self, die: DieRef, depth: usize) -> bool {
-        if let Some(known) = self.bears.read().expect("no panic while held").get(&die) {
-            return *known;
-        }
-        let Some(ty) = self.program.ty(die).filter(|_| depth > 0) else { return false };
-        let answer = self.bears_fresh(&ty, depth);
-        // An answer from the end of the search is not the type's own.
-        if answer || depth == MAX_SEARCH {
-            self.bears.write().expect("no panic while held").insert(die, answer);
-        }
-        answer
-    }
-
-    fn bears_fresh(&self, ty: &Type, depth: usize) -> bool {
-        if ty.coroutine().is_some() || self.trait_object(ty).is_some() {
-            return true;
-        }
-        if ty.size == 0 || matches!(ty.kind, TypeKind::Base) {
-            return false;
-        }
-        if let TypeKind::Pointer(to) = ty.kind {
-            return owning_pointer(&ty.name) && to.is_some_and(|to| self.bears_within(to, depth - 1));
-        }
-        if role(&self.program.path(ty)) == Role::Leaf {
-            return true;
-        }
-        if ty.name.starts_with("Box<[") {
-            let data = ty.member("data_ptr").and_then(|m| self.program.ty(m.ty));
-            let Some(TypeKind::Pointer(Some(element))) = data.map(|d| d.kind.clone()) else { return false };
-            return self.bears_within(element, depth - 1);
-        }
-        let payloads = ty.variants().into_iter().flat_map(|v| v.list.iter().map(|v| v.payload.ty));
-        ty.members.iter().map(|m| m.ty).chain(payloads).any(|part| self.bears_within(part, depth - 1))
     }
 }
 
@@ -480,11 +347,6 @@ fn switch(variants: &Variants, arms: Box<[Arm]>) -> Recipe {
 pub fn switch_of(variants: &Variants) -> Recipe {
     let arms = variants.list.iter().map(|_| Arm::of(None, Box::default())).collect();
     switch(variants, arms)
-}
-
-/// Raw pointers and shared references lead to things that others poll.
-fn owning_pointer(name: &str) -> bool {
-    name.starts_with("alloc::boxed::Box<") || name.starts_with("&mut ")
 }
 
 fn state_of(payload: &str) -> FrameState {
