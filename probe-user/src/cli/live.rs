@@ -106,8 +106,17 @@ impl EventStream for Probes {
         }
     }
 
+    fn notes(&self) -> Vec<String> {
+        self.tracer.notes().to_vec()
+    }
+
     fn drain(&mut self, out: &mut Vec<TraceEvent>) -> Result<(), Failure> {
         self.tracer.drain(out);
+        Ok(())
+    }
+
+    fn finish(&mut self, out: &mut Vec<TraceEvent>) -> Result<(), Failure> {
+        self.tracer.finish(out);
         Ok(())
     }
 

@@ -77,8 +77,18 @@ pub trait EventStream: Send {
     /// Never [`Mode::Snapshots`].
     fn mode(&self) -> Mode;
 
+    /// What is not as one would expect of this mode, and why; for people.
+    fn notes(&self) -> Vec<String> {
+        Vec::new()
+    }
+
     /// Appends what happened since the last call, in the order of time. Does not wait.
     fn drain(&mut self, out: &mut Vec<TraceEvent>) -> Result<(), Failure>;
+
+    /// The last call: as [`EventStream::drain`], and what that held back.
+    fn finish(&mut self, out: &mut Vec<TraceEvent>) -> Result<(), Failure> {
+        self.drain(out)
+    }
 
     /// What watching has cost so far, if it is measured.
     fn cost(&mut self) -> Option<Cost> {

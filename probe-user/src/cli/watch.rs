@@ -171,6 +171,9 @@ impl Watcher {
             Err(failure) => return Err(failure),
         };
         let mode = stream.as_ref().map_or(Mode::Snapshots, |stream| stream.mode());
+        for note in stream.iter().flat_map(|stream| stream.notes()) {
+            let _ = queue.send(Update::Note(note));
+        }
         let drained = stream.map(|stream| Drained::start(stream, queue.clone(), gate.clone())).transpose()?;
         let began = Instant::now();
         let first = loop {
@@ -287,7 +290,7 @@ impl Drained {
                 let last = asked.load(Ordering::Acquire);
                 if gate.events.load(Ordering::Relaxed) < QUEUED || last {
                     let mut events = Vec::new();
-                    stream.drain(&mut events)?;
+                    if last { stream.finish(&mut events) } else { stream.drain(&mut events) }?;
                     if !events.is_empty() {
                         gate.events.fetch_add(events.len(), Ordering::Relaxed);
                         if queue.send(Update::Trace(events)).is_err() {

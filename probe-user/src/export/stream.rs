@@ -70,6 +70,9 @@ struct About {
     event: &'static str,
     task: String,
     runtime: &'static str,
+    /// Of an end: `unseen` where the task is gone and nobody saw how it ended.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    how: Option<&'static str>,
 }
 
 #[derive(Serialize)]
@@ -166,7 +169,10 @@ impl<W: Write> Stream<W> {
                 let text = serde_json::to_string(&State { about, from, to: known(to) })?;
                 writeln!(self.out, "{text}")
             }
-            Event::Ended { t_ns, task, how } => self.line(&about(*t_ns, ending_word(*how), *task)),
+            Event::Ended { t_ns, task, how } => {
+                let unseen = (*how == Ending::Unseen).then_some("unseen");
+                self.line(&About { how: unseen, ..about(*t_ns, ending_word(*how), *task) })
+            }
             Event::Lost { t_ns, count } => self.line(&Lost { t_ns: *t_ns, event: "lost", count: *count }),
         }
     }
@@ -239,7 +245,7 @@ fn key(path: &Arc<AwaitPath>) -> usize {
 }
 
 fn about(t_ns: u64, event: &'static str, task: TaskId) -> About {
-    About { t_ns, event, task: task.id.to_string(), runtime: runtime_word(task.runtime) }
+    About { t_ns, event, task: task.id.to_string(), runtime: runtime_word(task.runtime), how: None }
 }
 
 fn end_word(end: PollEnd) -> &'static str {
@@ -258,8 +264,8 @@ fn ending_word(how: Ending) -> &'static str {
         Ending::Complete => "complete",
         Ending::Cancelled => "cancel",
         Ending::Panicked => "panic",
-        // It is no longer there, and nobody saw how it ended.
-        Ending::Unseen => "gone",
+        // It is no longer there; `how` says that nobody saw its end.
+        Ending::Unseen => "complete",
     }
 }
 

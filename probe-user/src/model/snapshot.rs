@@ -113,12 +113,18 @@ impl Model {
     }
 
     fn give_up_missing(&mut self, t_ns: u64, out: &mut Vec<Event>) {
+        let traced = self.mode.times_polls();
         let generation = self.generation;
         let mut gone = Vec::new();
         for task in self.live.values_mut() {
             let seen = &mut task.seen;
             // A task that no snapshot has ever shown is the trace's alone.
             if seen.generation == 0 || seen.generation == generation || task.last_event_ns > t_ns {
+                continue;
+            }
+            // A trace tells the end itself, but for tasks that end without a poll.
+            let heard_ns = task.last_event_ns.max(task.born.t_ns);
+            if traced && heard_ns.saturating_add(SETTLED_NS) > t_ns {
                 continue;
             }
             seen.misses = seen.misses.saturating_add(1);

@@ -8,6 +8,7 @@ mod attach;
 mod compile;
 mod error;
 mod event;
+mod held;
 mod identity;
 mod kernel;
 mod object;

@@ -1,6 +1,7 @@
 //! A running trace: probes that are in, and the ring buffer they write to.
 
 use super::attach::{self, Attached, Links, Places};
+use super::held::{HOLD_NS, Held};
 use super::identity::Identity;
 use super::kernel;
 use super::object::{Programs, Sizes, map_error};
@@ -84,6 +85,7 @@ pub struct Tracer {
     threads: Threads,
     identity: Identity,
     translator: Translator,
+    held: Held,
     lost_told: u64,
     swept: Instant,
 }
@@ -171,6 +173,7 @@ impl Tracer {
             threads,
             identity,
             translator: Translator::new(plan),
+            held: Held::default(),
             lost_told: 0,
             swept: Instant::now(),
         })
@@ -194,14 +197,28 @@ impl Tracer {
     /// Appends what happened since the last call, sorted by time. Does not wait; call it every few
     /// milliseconds, there is no wake-up.
     pub fn drain(&mut self, out: &mut Vec<TraceEvent>) {
+        self.drain_until(now_ns().saturating_sub(HOLD_NS), out);
+    }
+
+    /// The last drain: also what would wait for a later poll.
+    pub fn finish(&mut self, out: &mut Vec<TraceEvent>) {
+        // One call takes more records than the ring holds.
+        self.drain_until(u64::MAX, out);
+    }
+
+    fn drain_until(&mut self, horizon_ns: u64, out: &mut Vec<TraceEvent>) {
         let from = out.len();
         for _ in 0..MAX_RECORDS {
             let Some(bytes) = self.ring.next() else { break };
             if let Some(record) = Record::parse(&bytes) {
-                let tid = self.identity.outer_tid(record.event.tid);
-                self.translator.translate(record, tid, out);
+                self.held.push(&record);
             }
         }
+        let Tracer { held, identity, translator, .. } = self;
+        held.release(horizon_ns, |record| {
+            let tid = identity.outer_tid(record.event.tid);
+            translator.translate(record, tid, out);
+        });
         out[from..].sort_by_key(TraceEvent::t_ns);
         let lost = self.lost();
         if lost > self.lost_told {

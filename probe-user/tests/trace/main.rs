@@ -62,7 +62,7 @@ fn by_task(events: &[TraceEvent]) -> BTreeMap<u64, Seen> {
 
 fn drain_all(tracer: &mut Tracer) -> Vec<TraceEvent> {
     let mut events = Vec::new();
-    tracer.drain(&mut events);
+    tracer.finish(&mut events);
     events
 }
 
@@ -239,7 +239,7 @@ fn a_full_ring_is_counted_and_then_forgotten() {
     // One call hands out a bounded number of records.
     while tracer.hits().entries > 0 {
         let before = events.len();
-        tracer.drain(&mut events);
+        tracer.finish(&mut events);
         if events.len() == before {
             break;
         }
