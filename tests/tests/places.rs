@@ -125,6 +125,29 @@ fn location_is_the_innermost_own_await() {
     }
 }
 
+/// What each task of the leaves waits for, as the program itself says.
+#[test]
+fn resources_are_named() {
+    if !rights::root_or_skip("resources_are_named") {
+        return;
+    }
+    for tokio in Tokio::ALL {
+        let executable = Variant::release(tokio).build(&["tree"]).expect("builds").program("tree");
+        let mut program = Program::start(&executable, &[]).expect("starts");
+        let truth = program.tasks().expect("tells");
+        let dump = inspector::dump(program.pid()).expect("a dump");
+        let mut told = 0;
+        for expected in truth {
+            let Some(kind) = expected.waits_for else { continue };
+            let task = dump.tasks.iter().find(|task| task.id == expected.id).expect("every task is there");
+            let kinds: Vec<&str> = task.waiting_on.iter().flatten().map(|on| on.kind.as_str()).collect();
+            assert_eq!(kinds, [kind], "{tokio:?}: {}", expected.name);
+            told += 1;
+        }
+        assert_eq!(told, 17, "{tokio:?}: tasks that wait for something with a name");
+    }
+}
+
 /// 100,000 tasks: every one in the JSON, a few lines with counts in the text.
 #[test]
 fn many_tasks() {

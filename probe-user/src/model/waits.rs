@@ -134,12 +134,13 @@ fn kind_of(leaf: &Frame, above: &[(FrameId, Arc<Frame>)]) -> WaitKind {
         }
     } else if has("::mpsc::") {
         WaitKind::Mpsc
-    } else if has("::broadcast::") {
+    } else if inside("::broadcast::") {
         WaitKind::Broadcast
     } else if has("Notified") || has("::watch::") {
         match () {
-            () if inside("::watch::") => WaitKind::Watch,
+            // A barrier waits on a watch channel of its own.
             () if inside("::barrier::") => WaitKind::Barrier,
+            () if inside("::watch::") => WaitKind::Watch,
             () => WaitKind::Notify,
         }
     } else if inside("tokio::net::")
