@@ -28,6 +28,8 @@ impl Program {
     }
 
     pub fn spawn(mut command: Command) -> Result<Program> {
+        // The program ends by itself after a while, which building the tool may take longer than: so that comes first.
+        crate::inspector::executable();
         command.stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut child = started(&mut command).with_context(|| format!("{command:?} did not start"))?;
         let stdout = BufReader::new(child.stdout.take().context("stdout is a pipe")?);
