@@ -14,7 +14,7 @@ use std::collections::HashMap;
 
 /// Longer than a thread is preempted between the end of a poll and its return probe's read, as a rule; a record that comes
 /// later still is told as it says of itself.
-pub(super) const HOLD_NS: u64 = 20_000_000;
+pub(super) const HOLD_NS: u64 = 100_000_000;
 
 #[derive(Clone, Debug)]
 struct Poll {
