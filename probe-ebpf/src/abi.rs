@@ -33,7 +33,8 @@ pub struct Config {
     pub ns_ino: u64,
     /// The target's PID there.
     pub tgid: u32,
-    pub reserved: u32,
+    /// Grows each time the probes are put in anew: what an account says from before then may be outdated.
+    pub epoch: u32,
 }
 
 /// A probed poll function; the cookie of a probe is the index of its site.
@@ -41,13 +42,16 @@ pub struct Config {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "user", derive(FromBytes, IntoBytes, Immutable, KnownLayout))]
 pub struct Site {
-    /// Node where the walk starts, placed at the task's header; [`NONE`]: no path is taken.
+    /// Node where the walk starts; [`NONE`]: no path is taken.
     pub root: u32,
     /// Offset of the runtime's task id (u64) from the header; [`NONE`]: the id is reported as 0.
     pub id_offset: u32,
     /// Bytes from the header that are worth one read, at most [`BLOCK`], never past the task.
     pub block_len: u32,
-    pub reserved: u32,
+    /// Where the node `root` is placed, from the header.
+    pub root_off: u32,
+    /// The function's first instruction in the target's memory: there it is the entry that was hit, elsewhere the return.
+    pub address: u64,
 }
 
 /// A place in the walk that says what stands there; see [`NodeKind`].
@@ -104,12 +108,14 @@ pub struct WalkArm {
     pub child_node: u32,
     /// From the node's place.
     pub child_off: u32,
-    /// [`ARM_DEREF`] or 0.
+    /// `ARM_…`
     pub flags: u32,
 }
 
 /// The child stands where the pointer at `child_off` points to, not at `child_off` itself.
 pub const ARM_DEREF: u32 = 1;
+/// Whatever leads here: the task has ended (tokio's `Stage::Finished` and `Stage::Consumed`).
+pub const ARM_ENDS: u32 = 2;
 
 /// The walk met an address that could not be read: the path ends too early.
 pub const PATH_UNREADABLE: u32 = 1;
@@ -121,19 +127,103 @@ pub const PATH_UNKNOWN_DYN: u32 = 4;
 pub const PATH_UNKNOWN_STATE: u32 = 8;
 /// The table itself is wrong: an index out of bounds. A bug of ours.
 pub const PATH_BAD_TABLE: u32 = 16;
+/// Not an error: the path met an arm with [`ARM_ENDS`].
+pub const PATH_ENDED: u32 = 32;
+/// With any of these a path says nothing of where the task stands.
+pub const PATH_BROKEN: u32 = PATH_UNREADABLE | PATH_UNKNOWN_STATE | PATH_BAD_TABLE;
 
-/// The arms that a walk recorded, outermost first. Unused places are 0, so that equal paths are equal bytes.
+/// The arms that a walk recorded, outermost first.
 #[repr(C, align(8))]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "user", derive(FromBytes, IntoBytes, Immutable, KnownLayout))]
 pub struct Path {
+    /// Of the arms; see [`path_hash`].
+    pub hash: u64,
     pub len: u32,
     /// `PATH_…`
     pub flags: u32,
+    /// Only the first `len` count.
     pub arms: [u32; MAX_ARMS],
 }
 
-/// One poll, or only its start; in the ring buffer, `to_len + from_len` arm indices (u32) follow it.
+/// The hash of a path that goes on with `arm`; that of the empty path is 0. Paths are compared by it, in the kernel
+/// and here: among 2^16 different ones two are taken for the same with a chance of 2^-33.
+#[inline(always)]
+pub fn path_hash(so_far: u64, arm: u32) -> u64 {
+    let mixed = (so_far ^ (arm as u64 + 1)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    mixed ^ (mixed >> 29)
+}
+
+/// A task's account; value of the map `TASKS`, by the address of the task's header.
+///
+/// A task is polled by one thread at a time, but a return probe runs after the poll has let go of the task: by then
+/// another thread may poll it. So a poll's start notes its number in `begun`, and its end believes what it has read of
+/// the task only if that number is still its own. Where the end of a poll does not settle where the task stands, the
+/// next start looks for itself.
+///
+/// A program may be preempted between that question and what it then writes. So what it writes says for which poll it
+/// holds (`settled`, `ended`), and later polls do not believe it.
+///
+/// Entries are made and written over, never removed, by the programs: another thread may still hold a pointer to one.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "user", derive(FromBytes, IntoBytes, Immutable, KnownLayout))]
+pub struct Account {
+    /// The runtime's task id.
+    pub task: u64,
+    /// Hash of the path where it stood last, for certain.
+    pub path: u64,
+    /// Polls that ended, of all tasks that ever stood at this address.
+    pub polls: u64,
+    /// CLOCK_MONOTONIC ns within those polls.
+    pub busy_ns: u64,
+    /// The state word when `path` was read.
+    pub state: u64,
+    /// [`settled`] of `path` and the poll after which it was read.
+    pub settled: u64,
+    /// When the last poll ended; CLOCK_MONOTONIC, ns.
+    pub last_end_ns: u64,
+    /// Number of the last poll that began; never 0.
+    pub begun: u32,
+    /// Number of the poll that ended the task: if it is `begun`, the next poll at this address is another task's.
+    pub ended: u32,
+    pub site: u32,
+    /// Thread of the last poll that ended.
+    pub tid: u32,
+    /// [`Config::epoch`] when the last poll began.
+    pub epoch: u32,
+    pub reserved: u32,
+}
+
+impl Account {
+    /// The task has ended.
+    #[inline(always)]
+    pub fn is_over(&self) -> bool {
+        self.ended == self.begun
+    }
+
+    /// No poll is under way, as far as it is known now that the probes are in for the `epoch`th time.
+    #[inline(always)]
+    pub fn at_rest(&self, epoch: u32) -> bool {
+        self.is_over() || self.epoch != epoch || self.settled == settled(self.path, self.begun)
+    }
+}
+
+/// Says in one word that poll `number` left the task at `path`: torn from its path, or of another poll, it fits nothing.
+#[inline(always)]
+pub fn settled(path: u64, number: u32) -> u64 {
+    path ^ (number as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15)
+}
+
+/// The number of the poll after this one.
+#[inline(always)]
+pub fn next_number(number: u32) -> u32 {
+    let next = number.wrapping_add(1);
+    if next == 0 { 1 } else { next }
+}
+
+/// The end of a poll that is worth a word, or the start of one; in the ring buffer, `to_len + from_len` arm indices
+/// (u32) follow it.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "user", derive(FromBytes, IntoBytes, Immutable, KnownLayout))]
@@ -146,32 +236,50 @@ pub struct PollEvent {
     pub start_ns: u64,
     /// 0 with [`EVENT_START_ONLY`].
     pub end_ns: u64,
-    /// First word of the header (the runtime's state bits) when the poll began.
-    pub state_at_start: u64,
-    /// The same when it ended; only without [`EVENT_GONE`].
-    pub state_at_end: u64,
+    /// First word of the header (the runtime's state bits) before the poll, as far as it is known.
+    pub state_before: u64,
+    /// The same after it; only without [`EVENT_GONE`] and [`EVENT_DISTURBED`].
+    pub state_after: u64,
+    /// [`Account::polls`], this one counted; with [`EVENT_ALONE`] 1.
+    pub polls: u64,
+    /// [`Account::busy_ns`], this poll included.
+    pub busy_ns: u64,
+    /// Hash of the path before the poll.
+    pub from: u64,
+    /// Hash of the path after it; see `state_after`.
+    pub to: u64,
     pub site: u32,
     /// Thread, as its own PID namespace numbers it.
     pub tid: u32,
+    /// [`Account::begun`] of this poll: later ones have larger numbers.
+    pub number: u32,
     /// `EVENT_…`
     pub flags: u16,
     pub to_len: u8,
     pub from_len: u8,
     /// `PATH_…`
-    pub to_flags: u16,
-    pub from_flags: u16,
+    pub to_flags: u32,
+    pub from_flags: u32,
 }
 
-/// Entry probes only: `from` is absent, `to` is the path when the poll began.
+/// Entry probes only: `to` is the path when the poll began.
 pub const EVENT_START_ONLY: u16 = 1;
-/// The path at the end differs: `from` is the one at the start. Without this bit `from` is absent, equal to `to`.
-pub const EVENT_MOVED: u16 = 2;
-/// At the end there was no such task at this address any more: it ended, and `to` is absent.
+/// The first poll that was seen of this task.
+pub const EVENT_FIRST: u16 = 2;
+/// At the end there was no such task at this address any more.
 pub const EVENT_GONE: u16 = 4;
 /// Polled from within another task's poll on the same thread.
 pub const EVENT_NESTED: u16 = 8;
 /// The task's id or state word could not be read when the poll began.
 pub const EVENT_UNREADABLE: u16 = 16;
+/// When this poll's end was seen another had begun: nothing is known of where this one left the task.
+pub const EVENT_DISTURBED: u16 = 32;
+/// The path before the poll was read at its start, and its arms follow.
+pub const EVENT_WALKED: u16 = 64;
+/// Nobody keeps an account of this task: `polls` and `busy_ns` are those of this poll.
+pub const EVENT_ALONE: u16 = 128;
+/// The task has ended.
+pub const EVENT_ENDED: u16 = 256;
 
 /// Largest record in the ring buffer.
 pub const MAX_EVENT: usize = size_of::<PollEvent>() + 2 * MAX_ARMS * size_of::<u32>();
@@ -187,14 +295,19 @@ pub struct Frame {
     pub start_ns: u64,
     pub header: u64,
     pub task: u64,
+    /// State word before the poll.
     pub state: u64,
     pub site: u32,
     /// `EVENT_…`
     pub flags: u32,
+    /// [`Account::begun`]
+    pub number: u32,
+    pub reserved: u32,
+    /// Where the task stood; its arms only with [`EVENT_WALKED`].
     pub path: Path,
 }
 
-/// Value of the map `THREADS`; the key is the thread's id.
+/// Value of the map `THREADS`; the key is what `bpf_get_current_pid_tgid` says of the thread.
 ///
 /// Also the programs' scratch memory. A per-cpu map would not do: these programs may be preempted by one
 /// another (they run under `migrate_disable` and an RCU read lock only; kernel/trace/bpf_trace.c,
@@ -208,6 +321,9 @@ pub struct Thread {
     /// Bytes of `block` that were read, from `block_at` on.
     pub block_len: u32,
     pub block_at: u64,
+    /// Poll starts and ends on this thread. Not in per-cpu counters, which cost 40 ns each.
+    pub entries: u64,
+    pub returns: u64,
     pub frames: [Frame; MAX_NESTING],
     /// The record being written, with the arms that follow it.
     pub event: PollEvent,
@@ -220,8 +336,13 @@ pub struct Thread {
     pub task: u64,
     pub state: u64,
     pub readable: u32,
-    pub reserved: u32,
+    /// As its own PID namespace numbers it.
+    pub tid: u32,
+    /// When the poll ended; CLOCK_MONOTONIC, ns.
+    pub now_ns: u64,
     pub path: Path,
+    /// A new account, before it goes to the map.
+    pub account: Account,
     /// Eight more than are ever filled, so that a read of a word needs one bounds check.
     pub block: [u8; BLOCK + 8],
 }
@@ -230,25 +351,21 @@ pub struct Thread {
 #[repr(u32)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Counter {
-    /// Poll starts in the target.
-    Entries = 0,
-    /// Poll ends in the target.
-    Returns = 1,
     /// Hits in another process that runs the same file.
-    Foreign = 2,
+    Foreign = 0,
     /// Events that the ring buffer had no room for.
-    Lost = 3,
+    Lost = 1,
     /// Events with a path or an id that could not be read.
-    Unreadable = 4,
+    Unreadable = 2,
     /// Polls not followed because too many threads or too deep a nesting was under way.
-    NoRoom = 5,
+    NoRoom = 3,
     /// Polls whose return was never seen.
-    Stale = 6,
+    Stale = 4,
     /// Returns of polls whose start was not seen.
-    Unmatched = 7,
+    Unmatched = 5,
 }
 
-pub const COUNTERS: u32 = 8;
+pub const COUNTERS: u32 = 6;
 
 pub(crate) const fn fnv1a(bytes: &[u8]) -> u64 {
     let mut hash = 0xcbf2_9ce4_8422_2325;

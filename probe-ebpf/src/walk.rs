@@ -17,6 +17,8 @@ pub trait Walk {
     fn read(&mut self, at: u64, width: u32) -> Option<u64>;
     /// Records an arm; false when there is no room for it.
     fn record(&mut self, arm: u32) -> bool;
+    /// An arm with [`ARM_ENDS`] was taken.
+    fn ended(&mut self);
 }
 
 /// Takes the path of the task whose header is at `place`. Answers why it ended too early, if it did:
@@ -62,6 +64,9 @@ fn step(over: &mut impl Walk, at: u32, place: u64) -> Next {
         return Next::End(0);
     };
     let Some(arm) = over.arm(arm) else { return Next::End(PATH_BAD_TABLE) };
+    if arm.flags & ARM_ENDS != 0 {
+        over.ended();
+    }
     if arm.child_node == NONE {
         return Next::End(0);
     }

@@ -17,6 +17,7 @@ struct Bytes {
     vtables: HashMap<u64, u32>,
     memory: Vec<u8>,
     path: Vec<u32>,
+    ended: bool,
     reads: u32,
     lookups: u32,
 }
@@ -51,6 +52,10 @@ impl Walk for Bytes {
             self.path.push(arm);
         }
         room
+    }
+
+    fn ended(&mut self) {
+        self.ended = true;
     }
 }
 

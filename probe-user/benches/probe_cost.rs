@@ -4,6 +4,7 @@
 #[expect(dead_code, reason = "the tests use the rest")]
 mod toy;
 
+use async_inspect::target::Avma;
 use async_inspect::trace::{NONE, ProbeMode, SitePlan, TracePlan, Tracer};
 use std::time::Instant;
 use toy::Toy;
@@ -38,6 +39,8 @@ fn measure(mode: ProbeMode, entry_only: bool, bare: f64) -> Result<(), Box<dyn s
 
     let site = |nth: usize| SitePlan {
         offset: toy::nth_of_many(nth),
+        // Never run.
+        address: Avma(0),
         name: "many".into(),
         root: NONE,
         id_offset: NONE,

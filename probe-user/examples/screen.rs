@@ -4,6 +4,7 @@
 // The made-up server speaks of the crate's modules as its own.
 use async_inspect::{decode, target};
 
+#[expect(dead_code, reason = "the screen plays no deadlock")]
 #[path = "../src/model/sample.rs"]
 mod sample;
 
@@ -52,7 +53,12 @@ impl Play {
         }
         if self.step.is_multiple_of(50) {
             let hits = self.step;
-            return Update::Cost(Cost { hits, target_ns: Some(hits * 9_000), own_ns: Some(t_ns / 90) });
+            return Update::Cost(Cost {
+                hits,
+                target_ns: Some(hits * 9_000),
+                own_ns: Some(t_ns / 90),
+                ..Cost::default()
+            });
         }
         let mut events = Vec::new();
         let poll = |t_ns, id, end| {

@@ -4,6 +4,7 @@
 //! `sys` → `target` → `dwarf` → `runtime` → `decode` / `trace` → `model` → `present` → `export` / `tui` → `cli`.
 //! ARCHITECTURE.md tells why; `cargo xtask tidy` checks it.
 
+pub mod analysis;
 pub mod cli;
 pub mod decode;
 pub mod dwarf;

@@ -11,16 +11,21 @@ use std::process::{Command, Stdio};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Tokio {
+    V1_21,
+    V1_28,
     V1_38,
     V1_43,
     Latest,
 }
 
 impl Tokio {
+    /// Those that every kind of build is tested with.
     pub const ALL: [Tokio; 3] = [Tokio::V1_38, Tokio::V1_43, Tokio::Latest];
 
     fn package(self) -> &'static str {
         match self {
+            Tokio::V1_21 => "tokio-1.21",
+            Tokio::V1_28 => "tokio-1.28",
             Tokio::V1_38 => "tokio-1.38",
             Tokio::V1_43 => "tokio-1.43",
             Tokio::Latest => "tokio-latest",
@@ -65,9 +70,16 @@ pub struct Variant {
     /// `split-debuginfo=packed`: types live in a `.dwp` beside the program.
     pub split: bool,
     pub debug: u32,
+    /// `debug = "line-tables-only"`, instead of what `debug` says.
+    pub line_tables: bool,
+    /// The same built again, with types and unstripped. By rustc's own flags, which cargo leaves out of what it hashes into
+    /// symbols (`-C metadata`); another profile would change the order of functions.
+    pub twin: bool,
     pub strip: Strip,
     /// A position-independent executable, which is the default.
     pub pie: bool,
+    /// `--cfg tokio_unstable`.
+    pub unstable: bool,
 }
 
 /// A directory of programs, all built the same way.
@@ -101,8 +113,11 @@ impl Variant {
             mangling: Mangling::Legacy,
             split: false,
             debug: 2,
+            line_tables: false,
+            twin: false,
             strip: Strip::Nothing,
             pie: true,
+            unstable: false,
         }
     }
 
@@ -127,12 +142,29 @@ impl Variant {
                 Variant { split: true, ..base },
             ]
         };
-        Tokio::ALL.into_iter().flat_map(of_tokio).collect()
+        // Older layouts: the oldest in the builds that differ most.
+        let oldest = Variant::release(Tokio::V1_21);
+        let older =
+            [oldest, Variant { lto: Lto::Fat, codegen_units: 1, ..oldest }, Variant::release(Tokio::V1_28)];
+        Tokio::ALL.into_iter().flat_map(of_tokio).chain(older).collect()
+    }
+
+    /// Every tokio, and the builds that move things about most: what resources are checked in.
+    pub fn few() -> Vec<Variant> {
+        let base = Variant::release(Tokio::Latest);
+        let abort = Variant { panic: Panic::Abort, ..base };
+        let smallest = Variant { lto: Lto::Fat, codegen_units: 1, mangling: Mangling::V0, ..abort };
+        let moved = [Variant { codegen_units: 1, ..base }, smallest];
+        Tokio::ALL.into_iter().map(Variant::release).chain(moved).collect()
     }
 
     /// `tokio-1.38-cgu16-fat-abort`: only what differs from [`Variant::release`], and the codegen units.
     pub fn name(&self) -> String {
-        let mut name = format!("{}-cgu{}", self.tokio.package(), self.codegen_units);
+        self.name_of(self.tokio.package())
+    }
+
+    fn name_of(&self, package: &str) -> String {
+        let mut name = format!("{package}-cgu{}", self.codegen_units);
         let mut add = |differs: bool, what: &str| {
             if differs {
                 name.push('-');
@@ -145,16 +177,31 @@ impl Variant {
         add(self.mangling == Mangling::V0, "v0");
         add(self.split, "packed");
         add(self.debug != 2, &format!("debug{}", self.debug));
+        add(self.line_tables, "line-tables");
+        add(self.twin, "twin");
         add(self.strip == Strip::Symbols, "stripped");
         add(!self.pie, "no-pie");
+        add(self.unstable, "unstable");
         name
     }
 
     /// Builds these programs; quick where nothing changed.
     pub fn build(&self, programs: &[&str]) -> Result<Built> {
-        let mut cargo = cargo(self.tokio.package(), programs);
+        self.build_of(self.tokio.package(), programs)
+    }
+
+    /// Builds programs of another workspace under `tests/targets` in this way; it chooses its own tokio.
+    pub fn build_of(&self, package: &str, programs: &[&str]) -> Result<Built> {
+        let mut cargo = cargo(package, programs);
         self.set_profile(&mut cargo);
-        run(cargo, programs, &self.name())
+        run(cargo, programs, &self.name_of(package))
+    }
+
+    /// The same of a workspace of its own, whatever tokio that has.
+    pub fn build_package(&self, package: &str, programs: &[&str]) -> Result<Built> {
+        let mut cargo = cargo(package, programs);
+        self.set_profile(&mut cargo);
+        run(cargo, programs, &format!("{package}-{}", self.name()))
     }
 
     fn set_profile(&self, cargo: &mut Command) {
@@ -162,7 +209,8 @@ impl Variant {
             cargo.env(format!("CARGO_PROFILE_RELEASE_{key}"), value);
         };
         set(cargo, "CODEGEN_UNITS", &self.codegen_units.to_string());
-        set(cargo, "DEBUG", &self.debug.to_string());
+        let debug = self.debug.to_string();
+        set(cargo, "DEBUG", if self.line_tables { "line-tables-only" } else { &debug });
         let lto = match self.lto {
             Lto::Local => "false",
             Lto::Thin => "thin",
@@ -175,13 +223,24 @@ impl Variant {
         // rustc 1.97 makes v0 the default and puts legacy behind -Zunstable-options; before, legacy needs no flag.
         let mangling = if self.mangling == Mangling::V0 { "-Csymbol-mangling-version=v0" } else { "" };
         let model = if self.pie { "" } else { "-Crelocation-model=static" };
-        cargo.env("RUSTFLAGS", format!("{mangling} {model}").trim());
+        let twin = if self.twin { "-Cdebuginfo=2 -Cstrip=none" } else { "" };
+        let unstable = if self.unstable { "--cfg tokio_unstable" } else { "" };
+        let flags =
+            [mangling, model, twin, unstable].into_iter().filter(|flag| !flag.is_empty()).collect::<Vec<_>>();
+        cargo.env("RUSTFLAGS", flags.join(" "));
     }
 }
 
 /// Builds programs of a workspace of their own under `tests/targets`, as its manifest says.
 pub fn build_package(package: &str, programs: &[&str]) -> Result<Built> {
     run(cargo(package, programs), programs, package)
+}
+
+/// The same with one of its features, and flags for the compiler.
+pub fn build_feature(package: &str, programs: &[&str], feature: &str, flags: &str) -> Result<Built> {
+    let mut cargo = cargo(package, programs);
+    cargo.args(["--features", feature]).env("RUSTFLAGS", flags);
+    run(cargo, programs, &format!("{package}-{feature}"))
 }
 
 fn target_dir() -> PathBuf {
@@ -200,9 +259,21 @@ fn cargo(package: &str, programs: &[&str]) -> Command {
     cargo
 }
 
+/// Set where there is no cargo, as in a virtual machine: every program was built before, into the place where it is.
+const PREBUILT: &str = "E2E_PREBUILT";
+
 /// Runs cargo and links what it built into the directory of that name.
 fn run(mut cargo: Command, programs: &[&str], name: &str) -> Result<Built> {
     let directory = target_dir().join("built").join(name);
+    if std::env::var_os(PREBUILT).is_some() {
+        let missing = programs.iter().find(|program| !directory.join(program).exists());
+        ensure!(
+            missing.is_none(),
+            "{name}/{} was not built before: see bin/baggage.rs",
+            missing.unwrap_or(&"")
+        );
+        return Ok(Built { directory });
+    }
     fs::create_dir_all(&directory)?;
     // Cargo's own lock ends with cargo, while its output must stay until it is linked to its place.
     let lock = File::create(target_dir().join("build.lock"))?;

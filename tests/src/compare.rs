@@ -20,26 +20,75 @@ impl fmt::Display for Difference {
 
 /// Compares every task, both ways: none may be missing, none invented.
 pub fn tasks(dump: &Dump, truth: &[TrueTask], crate_name: &str) -> Vec<Difference> {
+    of_runtime(dump, RuntimeKind::Tokio, truth, crate_name)
+}
+
+/// Compares every task of one kind.
+pub fn of_runtime(dump: &Dump, kind: RuntimeKind, truth: &[TrueTask], crate_name: &str) -> Vec<Difference> {
     let mut differences = Vec::new();
-    let mut decoded: HashMap<&str, &Task> = HashMap::new();
-    for task in dump.tasks.iter().filter(|task| task.runtime == RuntimeKind::Tokio) {
-        if decoded.insert(&task.id, task).is_some() {
+    let mut decoded: HashMap<(RuntimeKind, &str), &Task> = HashMap::new();
+    let roots = kind == RuntimeKind::BlockOn;
+    for task in dump.tasks.iter().filter(|task| (task.runtime == RuntimeKind::BlockOn) == roots) {
+        if decoded.insert((task.runtime, &task.id), task).is_some() {
             differences.push(Difference(format!("task {} is listed twice", task.id)));
         }
     }
     for expected in truth {
-        match decoded.remove(expected.id.as_str()) {
+        let key = key_of(&decoded, expected);
+        match key.and_then(|key| decoded.remove(&key)) {
             None => {
                 differences.push(Difference(format!("task {} {} is missing", expected.id, expected.name)));
             }
             Some(task) => differences.extend(task_differs(task, expected, crate_name)),
         }
     }
-    for task in decoded.values() {
+    for task in decoded.values().filter(|task| task.runtime == RuntimeKind::Tokio || is_own(task, crate_name))
+    {
         let name = task.name.as_deref().unwrap_or("?");
         differences.push(Difference(format!("task {} {name} does not exist", task.id)));
     }
     differences
+}
+
+/// The same of a program whose runtimes start tasks of their own, which are not in its truth.
+pub fn own_tasks(dump: &Dump, truth: &[TrueTask], crate_name: &str) -> Vec<Difference> {
+    let mut dump = dump.clone();
+    dump.tasks.retain(|task| is_own(task, crate_name));
+    tasks(&dump, truth, crate_name)
+}
+
+/// Where the runtime prints no ids, a task is told by its name.
+fn key_of<'d>(
+    decoded: &HashMap<(RuntimeKind, &'d str), &'d Task>,
+    expected: &TrueTask,
+) -> Option<(RuntimeKind, &'d str)> {
+    let same = |task: &Task| match expected.id.as_str() {
+        "" => task.name.as_deref().is_some_and(|name| names_match(name, &expected.tree)),
+        id => task.id == id,
+    };
+    let wanted = if expected.root { RuntimeKind::BlockOn } else { expected.kind };
+    let of_kind = decoded.iter().filter(|((kind, _), _)| *kind == wanted);
+    of_kind.filter(|(_, task)| same(task)).map(|(key, _)| *key).min_by_key(|(_, id)| *id)
+}
+
+fn is_own(task: &Task, crate_name: &str) -> bool {
+    task.name
+        .as_deref()
+        .and_then(|name| name.strip_prefix(crate_name))
+        .is_some_and(|rest| rest.starts_with("::"))
+}
+
+/// Types of the innermost futures of a task, without their parameters.
+pub fn leaves(task: &Task) -> Vec<&str> {
+    fn collect<'n>(node: &'n Node, out: &mut Vec<&'n str>) {
+        if node.awaiting.is_empty() {
+            out.push(node.r#type.split('<').next().unwrap_or_default());
+        }
+        node.awaiting.iter().for_each(|child| collect(child, out));
+    }
+    let mut out = Vec::new();
+    task.r#await.iter().for_each(|node| collect(node, &mut out));
+    out
 }
 
 /// None when there is no difference, else all of them for a panic's message.
@@ -62,8 +111,16 @@ fn task_differs(task: &Task, expected: &TrueTask, crate_name: &str) -> Option<Di
     let want = [outline_of_truth(&expected.tree)];
     let got = task.r#await.as_ref().map(|node| outlines(node, crate_name)).unwrap_or_default();
     let name = task.name.as_deref().unwrap_or("?");
-    if names_match(name, &expected.tree) && same(&got, &want) && !task.stale {
+    let leaf = expected.leaf.as_deref().filter(|leaf| leaves(task) != [*leaf]);
+    if names_match(name, &expected.tree) && same(&got, &want) && !task.stale && leaf.is_none() {
         return None;
+    }
+    if let Some(leaf) = leaf {
+        return Some(Difference(format!(
+            "task {} {name} ends in {:?}, not in {leaf}",
+            task.id,
+            leaves(task)
+        )));
     }
     let stale = if task.stale { " (stale)" } else { "" };
     let (want, got) = (line_up(&want), line_up(&got));

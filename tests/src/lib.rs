@@ -5,13 +5,19 @@
 
 mod build;
 pub mod compare;
+pub mod cores;
 pub mod inspector;
 mod program;
+pub mod real;
 pub mod rights;
 pub mod schema;
+pub mod stuck;
+pub mod table;
 pub mod tracer;
 mod truth;
 
-pub use build::{Built, Lto, Mangling, Panic, Strip, Tokio, Variant, build_package, workspace};
+pub use build::{
+    Built, Lto, Mangling, Panic, Strip, Tokio, Variant, build_feature, build_package, workspace,
+};
 pub use program::Program;
-pub use truth::{TrueNode, TrueTask, Truth};
+pub use truth::{Claim, Stuck, TrueHold, TrueNode, TrueTask, TrueWait, Truth};

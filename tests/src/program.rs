@@ -1,6 +1,6 @@
 //! Running a program of `tests/targets` and reading what it says.
 
-use crate::{TrueTask, Truth};
+use crate::{Stuck, TrueTask, Truth};
 use anyhow::{Context as _, Result, bail};
 use std::io::{BufRead as _, BufReader, ErrorKind, Write as _};
 use std::path::Path;
@@ -80,6 +80,15 @@ impl Program {
             other => bail!("expected trees only, not {other:?}"),
         };
         self.truth()?.into_iter().map(task).collect()
+    }
+
+    /// What its tasks are stuck at.
+    pub fn stuck(&mut self) -> Result<Vec<Stuck>> {
+        let stuck = |truth| match truth {
+            Truth::Stuck(stuck) => Ok(stuck),
+            other => bail!("expected stuck tasks only, not {other:?}"),
+        };
+        self.truth()?.into_iter().map(stuck).collect()
     }
 
     /// Writes a line to its stdin.

@@ -34,7 +34,7 @@ pub struct Runtime {
     pub tasks: u64,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Deserialize)]
 pub enum RuntimeKind {
     #[serde(rename = "tokio")]
     Tokio,
@@ -62,11 +62,15 @@ pub struct Task {
     pub state: TaskState,
     pub stale: bool,
     pub address: String,
+    pub spawned_at: Option<Location>,
     pub location: Option<Location>,
     pub r#await: Option<Node>,
     /// None where it is not known.
     pub waiting_on: Option<Vec<Resource>>,
     pub holds: Option<Vec<Resource>>,
+    /// Of channels; absent where there are none.
+    #[serde(default)]
+    pub ends: Vec<Resource>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
@@ -96,6 +100,8 @@ pub struct Node {
     pub line: Option<u32>,
     pub expanded_from: Option<Location>,
     pub size: u64,
+    /// Of a collection of futures, or a set of tasks: how many there are.
+    pub children: Option<u64>,
     #[serde(default)]
     pub awaiting: Vec<Node>,
     #[serde(default)]
@@ -134,6 +140,24 @@ pub struct Resource {
     pub kind: String,
     pub address: Option<String>,
     pub detail: Option<String>,
+    #[serde(default)]
+    pub holders: Vec<String>,
+    pub certainty: Option<Certainty>,
+    pub deadline_in_ms: Option<i64>,
+    pub fd: Option<i32>,
+    pub task: Option<String>,
+    pub acquired_at: Option<Location>,
+    #[serde(default)]
+    pub any: bool,
+    pub role: Option<String>,
+    pub local: Option<String>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Certainty {
+    Proven,
+    Possible,
 }
 
 /// One line of `attach --json`.
@@ -150,11 +174,13 @@ pub enum Line {
     End {
         reason: String,
         totals: Totals,
+        cost: Option<Cost>,
     },
     /// `existing` marks tasks that were there before the trace.
     Spawn {
         t_ns: u64,
         task: String,
+        runtime: RuntimeKind,
         parent: Option<String>,
         #[serde(default)]
         existing: bool,
@@ -198,6 +224,11 @@ pub enum Line {
         t_ns: u64,
         count: u64,
     },
+    /// Whether the probes are `in` or `out` from now on.
+    Budget {
+        t_ns: u64,
+        probes: String,
+    },
 }
 
 /// The summary of a trace.
@@ -207,6 +238,16 @@ pub struct Totals {
     pub completed: u64,
     pub polls: u64,
     pub lost: u64,
+}
+
+/// What it cost.
+#[derive(Clone, Copy, Debug, Deserialize)]
+pub struct Cost {
+    pub hits: u64,
+    /// Null where the price of a hit could not be tried.
+    pub probes_ns: Option<u64>,
+    pub target_ns: Option<u64>,
+    pub probes_out_ns: u64,
 }
 
 /// Where a task stands: its innermost await.

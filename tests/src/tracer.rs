@@ -1,9 +1,9 @@
 //! Running `async-inspect attach --json` beside a program.
 
 use crate::inspector;
-use crate::schema::{Line, Totals};
+use crate::schema::{Cost, Line, RuntimeKind, Totals};
 use anyhow::{Context as _, Result, bail};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::io::{BufRead as _, BufReader, Read as _};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
@@ -34,7 +34,7 @@ impl Tracer {
     /// Starts it, without waiting for anything.
     pub fn start(pid: u32, options: &[&str]) -> Result<Tracer> {
         let mut command = inspector::command();
-        command.args(["attach", "--json"]).args(options).arg(pid.to_string());
+        command.args(["attach", "--json", "--max-overhead", "100"]).args(options).arg(pid.to_string());
         Tracer::spawn(command)
     }
 
@@ -149,15 +149,36 @@ impl Traced {
         }
     }
 
+    pub fn cost(&self) -> Option<Cost> {
+        match self.lines.last() {
+            Some(Line::End { cost, .. }) => *cost,
+            _ => None,
+        }
+    }
+
+    /// Each time the probes went in (true) or out, but the first.
+    pub fn budget_changes(&self) -> Vec<bool> {
+        let change = |line: &Line| match line {
+            Line::Budget { probes, .. } => Some(probes == "in"),
+            _ => None,
+        };
+        self.lines.iter().filter_map(change).collect()
+    }
+
     pub fn lost(&self) -> u64 {
         self.lines.iter().map(|line| if let Line::Lost { count, .. } = line { *count } else { 0 }).sum()
     }
 
-    /// Sums by task.
+    /// Sums by task; futures in `block_on` are none.
     pub fn tasks(&self) -> HashMap<String, Seen> {
+        let root = |line: &Line| match line {
+            Line::Spawn { task, runtime: RuntimeKind::BlockOn, .. } => Some(task.clone()),
+            _ => None,
+        };
+        let roots: HashSet<String> = self.lines.iter().filter_map(root).collect();
         let mut tasks: HashMap<String, Seen> = HashMap::new();
         for line in &self.lines {
-            let Some(task) = line.task() else { continue };
+            let Some(task) = line.task().filter(|task| !roots.contains(*task)) else { continue };
             let seen = tasks.entry(task.to_string()).or_default();
             match line {
                 Line::Spawn { existing, .. } => seen.spawns += u64::from(!existing),

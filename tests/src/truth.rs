@@ -1,5 +1,6 @@
 //! What a program says of itself.
 
+use crate::schema::{RuntimeKind, TaskState};
 use serde::Deserialize;
 
 /// One line of a program's stdout.
@@ -7,6 +8,7 @@ use serde::Deserialize;
 #[serde(tag = "truth", rename_all = "snake_case")]
 pub enum Truth {
     Task(TrueTask),
+    Stuck(Stuck),
     /// `counts`: what one task did between `go` and the end. A wrapper cannot count the changes inside it.
     Polls {
         id: String,
@@ -28,6 +30,17 @@ pub enum Truth {
         line: u32,
         tasks: u64,
     },
+    /// `roots`: a closure on the blocking pool.
+    Blocking {
+        id: String,
+        name: String,
+        state: TaskState,
+    },
+    /// `spawned`: where a task was spawned.
+    Spawned {
+        id: String,
+        line: u32,
+    },
     /// The program waits for a line on stdin.
     Waiting,
     Ready,
@@ -35,11 +48,18 @@ pub enum Truth {
 
 #[derive(Clone, Debug, Deserialize)]
 pub struct TrueTask {
+    /// Empty in a runtime that prints no ids.
     pub id: String,
+    pub kind: RuntimeKind,
     /// Which runtime of the process, numbered by the program.
     pub runtime: u32,
     pub name: String,
     pub waits_for: Option<String>,
+    /// No task: given to `block_on`, and its id is the thread's.
+    #[serde(default)]
+    pub root: bool,
+    /// Path of the innermost future's type, without its parameters.
+    pub leaf: Option<String>,
     pub tree: TrueNode,
 }
 
@@ -53,4 +73,63 @@ pub struct TrueNode {
     pub file: String,
     pub line: u32,
     pub awaiting: Vec<TrueNode>,
+}
+
+/// A task that stands at its last await.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Stuck {
+    pub id: String,
+    pub case: String,
+    /// As `file!()` says: relative to the package.
+    pub file: String,
+    pub line: u32,
+    /// Waits beyond those listed are no mistake.
+    pub more: bool,
+    pub state: TaskState,
+    pub waits: Vec<TrueWait>,
+    pub holds: Vec<TrueHold>,
+}
+
+/// How far the decoder may go in saying who holds what.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Claim {
+    /// It must say so, and call it proven.
+    Proven,
+    /// It must say so; builds differ in whether that can be proven.
+    Told,
+    /// It may say so, in any way; it may as well not see it.
+    Any,
+    /// It may say so, but only call it possible.
+    Possible,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+pub struct TrueWait {
+    /// A word of the JSON schema, or several with `|` between them.
+    pub kind: String,
+    pub address: Option<String>,
+    /// A name for what has no address that could be printed.
+    pub channel: Option<String>,
+    pub fd: Option<i32>,
+    pub task: Option<String>,
+    /// CLOCK_MONOTONIC.
+    pub deadline_ns: Option<u64>,
+    pub holders: Vec<String>,
+    pub certainty: Option<Claim>,
+    pub acquired_line: Option<u32>,
+    /// What `detail` must contain.
+    pub words: Vec<String>,
+    /// Another one may let it go on as well.
+    pub any: bool,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+pub struct TrueHold {
+    pub kind: String,
+    pub role: String,
+    pub address: Option<String>,
+    pub channel: Option<String>,
+    pub certainty: Claim,
+    pub acquired_line: Option<u32>,
 }

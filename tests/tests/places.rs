@@ -94,8 +94,11 @@ fn every_runtime_is_told() {
         tokio.map(|runtime| (runtime.flavor.as_deref().unwrap_or("?"), runtime.tasks)).collect();
     sizes.sort_unstable();
     assert_eq!(sizes, [("current_thread", 3), ("multi_thread", 3), ("multi_thread", 3)]);
-    assert_eq!(dump.coverage.tasks_found, 9);
-    assert_eq!(dump.coverage.tasks_decoded, 9);
+    // The futures that its threads block on are found beside them.
+    let roots = dump.tasks.iter().filter(|task| task.runtime == RuntimeKind::BlockOn).count() as u64;
+    assert!(roots > 0, "{:?}", dump.coverage.issues);
+    assert_eq!(dump.coverage.tasks_found, 9 + roots);
+    assert_eq!(dump.coverage.tasks_decoded, 9 + roots);
 }
 
 /// A location is the innermost await of the program's own code.
@@ -122,6 +125,28 @@ fn location_is_the_innermost_own_await() {
         let location = task.location.as_ref().unwrap_or_else(|| panic!("task {} has no location", task.id));
         assert_eq!(location.line, innermost.line, "task {} {}", task.id, expected.name);
         assert!(location.file.ends_with(innermost.file.trim_start_matches("../")), "{}", location.file);
+    }
+}
+
+/// A tokio with `tokio_unstable` keeps the place of each spawn; another does not.
+#[test]
+fn where_tasks_were_spawned() {
+    if !rights::root_or_skip("where_tasks_were_spawned") {
+        return;
+    }
+    let unstable = Variant { unstable: true, ..Variant::release(Tokio::Latest) };
+    for variant in [unstable, Variant::release(Tokio::Latest)] {
+        let executable = variant.build(&["spawned"]).expect("builds").program("spawned");
+        let mut program = Program::start(&executable, &[]).expect("starts");
+        let truth = program.truth().expect("tells");
+        let dump = inspector::dump(program.pid()).expect("a dump");
+        assert_eq!(truth.len(), 3);
+        for one in truth {
+            let Truth::Spawned { id, line } = one else { panic!("unexpected truth {one:?}") };
+            let task = dump.tasks.iter().find(|task| task.id == id).expect("every task is there");
+            let told = task.spawned_at.as_ref().map(|at| (at.line, at.file.ends_with("src/spawned.rs")));
+            assert_eq!(told, variant.unstable.then_some((line, true)), "{}: task {id}", variant.name());
+        }
     }
 }
 
@@ -156,7 +181,8 @@ fn many_tasks() {
     }
     let mut program = Program::start(&plain("many"), &["100000"]).expect("starts");
     let truth = program.truth().expect("tells");
-    let dump = inspector::dump(program.pid()).expect("a dump");
+    let mut dump = inspector::dump(program.pid()).expect("a dump");
+    dump.tasks.retain(|task| task.runtime == RuntimeKind::Tokio);
     assert_eq!(dump.tasks.len(), 100_000);
     let mut standing: HashMap<(String, String, u32), u64> = HashMap::new();
     for task in &dump.tasks {

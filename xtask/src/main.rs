@@ -3,8 +3,10 @@
 mod bench;
 mod demo;
 mod ebpf;
+mod real;
 mod test;
 mod tidy;
+mod vm;
 
 use clap::{Parser, Subcommand};
 
@@ -26,8 +28,12 @@ enum Command {
     Ebpf(ebpf::Command),
     /// Measure, and write the tables of docs/BENCHMARKS.md
     Bench(bench::Args),
+    /// Look at servers of crates.io, and write docs/REAL-PROGRAMS.md
+    Real(real::Args),
     /// Check the style rules that a compiler does not
     Tidy(tidy::Args),
+    /// Run the tests of the trace in virtual machines with other kernels
+    Vm(vm::Args),
 }
 
 fn main() -> anyhow::Result<()> {
@@ -36,7 +42,9 @@ fn main() -> anyhow::Result<()> {
         Command::Test(args) => test::run(&args),
         Command::Ebpf(command) => ebpf::run(&command),
         Command::Bench(args) => bench::run(&args),
+        Command::Real(args) => real::run(&args),
         Command::Tidy(args) => tidy::run(&args),
+        Command::Vm(args) => vm::run(&args),
     }
 }
 

@@ -20,10 +20,10 @@ struct Step {
 enum Outcome {
     Passed,
     /// Why it could not run. Said in the summary: what did not run was not tested.
-    Skipped(&'static str),
+    Skipped(String),
 }
 
-const STEPS: [Step; 8] = [
+const STEPS: [Step; 9] = [
     Step { name: "format", what: "rustfmt", run: format },
     Step { name: "tidy", what: "the style rules that a compiler does not check", run: tidy },
     Step { name: "clippy", what: "lints, warnings denied", run: clippy },
@@ -31,6 +31,7 @@ const STEPS: [Step; 8] = [
     Step { name: "deny", what: "licences, sources and duplicates of dependencies", run: deny },
     Step { name: "ebpf", what: "the committed BPF object is what its sources give", run: ebpf },
     Step { name: "e2e", what: "real programs in real builds", run: e2e },
+    Step { name: "vm", what: "the trace on older kernels, in virtual machines", run: vm },
     Step { name: "demo", what: "the demo's two commands work, two seconds of attach", run: demo },
 ];
 
@@ -76,7 +77,7 @@ fn cargo(arguments: &[&str]) -> Result<Outcome> {
 
 fn format() -> Result<Outcome> {
     if !has("fmt") {
-        return Ok(Outcome::Skipped("rustfmt is not installed: rustup component add rustfmt"));
+        return Ok(Outcome::Skipped("rustfmt is not installed: rustup component add rustfmt".into()));
     }
     cargo(&["fmt", "--all", "--check"])
 }
@@ -88,7 +89,7 @@ fn tidy() -> Result<Outcome> {
 
 fn clippy() -> Result<Outcome> {
     if !has("clippy") {
-        return Ok(Outcome::Skipped("clippy is not installed: rustup component add clippy"));
+        return Ok(Outcome::Skipped("clippy is not installed: rustup component add clippy".into()));
     }
     cargo(&["clippy", "--workspace", "--all-targets", "--locked", "--", "-D", "warnings"])
 }
@@ -100,7 +101,7 @@ fn unit() -> Result<Outcome> {
 /// Advisories need a database from the network, and change without a change here: not part of a test.
 fn deny() -> Result<Outcome> {
     if !has("deny") {
-        return Ok(Outcome::Skipped("cargo-deny is not installed: cargo install --locked cargo-deny"));
+        return Ok(Outcome::Skipped("cargo-deny is not installed: cargo install --locked cargo-deny".into()));
     }
     cargo(&["deny", "--locked", "check", "bans", "licenses", "sources"])
 }
@@ -121,6 +122,16 @@ fn e2e() -> Result<Outcome> {
     // First: the programs end by themselves after a while, which a build of the tool may take longer than.
     cargo(&["build", "--release", "--package", "async-inspect-live", "--locked"])?;
     cargo(&["test", "--package", "e2e", "--locked", "--no-fail-fast"])
+}
+
+/// After the end-to-end tests, which have built the same programs.
+fn vm() -> Result<Outcome> {
+    if let Some(why) = crate::vm::unavailable() {
+        return Ok(Outcome::Skipped(why));
+    }
+    let kernels = ["6.1", "6.12"].map(str::to_owned).into();
+    crate::vm::run(&crate::vm::Args { kernels, kvm: false, few: true, fetch: false })?;
+    Ok(Outcome::Passed)
 }
 
 fn demo() -> Result<Outcome> {

@@ -17,6 +17,19 @@ macro_rules! masks {
     )*};
 }
 
+/// The word at `place`, which need not be aligned: the machines that these programs run on do not mind, but the target that
+/// LLVM compiles for is thought to, and eight single bytes would be read.
+///
+/// # Safety
+/// Eight bytes must be readable there.
+#[inline(always)]
+pub unsafe fn load_unaligned(place: *const u8) -> u64 {
+    let word: u64;
+    // SAFETY: the caller's word for it, which the verifier checks.
+    unsafe { asm!("{0} = *(u64 *)({1} + 0)", out(reg) word, in(reg) place, options(readonly, nostack)) };
+    word
+}
+
 masks! {
     below_8, 7;
     below_16, 15;

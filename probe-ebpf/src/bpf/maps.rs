@@ -1,6 +1,7 @@
 //! The maps. Sizes given here are placeholders where user space sets its own before it creates them.
 
-use async_inspect_ebpf::{COUNTERS, Config, Counter, Site, Thread, WalkArm, WalkNode};
+use super::memory::put;
+use async_inspect_ebpf::{Account, COUNTERS, Config, Counter, Site, Thread, WalkArm, WalkNode};
 use aya_ebpf::{
     macros::map,
     maps::{Array, HashMap, PerCpuArray, RingBuf},
@@ -19,7 +20,10 @@ pub static ARMS: Array<WalkArm> = Array::with_max_entries(1, 0);
 #[map]
 pub static VTABLES: HashMap<u64, u32> = HashMap::with_max_entries(1, 0);
 #[map]
-pub static THREADS: HashMap<u32, Thread> = HashMap::with_max_entries(1, 0);
+pub static THREADS: HashMap<u64, Thread> = HashMap::with_max_entries(1, 0);
+/// By the address of a task's header.
+#[map]
+pub static TASKS: HashMap<u64, Account> = HashMap::with_max_entries(1, 0);
 /// All zeros, never written: what a new thread's entry starts from (it is larger than the stack).
 #[map]
 static BLANK_THREAD: Array<Thread> = Array::with_max_entries(1, 0);
@@ -38,18 +42,29 @@ pub fn count(counter: Counter) {
 #[inline(always)]
 pub fn add(counter: Counter, by: u64) {
     if let Some(tally) = TALLY.get_ptr_mut(counter as u32) {
-        // SAFETY: a pointer to an aligned u64 of the map.
-        unsafe { atomic_xadd::<u64, u64, { AtomicOrdering::Relaxed }>(tally, by) };
+        add_to(tally, by);
     }
 }
 
-/// The entry of a thread, made on first sight; None when the map is full.
+/// Adds to an aligned u64 of a map value, atomically.
 #[inline(always)]
-pub fn thread(tid: u32) -> Option<*mut Thread> {
-    if let Some(thread) = THREADS.get_ptr_mut(tid) {
-        return Some(thread);
-    }
+pub fn add_to(sum: *mut u64, by: u64) {
+    // SAFETY: as said; the verifier checks it.
+    unsafe { atomic_xadd::<u64, u64, { AtomicOrdering::Relaxed }>(sum, by) };
+}
+
+/// [`Config::epoch`]
+#[inline(always)]
+pub fn epoch() -> u32 {
+    CONFIG.get(0).map_or(0, |config| config.epoch)
+}
+
+/// The entry of the thread with this key, which runs; made now, since there is none. None when the map is full.
+#[inline(always)]
+pub fn new_thread(key: u64, tid: u32) -> Option<*mut Thread> {
     let blank = BLANK_THREAD.get(0)?;
-    THREADS.insert(tid, blank, 0).ok()?;
-    THREADS.get_ptr_mut(tid)
+    THREADS.insert(key, blank, 0).ok()?;
+    let thread = THREADS.get_ptr_mut(key)?;
+    put!((*thread).tid, tid);
+    Some(thread)
 }

@@ -33,15 +33,15 @@ pub fn frame(thread: *mut Thread, nth: u32) -> *mut Frame {
     unsafe { (&raw mut (*thread).frames).cast::<Frame>().add(below_8(nth as usize)) }
 }
 
-const WORDS: usize = size_of::<Path>() / 8;
-
+/// Makes a path empty.
 #[inline(always)]
 pub fn clear_path(path: *mut Path) {
-    for i in 0..WORDS {
-        // SAFETY: `path` lies in a map value.
-        unsafe { path.cast::<u64>().add(i).write_volatile(0) };
-    }
+    put!((*path).hash, 0);
+    put!((*path).len, 0);
+    put!((*path).flags, 0);
 }
+
+const WORDS: usize = size_of::<Path>() / 8;
 
 #[inline(always)]
 pub fn copy_path(from: *const Path, to: *mut Path) {
@@ -49,16 +49,6 @@ pub fn copy_path(from: *const Path, to: *mut Path) {
         // SAFETY: both lie in map values.
         unsafe { to.cast::<u64>().add(i).write_volatile(from.cast::<u64>().add(i).read_volatile()) };
     }
-}
-
-#[inline(always)]
-pub fn same_path(a: *const Path, b: *const Path) -> bool {
-    let mut differ = 0;
-    for i in 0..WORDS {
-        // SAFETY: both lie in map values.
-        differ |= unsafe { a.cast::<u64>().add(i).read_volatile() ^ b.cast::<u64>().add(i).read_volatile() };
-    }
-    differ == 0
 }
 
 /// Copies the arms of a path behind the thread's event, from the `at`th place on; places behind them are

@@ -1,9 +1,12 @@
 //! What the programs do, over the maps they share with user space.
 
+mod accounts;
 mod bounds;
+mod frames;
 mod maps;
 mod memory;
 pub mod poll;
+mod send;
 pub mod stack;
 mod target;
 mod tasks;

@@ -1,23 +1,22 @@
 //! A poll begins, a poll ends.
 
 use super::{
-    bounds::below_64,
-    maps::{EVENTS, SITES, add, count, thread},
-    memory::{append_arms, clear_path, copy_path, frame, get, put, same_path},
+    accounts,
+    frames::{drop_frames_left, take_frame},
+    maps::{SITES, count, epoch},
+    memory::{copy_path, frame, get, put},
+    send::{append_from, append_to, send, start_event},
     target::{Registers, thread_of_target},
     tasks::Task,
 };
 use async_inspect_ebpf::{
-    Counter, EVENT_GONE, EVENT_MOVED, EVENT_NESTED, EVENT_START_ONLY, EVENT_UNREADABLE, MAX_ARMS,
-    MAX_NESTING, PATH_UNREADABLE, PollEvent, Thread,
+    Account, Counter, EVENT_ALONE, EVENT_DISTURBED, EVENT_ENDED, EVENT_FIRST, EVENT_GONE, EVENT_NESTED,
+    EVENT_START_ONLY, EVENT_UNREADABLE, EVENT_WALKED, Frame, MAX_NESTING, NONE, PATH_BROKEN, PATH_ENDED,
+    Thread, next_number, settled,
 };
 use aya_ebpf::{
     EbpfContext,
-    bindings::BPF_RB_NO_WAKEUP,
-    helpers::{
-        bpf_ktime_get_ns,
-        generated::{bpf_get_attach_cookie, bpf_get_func_ip},
-    },
+    helpers::{bpf_ktime_get_ns, generated::bpf_get_attach_cookie},
 };
 
 /// What a session's entry answers to be called, or not, at the return.
@@ -27,26 +26,33 @@ const DECLINE: u32 = 1;
 /// Values of `Thread::phase`.
 const BEGIN: u32 = 0;
 const END: u32 = 1;
+/// A poll begins of a task of which everything is known.
+const BEGIN_KNOWN: u32 = 2;
 
 #[inline(always)]
 pub fn session(ctx: &impl EbpfContext) -> u32 {
-    let begins = is_entry(ctx);
-    let looking = if begins { prepare_begin(ctx) } else { prepare_end(ctx) };
+    let site = site(ctx);
+    let begins = is_entry(ctx, site);
+    let looking = if begins { prepare_begin(ctx, site) } else { prepare_end(ctx) };
     let Some(thread) = looking else { return if begins { DECLINE } else { 0 } };
     // Once for both, and which of them it is read back from memory: so the verifier goes through the walk once.
-    look(thread);
-    if get!((*thread).phase) == BEGIN {
-        finish_begin(thread);
-    } else {
+    if get!((*thread).phase) != BEGIN_KNOWN {
+        look(thread);
+    }
+    if get!((*thread).phase) == END {
         finish_end(thread);
+    } else {
+        finish_begin(thread);
     }
     FOLLOW
 }
 
 #[inline(always)]
 pub fn begin(ctx: &impl EbpfContext) {
-    if let Some(thread) = prepare_begin(ctx) {
-        look(thread);
+    if let Some(thread) = prepare_begin(ctx, site(ctx)) {
+        if get!((*thread).phase) == BEGIN {
+            look(thread);
+        }
         finish_begin(thread);
     }
 }
@@ -63,50 +69,71 @@ pub fn end(ctx: &impl EbpfContext) {
 pub fn start_only(ctx: &impl EbpfContext) {
     // SAFETY: no arguments.
     let now = unsafe { bpf_ktime_get_ns() };
-    let Some((tid, thread)) = hit(ctx) else { return };
-    start_event(thread, tid);
-    put!((*thread).event.start_ns, now);
+    let Some(thread) = hit(ctx, site(ctx)) else { return };
     look(thread);
-    put!((*thread).event.task, get!((*thread).task));
-    put!((*thread).event.state_at_start, get!((*thread).state));
-    let unreadable = if get!((*thread).readable) == 0 { EVENT_UNREADABLE } else { 0 };
-    put!((*thread).event.flags, EVENT_START_ONLY | unreadable);
-    append_to(thread);
-    send(thread);
+    let readable = get!((*thread).readable) != 0;
+    let mut flags = EVENT_START_ONLY | if readable { 0 } else { EVENT_UNREADABLE };
+    let mut account = accounts::of(thread);
+    let known = account.is_some_and(|account| get!((*account).task) == get!((*thread).task));
+    if readable && !known && accounts::open(thread, account) {
+        flags |= EVENT_FIRST;
+        account = accounts::of(thread);
+    }
+    match account {
+        Some(account) if readable => {
+            let whole = get!((*thread).path.flags) & PATH_BROKEN == 0;
+            if whole && get!((*account).path) != get!((*thread).path.hash) {
+                flags |= EVENT_WALKED;
+                put!((*account).path, get!((*thread).path.hash));
+            }
+            accounts::poll_ended(thread, account, 0);
+            put!((*account).last_end_ns, now);
+        }
+        _ => {
+            account = None;
+            flags |= EVENT_ALONE;
+        }
+    }
+    if flags != EVENT_START_ONLY {
+        start_event(thread, account, 0);
+        put!((*thread).event.flags, flags);
+        put!((*thread).event.start_ns, now);
+        put!((*thread).event.task, get!((*thread).task));
+        put!((*thread).event.state_before, get!((*thread).state));
+        append_to(thread);
+        send(thread);
+    }
 }
 
-/// In a session, whether this is the entry. At the entry the instruction pointer is the probed one; at the
-/// return it is already the caller's (kernel/events/uprobes.c, `uprobe_handle_trampoline`), while
-/// `bpf_get_func_ip` names the probed function both times.
+/// In a session, whether this is the entry: there the instruction pointer is the probed one, at the return it is already
+/// the caller's (kernel/events/uprobes.c, `uprobe_handle_trampoline`). `bpf_get_func_ip` would tell in a place-independent way,
+/// for 15 ns more.
 #[inline(always)]
-fn is_entry(ctx: &impl EbpfContext) -> bool {
+fn is_entry(ctx: &impl EbpfContext, site: u32) -> bool {
+    let Some(site) = SITES.get(site) else { return false };
+    Registers::of(ctx).instruction_pointer() == site.address
+}
+
+/// Index of the site that was hit.
+#[inline(always)]
+fn site(ctx: &impl EbpfContext) -> u32 {
     // SAFETY: the helper takes any context of this program type.
-    let function = unsafe { bpf_get_func_ip(ctx.as_ptr()) };
-    Registers::of(ctx).instruction_pointer() == function
+    unsafe { bpf_get_attach_cookie(ctx.as_ptr()) as u32 }
 }
 
 /// A poll function is entered: notes what to look at, if it was the target that was hit.
 #[inline(always)]
-fn hit(ctx: &impl EbpfContext) -> Option<(u32, *mut Thread)> {
-    let Some(tid) = thread_of_target() else {
-        count(Counter::Foreign);
-        return None;
-    };
-    count(Counter::Entries);
-    let Some(thread) = thread(tid) else {
-        count(Counter::NoRoom);
-        return None;
-    };
-    // SAFETY: the helper takes any context of this program type.
-    let cookie = unsafe { bpf_get_attach_cookie(ctx.as_ptr()) };
-    put!((*thread).site, cookie as u32);
+fn hit(ctx: &impl EbpfContext, site: u32) -> Option<*mut Thread> {
+    let thread = thread_of_target()?;
+    put!((*thread).entries, get!((*thread).entries).wrapping_add(1));
+    put!((*thread).site, site);
     put!((*thread).header, Registers::of(ctx).first_argument());
-    Some((tid, thread))
+    Some(thread)
 }
 
 #[inline(always)]
-fn prepare_begin(ctx: &impl EbpfContext) -> Option<*mut Thread> {
-    let (_, thread) = hit(ctx)?;
+fn prepare_begin(ctx: &impl EbpfContext, site: u32) -> Option<*mut Thread> {
+    let thread = hit(ctx, site)?;
     let sp = Registers::of(ctx).stack_pointer();
     drop_frames_left(thread, sp);
     let depth = get!((*thread).depth);
@@ -114,24 +141,46 @@ fn prepare_begin(ctx: &impl EbpfContext) -> Option<*mut Thread> {
         count(Counter::NoRoom);
         return None;
     }
-    put!((*frame(thread, depth)).sp, sp);
-    put!((*thread).phase, BEGIN);
+    let new = frame(thread, depth);
+    put!((*new).sp, sp);
+    put!((*new).flags, if depth > 0 { EVENT_NESTED as u32 } else { 0 });
+    put!((*new).header, get!((*thread).header));
+    put!((*new).site, get!((*thread).site));
+    let known = match accounts::of(thread) {
+        Some(account) if get!((*account).ended) != get!((*account).begun) => begin_known(new, account),
+        _ => {
+            put!((*new).number, 0);
+            false
+        }
+    };
+    put!((*thread).phase, if known { BEGIN_KNOWN } else { BEGIN });
     Some(thread)
+}
+
+/// Another poll of a task with an account. Whether that tells where the task stands.
+#[inline(always)]
+fn begin_known(new: *mut Frame, account: *mut Account) -> bool {
+    let (before, path) = (get!((*account).begun), get!((*account).path));
+    let epoch = epoch();
+    let is_settled = get!((*account).settled) == settled(path, before) && get!((*account).epoch) == epoch;
+    put!((*account).epoch, epoch);
+    // Before anything is read here, and before the task is polled: the last poll's end, should it come only now, sees it.
+    put!((*account).begun, next_number(before));
+    put!((*new).number, next_number(before));
+    put!((*new).task, get!((*account).task));
+    put!((*new).state, get!((*account).state));
+    put!((*new).path.hash, path);
+    // Without a path nothing tells at a poll's end that it was the last: then the next one asks who it is.
+    is_settled && SITES.get(get!((*new).site)).is_some_and(|site| site.root != NONE)
 }
 
 #[inline(always)]
 fn finish_begin(thread: *mut Thread) {
     let depth = get!((*thread).depth);
     let new = frame(thread, depth);
-    let nested = if depth > 0 { EVENT_NESTED } else { 0 };
-    let unreadable = if get!((*thread).readable) == 0 { EVENT_UNREADABLE } else { 0 };
-    put!((*new).flags, (nested | unreadable) as u32);
-    put!((*new).header, get!((*thread).header));
-    put!((*new).site, get!((*thread).site));
-    put!((*new).task, get!((*thread).task));
-    put!((*new).state, get!((*thread).state));
-    // SAFETY: only addresses in the map value are made here.
-    unsafe { copy_path(&raw const (*thread).path, &raw mut (*new).path) };
+    if get!((*thread).phase) == BEGIN {
+        finish_look(thread, new);
+    }
     // Late, so that what we cost is not taken for the poll's.
     // SAFETY: no arguments.
     put!((*new).start_ns, unsafe { bpf_ktime_get_ns() });
@@ -139,16 +188,35 @@ fn finish_begin(thread: *mut Thread) {
     put!((*thread).depth, depth.wrapping_add(1));
 }
 
+/// A poll begins of a task that had to be looked at: it has no account yet, or its account does not tell.
+#[inline(always)]
+fn finish_look(thread: *mut Thread, new: *mut Frame) {
+    let readable = get!((*thread).readable) != 0;
+    let known = get!((*new).number) != 0;
+    let mut flags = get!((*new).flags) | EVENT_WALKED as u32;
+    if !readable {
+        flags |= EVENT_UNREADABLE as u32;
+    }
+    // An account whose task is another by now (it was dropped without a poll) is written over.
+    let same = known && readable && get!((*new).task) == get!((*thread).task);
+    if !same {
+        let opened = readable && accounts::open(thread, accounts::of(thread));
+        put!((*new).number, if opened { get!((*thread).account.begun) } else { 0 });
+        flags |= if opened { EVENT_FIRST } else { EVENT_ALONE } as u32;
+    }
+    put!((*new).task, get!((*thread).task));
+    put!((*new).state, get!((*thread).state));
+    put!((*new).flags, flags);
+    // SAFETY: only addresses in the map value are made here.
+    unsafe { copy_path(&raw const (*thread).path, &raw mut (*new).path) };
+}
+
 #[inline(always)]
 fn prepare_end(ctx: &impl EbpfContext) -> Option<*mut Thread> {
     // SAFETY: no arguments.
     let now = unsafe { bpf_ktime_get_ns() };
-    let Some(tid) = thread_of_target() else {
-        count(Counter::Foreign);
-        return None;
-    };
-    count(Counter::Returns);
-    let thread = thread(tid)?;
+    let thread = thread_of_target()?;
+    put!((*thread).returns, get!((*thread).returns).wrapping_add(1));
     // The return popped the address that the stack pointer stood at on entry.
     let sp = Registers::of(ctx).stack_pointer().wrapping_sub(8);
     if !take_frame(thread, sp) {
@@ -160,35 +228,81 @@ fn prepare_end(ctx: &impl EbpfContext) -> Option<*mut Thread> {
     put!((*thread).site, get!((*old).site));
     put!((*thread).header, get!((*old).header));
     put!((*thread).phase, END);
-    start_event(thread, tid);
-    put!((*thread).event.end_ns, now);
+    put!((*thread).now_ns, now);
     Some(thread)
 }
 
-/// The poll may have been the task's last, and its memory freed or another task's by now.
+/// The poll may have been the task's last, and its memory freed or another task's by now; and another poll of it may have
+/// begun elsewhere.
 #[inline(always)]
 fn finish_end(thread: *mut Thread) {
     let old = frame(thread, get!((*thread).depth));
+    let now = get!((*thread).now_ns);
+    let took = now.wrapping_sub(get!((*old).start_ns));
+    let account = accounts::of(thread).filter(|account| {
+        let account = *account;
+        get!((*old).number) != 0 && get!((*account).task) == get!((*old).task)
+    });
+    let mut flags = get!((*old).flags) as u16;
+    let mut tell = flags & (EVENT_FIRST | EVENT_UNREADABLE) != 0;
+    let gone = get!((*thread).readable) == 0 || get!((*thread).task) != get!((*old).task);
+    let path_flags = get!((*thread).path.flags);
+    let ended = gone || path_flags & PATH_ENDED != 0;
+    match account {
+        Some(account) => {
+            // Where the poll before left the task is known from this one alone. Always told: the account may be a later
+            // poll's by now, and to compare with it would tell nothing. A path of nothing is that of a site without one.
+            let found = flags & EVENT_WALKED != 0 && get!((*old).path.flags) & PATH_BROKEN == 0;
+            tell |= found && get!((*old).path.hash) != 0;
+            accounts::poll_ended(thread, account, took);
+            put!((*account).last_end_ns, now);
+            if get!((*account).begun) != get!((*old).number) {
+                flags |= EVENT_DISTURBED;
+            } else if ended {
+                put!((*account).ended, get!((*old).number));
+                flags |= EVENT_ENDED;
+            } else if path_flags & PATH_BROKEN == 0 {
+                accounts::settle(thread, account, get!((*old).number));
+                tell |= get!((*thread).path.hash) != get!((*old).path.hash);
+            }
+        }
+        None => {
+            // Another task stands in the account by now. Whether this poll was the last of its own, that one's first will say.
+            let late = flags & EVENT_ALONE == 0;
+            flags |= EVENT_ALONE
+                | if late {
+                    EVENT_DISTURBED
+                } else if ended {
+                    EVENT_ENDED
+                } else {
+                    0
+                };
+            tell = true;
+        }
+    }
+    if tell || flags & EVENT_ENDED != 0 {
+        tell_end(thread, old, account, flags | if gone { EVENT_GONE } else { 0 });
+    }
+}
+
+#[inline(always)]
+fn tell_end(thread: *mut Thread, old: *mut Frame, account: Option<*mut Account>, flags: u16) {
+    let now = get!((*thread).now_ns);
+    start_event(thread, account, now.wrapping_sub(get!((*old).start_ns)));
+    put!((*thread).event.flags, flags);
+    put!((*thread).event.end_ns, now);
     put!((*thread).event.task, get!((*old).task));
     put!((*thread).event.start_ns, get!((*old).start_ns));
-    put!((*thread).event.state_at_start, get!((*old).state));
-    let gone = get!((*thread).readable) == 0 || get!((*thread).task) != get!((*old).task);
-    // SAFETY: only addresses in the map value are made here.
-    let (before, after) = unsafe { (&raw const (*old).path, &raw mut (*thread).path) };
-    if gone {
-        clear_path(after);
-    } else {
-        put!((*thread).event.state_at_end, get!((*thread).state));
+    put!((*thread).event.state_before, get!((*old).state));
+    put!((*thread).event.number, get!((*old).number));
+    put!((*thread).event.from, get!((*old).path.hash));
+    if flags & (EVENT_GONE | EVENT_DISTURBED) == 0 {
+        put!((*thread).event.state_after, get!((*thread).state));
+        append_to(thread);
     }
-    append_to(thread);
-    let mut flags = get!((*old).flags) as u16 | if gone { EVENT_GONE } else { 0 };
-    if !same_path(before, after) {
-        append_arms(thread, get!((*after).len), before);
-        put!((*thread).event.from_len, get!((*before).len) as u8);
-        put!((*thread).event.from_flags, get!((*before).flags) as u16);
-        flags |= EVENT_MOVED;
+    if flags & EVENT_WALKED != 0 {
+        append_from(thread, old);
     }
-    put!((*thread).event.flags, flags);
     send(thread);
 }
 
@@ -206,73 +320,4 @@ fn look(thread: *mut Thread) {
         }
     }
     task.path(site);
-}
-
-/// Drops the frames that a function entered at `sp` leaves no room for. The stack grows down: a frame at or
-/// below `sp` is one whose return was never seen.
-#[inline(always)]
-fn drop_frames_left(thread: *mut Thread, sp: u64) {
-    let depth = get!((*thread).depth);
-    let mut live = depth;
-    for _ in 0..MAX_NESTING {
-        if live == 0 || get!((*frame(thread, live.wrapping_sub(1))).sp) > sp {
-            break;
-        }
-        live -= 1;
-    }
-    if live != depth {
-        put!((*thread).depth, live);
-        add(Counter::Stale, depth.wrapping_sub(live) as u64);
-    }
-}
-
-/// Takes the frame whose function was entered at `sp` off the thread's stack, with any above it. False if there
-/// is none.
-#[inline(always)]
-fn take_frame(thread: *mut Thread, sp: u64) -> bool {
-    drop_frames_left(thread, sp.wrapping_sub(1));
-    let depth = get!((*thread).depth);
-    if depth == 0 || get!((*frame(thread, depth.wrapping_sub(1))).sp) != sp {
-        return false;
-    }
-    put!((*thread).depth, depth.wrapping_sub(1));
-    true
-}
-
-#[inline(always)]
-fn start_event(thread: *mut Thread, tid: u32) {
-    for i in 0..size_of::<PollEvent>() / 8 {
-        // SAFETY: within the event of the map value.
-        put!(*(&raw mut (*thread).event).cast::<u64>().add(i), 0);
-    }
-    put!((*thread).event.tid, tid);
-    put!((*thread).event.site, get!((*thread).site));
-    put!((*thread).event.header, get!((*thread).header));
-}
-
-/// The path just taken becomes the event's `to`.
-#[inline(always)]
-fn append_to(thread: *mut Thread) {
-    // SAFETY: only an address in the map value is made here.
-    let path = unsafe { &raw const (*thread).path };
-    append_arms(thread, 0, path);
-    put!((*thread).event.to_len, get!((*path).len) as u8);
-    put!((*thread).event.to_flags, get!((*path).flags) as u16);
-}
-
-/// Writes one record. No wake-up: user space looks every few milliseconds.
-#[inline(always)]
-fn send(thread: *mut Thread) {
-    let flags = get!((*thread).event.flags);
-    let path_flags = get!((*thread).event.to_flags) | get!((*thread).event.from_flags);
-    if flags & EVENT_UNREADABLE != 0 || path_flags & PATH_UNREADABLE as u16 != 0 {
-        count(Counter::Unreadable);
-    }
-    let arms = get!((*thread).event.to_len) as usize + get!((*thread).event.from_len) as usize;
-    let len = size_of::<PollEvent>() + 4 * below_64(arms).min(2 * MAX_ARMS);
-    // SAFETY: event and arms lie next to one another in the map value, and `len` ends within them.
-    let record = unsafe { core::slice::from_raw_parts((&raw const (*thread).event).cast::<u8>(), len) };
-    if EVENTS.output::<[u8]>(record, BPF_RB_NO_WAKEUP as u64).is_err() {
-        count(Counter::Lost);
-    }
 }

@@ -1,16 +1,37 @@
 //! Which process and thread was hit, and what its registers say.
 
-use super::maps::CONFIG;
+use super::maps::{CONFIG, THREADS, count, new_thread};
+use async_inspect_ebpf::{Counter, Thread};
 use aya_ebpf::{
     EbpfContext,
     bindings::{bpf_pidns_info, pt_regs},
-    helpers::generated::bpf_get_ns_current_pid_tgid,
+    helpers::{bpf_get_current_pid_tgid, generated::bpf_get_ns_current_pid_tgid},
 };
 
-/// The thread's id if it belongs to the target. Uprobes follow the inode, so that any other process that runs
+/// The thread's entry if it belongs to the target. Uprobes follow the inode, so that any other process that runs
 /// the same file may hit them as well, in another container too.
+///
+/// Who it is is asked once for each thread: the key has the process's id in it, so that one with an entry is the target's.
 #[inline(always)]
-pub fn thread_of_target() -> Option<u32> {
+pub fn thread_of_target() -> Option<*mut Thread> {
+    let key = bpf_get_current_pid_tgid();
+    if let Some(thread) = THREADS.get_ptr_mut(key) {
+        return Some(thread);
+    }
+    let Some(tid) = own_tid() else {
+        count(Counter::Foreign);
+        return None;
+    };
+    let thread = new_thread(key, tid);
+    if thread.is_none() {
+        count(Counter::NoRoom);
+    }
+    thread
+}
+
+/// The thread's id in the target's namespace; None in another process.
+#[inline(always)]
+fn own_tid() -> Option<u32> {
     let config = CONFIG.get(0)?;
     let mut ids = bpf_pidns_info { pid: 0, tgid: 0 };
     // SAFETY: `ids` is as large as the size given.

@@ -1,6 +1,7 @@
 //! The command line. A wrong one is a usage error: exit code 2.
 
 use super::source::{OpenOptions, ProbeMode};
+use crate::trace::DEFAULT_PERCENT;
 use clap::{ArgAction, ArgGroup, Args, Parser, Subcommand, ValueEnum};
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -66,6 +67,8 @@ pub enum Command {
     Attach(AttachArgs),
     /// Show every task once, with the place it awaits at
     Dump(DumpArgs),
+    /// Write the graph of who waits for what, and who holds it
+    Export(ExportArgs),
     /// Tell what can be seen of a target, and why not more
     Check(CheckArgs),
     /// List the processes that look like async Rust programs
@@ -112,22 +115,33 @@ pub struct AttachArgs {
     /// Use no return probes: poll durations stay unknown, backtraces of the target stay whole
     #[arg(long)]
     pub entry_only: bool,
-    /// Our share of (target + our cost) to stay below; not kept yet: every poll is traced, as with 100
-    #[arg(long, value_name = "PCT", value_parser = clap::value_parser!(u8).range(1..=100))]
-    pub max_overhead: Option<u8>,
+    /// What the probes may cost, in percent of the target's CPU time: beyond that they go out for a while. 100: whatever they cost
+    #[arg(long, value_name = "PCT", default_value_t = DEFAULT_PERCENT, value_parser = clap::value_parser!(u8).range(1..=100))]
+    pub max_overhead: u8,
     #[arg(long, value_enum, default_value_t, value_name = "MODE", hide = true)]
     pub probe_mode: ProbeMode,
 }
 
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:
+#[command(
+    group = ArgGroup::new("subject").required(true).args(["target", "core"]),
+    override_usage = "async-inspect dump [OPTIONS] <TARGET>\n       async-inspect dump [OPTIONS] --core <FILE> [--exe <FILE>]",
+    after_help = "Examples:
   sudo async-inspect dump 4242                     tasks at one place are shown once, with a count
   sudo async-inspect dump shop --filter checkout   only tasks that have to do with this
   sudo async-inspect dump shop --task 42           one task, with all that is known of it
-  sudo async-inspect dump 4242 --json | jq '.tasks[] | select(.state == \"idle\") | .name'")]
+  sudo async-inspect dump 4242 --json | jq '.tasks[] | select(.state == \"idle\") | .name'
+  async-inspect dump --core core.4242              what it was doing when it died, or when gcore ran"
+)]
 pub struct DumpArgs {
     /// A PID, or the name of a process
-    pub target: String,
+    pub target: Option<String>,
+    /// A core file instead, of the kernel or of gdb's gcore
+    #[arg(long, value_name = "FILE")]
+    pub core: Option<PathBuf>,
+    /// The program the core file is of, if it is no longer where it ran
+    #[arg(long, value_name = "FILE", requires = "core", conflicts_with = "target")]
+    pub exe: Option<PathBuf>,
     /// One JSON object
     #[arg(long)]
     pub json: bool,
@@ -147,6 +161,35 @@ pub struct DumpArgs {
 
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
+  sudo async-inspect export 4242 -f dot | dot -Tsvg > tasks.svg
+  sudo async-inspect export shop -f mermaid -o tasks.mmd
+  sudo async-inspect export 4242 -f json | jq '.edges[] | select(.cycle)'
+
+Tasks that stand at one place and wait for the same are drawn once, with a count; JSON has each.
+What lies on a cycle of waits is red; with select! a task can be on one and still go on.")]
+pub struct ExportArgs {
+    /// A PID, or the name of a process
+    pub target: String,
+    /// What to write; dot is for Graphviz
+    #[arg(short, long, value_enum)]
+    pub format: ExportFormat,
+    /// Write to this file, which is replaced once all is written; - is stdout
+    #[arg(short, long, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+    /// Each task for itself (dot and mermaid)
+    #[arg(long)]
+    pub all: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum ExportFormat {
+    Dot,
+    Mermaid,
+    Json,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
   async-inspect check 4242
   async-inspect check target/release/shop           before it is deployed")]
 pub struct CheckArgs {
@@ -162,6 +205,17 @@ pub struct PsArgs {
     /// One JSON object
     #[arg(long)]
     pub json: bool,
+}
+
+impl DumpArgs {
+    /// What is dumped, as it was typed.
+    pub fn subject(&self) -> String {
+        match (&self.core, &self.exe) {
+            (Some(core), Some(exe)) => format!("--core {} --exe {}", core.display(), exe.display()),
+            (Some(core), None) => format!("--core {}", core.display()),
+            (None, _) => self.target.clone().unwrap_or_default(),
+        }
+    }
 }
 
 impl Common {

@@ -37,9 +37,6 @@ pub fn run(args: &AttachArgs, common: &Common, stop: Arc<AtomicBool>) -> Result<
         say.note(&format!("the command's output goes to {}", path.display()));
     }
 
-    if args.max_overhead.is_some_and(|percent| percent < 100) {
-        say.warn("--max-overhead is not kept yet: every poll is traced, as with --max-overhead 100");
-    }
     let open_options = common.open_options();
     let progress = ProgressLine::new(common);
     let open = move || {
@@ -48,7 +45,11 @@ pub fn run(args: &AttachArgs, common: &Common, stop: Arc<AtomicBool>) -> Result<
         source
     };
     let options = WatchOptions {
-        trace: TraceOptions { entry_only: args.entry_only, probe_mode: args.probe_mode },
+        trace: TraceOptions {
+            entry_only: args.entry_only,
+            probe_mode: args.probe_mode,
+            max_overhead: args.max_overhead,
+        },
         interval: args.interval,
         duration: args.duration,
         stop,
@@ -72,7 +73,7 @@ pub fn run(args: &AttachArgs, common: &Common, stop: Arc<AtomicBool>) -> Result<
         let (end, t_ns, model) = on_screen(begun, &updates, common)?;
         let mut out = output::stdout();
         let paint = output::paint(common, true);
-        summary(&mut out, t_ns.saturating_sub(model.started_ns()), &end, model.totals(), paint)?;
+        summary(&mut out, t_ns.saturating_sub(model.started_ns()), &end, &model, paint)?;
         out.flush()?;
         end
     } else if args.json {
@@ -147,7 +148,7 @@ pub(super) fn json(out: impl Write, mut begun: Begun, updates: &Updates, say: &S
         match model.apply(update, &mut events) {
             Some(Aside::Note(text)) => say.warn(&text),
             Some(Aside::End { t_ns, end }) => {
-                stream.end(t_ns, &end, model.totals())?;
+                stream.end(t_ns, &end, &model)?;
                 return Ok(end);
             }
             Some(Aside::Cost(_)) | None => {}

@@ -6,6 +6,7 @@ use super::{Exit, Failure};
 use crate::decode::{DebugInfoLevel, Inspector, Recipe, RuntimeKind, StaticModel, find_files};
 use crate::export::check::{CheckReport, Coverage, FoundRuntime, Kernel, Privilege};
 use crate::export::ps::ProcessRow;
+use crate::export::text::debuginfo_words;
 use crate::model::Mode;
 use crate::target::{self, DebugFiles, DwarfSource, ElfHeaders, Process, SeccompMode};
 use crate::trace::{self, ProbeMode};
@@ -24,7 +25,7 @@ pub fn check(target: &str, options: &OpenOptions, progress: &dyn Progress) -> Re
     }
     let mut inspector = inspect(target, options, progress)?;
     let seccomp = inspector.process.seccomp_mode();
-    let tasks = inspector.snapshot(0, 0).map(|snapshot| snapshot.coverage.tasks_found);
+    let tasks = inspector.snapshot(0, None).map(|snapshot| snapshot.coverage.tasks_found);
     let mut report = report(&inspector.model, Some(&inspector));
     report.pid = Some(inspector.process.pid());
     report.exe = inspector.image.path.display().to_string();
@@ -94,10 +95,12 @@ fn report(model: &StaticModel, inspector: Option<&Inspector>) -> CheckReport {
 }
 
 fn runtimes(model: &StaticModel) -> Vec<FoundRuntime> {
-    if !model.has_runtime() {
-        return Vec::new();
-    }
-    vec![FoundRuntime { kind: RuntimeKind::Tokio, version: model.sites.tokio_version.clone() }]
+    let version = |kind| match kind {
+        RuntimeKind::Tokio => model.sites.tokio_version.clone(),
+        RuntimeKind::AsyncTask => model.executors.async_task.version.clone(),
+        RuntimeKind::Futures | RuntimeKind::BlockOn => None,
+    };
+    model.runtime_kinds().into_iter().map(|kind| FoundRuntime { kind, version: version(kind) }).collect()
 }
 
 /// Counts what the state walk reaches from the poll functions.
@@ -122,7 +125,8 @@ fn coverage(model: &StaticModel, inspector: Option<&Inspector>) -> Coverage {
             }
             Recipe::Slice { element, .. } => open.push(*element),
             Recipe::Select { inner, .. } => open.push(inner.recipe),
-            Recipe::Dyn { .. } | Recipe::Unknown => {}
+            Recipe::List(list) => open.push(list.element()),
+            Recipe::Dyn { .. } | Recipe::Tasks { .. } | Recipe::Unknown => {}
         }
     }
     Coverage {
@@ -177,13 +181,14 @@ fn advice(model: &StaticModel, kernel: &Kernel) -> Vec<String> {
     }
     match model.level {
         DebugInfoLevel::Full => {}
-        DebugInfoLevel::Names => advice.push(
-            "debug information has no types, so no await places: in Cargo.toml, [profile.release] debug = 2"
+        level => advice.push(format!("debug information: {}", debuginfo_words(level))),
+    }
+    if model.level == DebugInfoLevel::None && model.has_runtime() {
+        advice.push(
+            "or build a twin, the same build again with RUSTFLAGS=-Cstrip=none, and give it with --debuginfo: it is \
+             taken if its code is the same"
                 .into(),
-        ),
-        DebugInfoLevel::Symbols | DebugInfoLevel::None => {
-            advice.push("there is no debug information: in Cargo.toml, [profile.release] debug = 2".into());
-        }
+        );
     }
     if kernel.uprobes == Some(false) {
         advice.push("this kernel has no BPF uprobes; dump works, attach takes snapshots".into());
@@ -204,7 +209,15 @@ fn row(listed: &target::Listed) -> Option<ProcessRow> {
     let process = Process::open(listed.pid).ok()?;
     let image = process.main_image().ok()?;
     let files = DebugFiles::of_image(&process, &image, None).ok()?;
-    if !crate::dwarf::mentions_tokio(&files.main) {
+    let mentioned = crate::dwarf::mentioned_runtimes(&files.main);
+    let runtimes = [
+        (mentioned.tokio, "tokio"),
+        (mentioned.async_task, "async-task"),
+        // Much that runs on another runtime has it along, for its block_on.
+        (mentioned.futures_executor && !mentioned.tokio && !mentioned.async_task, "futures"),
+    ];
+    let runtimes: Vec<&str> = runtimes.iter().filter(|(there, _)| *there).map(|(_, name)| *name).collect();
+    if runtimes.is_empty() {
         return None;
     }
     let symbols = !crate::dwarf::poll_symbols(&files.main).is_empty();
@@ -220,7 +233,7 @@ fn row(listed: &target::Listed) -> Option<ProcessRow> {
         name: listed.name.clone(),
         exe: image.path.display().to_string(),
         user: uid.map_or_else(|| "?".to_owned(), |uid| uid.to_string()),
-        runtime: Some("tokio".to_owned()),
+        runtime: Some(runtimes.join("+")),
         debuginfo: level,
     })
 }

@@ -59,9 +59,9 @@ pub fn run(source: &mut dyn Source, args: &DumpArgs, common: &Common) -> Result<
 fn no_such_task(id: u64, args: &DumpArgs) -> Failure {
     Failure {
         exit: Exit::Plain,
-        tried: format!("showing task #{id} of {}", args.target),
+        tried: format!("showing task #{id} of {}", args.subject()),
         why: "no such task now: it may have ended".into(),
-        next: format!("async-inspect dump {} --all", args.target),
+        next: format!("async-inspect dump {} --all", args.subject()),
     }
 }
 

@@ -1,12 +1,12 @@
 //! Running processes: the commands' view of `target`, `decode` and `trace`.
 
 use super::clock::monotonic_ns;
+use super::probes::Probes;
 use super::source::{EventStream, OpenOptions, ProbeMode, ProcessInfo, Progress, Source, TraceOptions};
 use super::{Exit, Failure};
 use crate::decode::{Frames, Inspector, OpenError, Snapshot};
-use crate::model::{Cost, Mode};
 use crate::target::{self, Process, TargetError};
-use crate::trace::{self, TraceError, TraceEvent, TraceTarget, Tracer};
+use crate::trace::{self, TraceError, TraceTarget, Tracer};
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -61,7 +61,7 @@ impl Source for Live {
 
     fn snapshot(&mut self) -> Result<Snapshot, Failure> {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        self.inspector.snapshot(now.as_nanos() as u64, monotonic_ns()).map_err(failure)
+        self.inspector.snapshot(now.as_nanos() as u64, Some(monotonic_ns())).map_err(failure)
     }
 
     fn start_trace(&mut self, options: TraceOptions) -> Result<Box<dyn EventStream>, Failure> {
@@ -72,57 +72,39 @@ impl Source for Live {
         let Inspector { process, image, model, ids, .. } = &self.inspector;
         let plan = trace::compile(&model.recipes, &model.sites, image, ids);
         if plan.sites.is_empty() {
+            let other = !model.executors.is_empty();
             return Err(Failure {
                 exit: Exit::NothingUsable,
                 tried: format!("probing process {}", process.pid()),
-                why: "no poll function is known: the binary is stripped".into(),
+                why: match other {
+                    true => {
+                        "only tokio's tasks are traced, and it has none; there are snapshots of the others"
+                    }
+                    false => "no poll function is known: the binary is stripped",
+                }
+                .into(),
                 next: format!("async-inspect dump {}", process.pid()),
             });
         }
         let target = TraceTarget { pid: process.pid(), exe: image.open_path.clone() };
-        let tracer = Tracer::attach(&target, &plan, probe_mode(options.probe_mode), options.entry_only)
+        let (mode, entry_only) = (probe_mode(options.probe_mode), options.entry_only);
+        // First: it forks, and the child would hold the links.
+        let price_ns = match trace::price_of_poll(mode, entry_only) {
+            Ok(price) => Some(price),
+            Err(error) => {
+                tracing::warn!("what a poll costs could not be tried: {error}");
+                None
+            }
+        };
+        let began = monotonic_ns();
+        let tracer = Tracer::attach(&target, &plan, mode, entry_only)
             .map_err(|error| trace_failure(&error, process.pid()))?;
-        Ok(Box::new(Probes { tracer }))
+        let took_ns = monotonic_ns().saturating_sub(began);
+        Ok(Box::new(Probes::new(process.pid(), tracer, price_ns, options.max_overhead, took_ns)))
     }
 
     fn has_exited(&mut self) -> bool {
         !self.inspector.process.is_alive()
-    }
-}
-
-struct Probes {
-    tracer: Tracer,
-}
-
-impl EventStream for Probes {
-    fn mode(&self) -> Mode {
-        if self.tracer.entry_only() {
-            return Mode::EntryOnly;
-        }
-        match self.tracer.mode() {
-            trace::ProbeMode::Session => Mode::Session,
-            trace::ProbeMode::Multi => Mode::Multi,
-            trace::ProbeMode::Perf | trace::ProbeMode::Auto => Mode::PerfEvents,
-        }
-    }
-
-    fn notes(&self) -> Vec<String> {
-        self.tracer.notes().to_vec()
-    }
-
-    fn drain(&mut self, out: &mut Vec<TraceEvent>) -> Result<(), Failure> {
-        self.tracer.drain(out);
-        Ok(())
-    }
-
-    fn finish(&mut self, out: &mut Vec<TraceEvent>) -> Result<(), Failure> {
-        self.tracer.finish(out);
-        Ok(())
-    }
-
-    fn cost(&mut self) -> Option<Cost> {
-        let hits = self.tracer.hits();
-        Some(Cost { hits: hits.entries.saturating_add(hits.returns), target_ns: None, own_ns: None })
     }
 }
 
@@ -152,6 +134,10 @@ pub(super) fn failure(error: TargetError) -> Failure {
         | TargetError::DebugMismatch { .. }
         | TargetError::NoDebugInfo { .. }
         | TargetError::Truncated { .. }
+        | TargetError::NotCore { .. }
+        | TargetError::UnknownProgram { .. }
+        | TargetError::NoProgram { .. }
+        | TargetError::OtherProgram { .. }
         | TargetError::Malformed { .. } => Exit::NothingUsable,
         TargetError::ForeignProc | TargetError::Unreadable { .. } => Exit::Plain,
     };
@@ -181,13 +167,14 @@ pub(super) fn no_runtime(inspector: &Inspector) -> Failure {
     Failure {
         exit: Exit::NothingUsable,
         tried: format!("looking for an async runtime in process {pid} ({})", inspector.image.path.display()),
-        why: "there is none that is known here: no tokio task type in its debug information, symbols or messages"
+        why: "there is none that is known here: no task type of tokio, async-task or futures in its debug information, \
+              symbols or messages"
             .into(),
         next: "async-inspect ps".into(),
     }
 }
 
-fn trace_failure(error: &TraceError, pid: u32) -> Failure {
+pub(super) fn trace_failure(error: &TraceError, pid: u32) -> Failure {
     let (exit, next) = match error {
         TraceError::NotPermitted { .. } => (Exit::NotPermitted, format!("sudo async-inspect attach {pid}")),
         TraceError::KernelTooOld { .. } => (Exit::Kernel, format!("async-inspect dump {pid}")),

@@ -5,11 +5,14 @@ mod attach;
 mod checkup;
 mod child;
 mod clock;
+mod core;
 mod dump;
 mod exit;
+mod export;
 pub mod live;
 mod manual;
 mod output;
+mod probes;
 mod signals;
 mod source;
 mod watch;
@@ -71,9 +74,18 @@ fn run(cli: Cli) -> Result<Exit, Quit> {
             attach::run(&args, &common, stop)
         }
         Command::Dump(args) => {
-            let mut source = live::open(&args.target, &common.open_options(), &progress)?;
+            let options = common.open_options();
+            let mut source = match &args.core {
+                Some(core) => core::open(core, args.exe.as_deref(), &options, &progress)?,
+                None => live::open(args.target.as_deref().unwrap_or_default(), &options, &progress)?,
+            };
             progress.done();
             dump::run(&mut *source, &args, &common)
+        }
+        Command::Export(args) => {
+            let mut source = live::open(&args.target, &common.open_options(), &progress)?;
+            progress.done();
+            export::run(&mut *source, &args, &common)
         }
         Command::Check(args) => {
             let report = checkup::check(&args.target, &common.open_options(), &progress)?;

@@ -5,8 +5,9 @@ use super::source::Progress;
 use super::{Exit, Failure};
 use crate::present::escape::escape;
 use crate::present::paint::Paint;
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{self, BufWriter, IsTerminal, Write};
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
@@ -55,6 +56,34 @@ pub fn to(file: Option<&Path>) -> Result<Output, Failure> {
     let tried = format!("writing {}", path.display());
     let file = File::create(path).map_err(|error| plain(&tried, &error))?;
     Ok(BufWriter::with_capacity(BUFFER, Box::new(file)))
+}
+
+/// FILE, which is replaced only once all is written; stdout where there is none or it is `-`.
+pub fn whole(file: Option<&Path>, write: impl FnOnce(&mut Output) -> io::Result<()>) -> Result<(), Quit> {
+    let Some(path) = file.filter(|path| *path != Path::new("-")) else {
+        let mut out = stdout();
+        write(&mut out)?;
+        return Ok(out.flush()?);
+    };
+    let failed = |error: io::Error| plain(&format!("writing {}", path.display()), &error);
+    // Through a link to what it stands for.
+    let path = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+    if fs::metadata(&path).is_ok_and(|meta| !meta.is_file()) {
+        // A device or a pipe is written to; replacing it would break the machine.
+        let mut out = to(Some(&path))?;
+        return write(&mut out).and_then(|()| out.flush()).map_err(|error| failed(error).into());
+    }
+    let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+    let new = tempfile::Builder::new()
+        // As any new file's, but for the umask.
+        .permissions(fs::Permissions::from_mode(0o666))
+        .tempfile_in(directory.unwrap_or(Path::new(".")))
+        .map_err(failed)?;
+    let copy = new.as_file().try_clone().map_err(failed)?;
+    let mut out: Output = BufWriter::with_capacity(BUFFER, Box::new(copy));
+    write(&mut out).and_then(|()| out.flush()).map_err(failed)?;
+    new.persist(&path).map_err(|error| failed(error.error))?;
+    Ok(())
 }
 
 /// Whether to colour what goes to a stream.

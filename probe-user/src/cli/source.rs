@@ -39,6 +39,8 @@ pub struct TraceOptions {
     /// No return probes: durations stay unknown, the target's backtraces stay whole.
     pub entry_only: bool,
     pub probe_mode: ProbeMode,
+    /// `--max-overhead`: percent of the target's CPU time; 100: whatever it costs.
+    pub max_overhead: u8,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -270,7 +270,7 @@ impl Watcher {
         let _ = self.queue.send(update);
         if self.drained.is_none() {
             let own_ns = Some(clock::own_cpu_ns());
-            let _ = self.queue.send(Update::Cost(Cost { hits: 0, target_ns: None, own_ns }));
+            let _ = self.queue.send(Update::Cost(Cost { own_ns, ..Cost::default() }));
         }
     }
 }

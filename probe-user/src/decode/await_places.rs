@@ -1,7 +1,7 @@
 //! The user's place of each await of a coroutine, also where the await stands in a macro.
 
 use super::{Recipes, SourceLine};
-use crate::dwarf::{Program, Variants};
+use crate::dwarf::Variants;
 
 /// The user's line, and the macro's where the await stands in one.
 pub(super) type AwaitPlace = (Option<SourceLine>, Option<SourceLine>);
@@ -22,7 +22,7 @@ impl Recipes<'_, '_> {
         for (i, variant) in variants.list.iter().enumerate() {
             let declared = variant.payload.decl.and_then(|d| self.program.place(d));
             let declared = declared.map(|(file, line)| SourceLine { file, line });
-            let foreign = |d: &SourceLine| Some(&*d.file) != own_file && !Program::is_own_code(&d.file);
+            let foreign = |d: &SourceLine| Some(&*d.file) != own_file && !self.program.is_own_code(&d.file);
             if !own_code || !declared.as_ref().is_some_and(foreign) {
                 places.push((declared, None));
                 continue;
@@ -64,6 +64,6 @@ impl Recipes<'_, '_> {
         let start = function.trim_start_matches(['<', '&']);
         let named =
             |name: &String| start.strip_prefix(name.as_str()).is_some_and(|rest| rest.starts_with("::"));
-        self.user_crates.iter().any(named) || file.is_some_and(Program::is_own_code)
+        self.user_crates.iter().any(named) || file.is_some_and(|file| self.program.is_own_code(file))
     }
 }

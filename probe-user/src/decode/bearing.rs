@@ -2,7 +2,7 @@
 
 use super::Recipes;
 use crate::dwarf::{DieRef, Type, TypeKind};
-use crate::runtime::{Role, is_closure, role};
+use crate::runtime::{Role, is_closure, is_handle, role};
 
 /// Deepest nesting by value that is searched for futures.
 pub(super) const MAX_SEARCH: usize = 24;
@@ -30,15 +30,22 @@ impl Recipes<'_, '_> {
         }
         let path = self.program.path(&ty);
         match role(&path) {
-            // A handle or a receiver is kept far more often than it is polled in place.
-            Role::Leaf => !path.contains("JoinHandle<") && !path.contains("oneshot::Receiver<"),
+            Role::Leaf => !is_handle(&path),
             Role::Transparent if !is_closure(&path) => {
                 let payloads = ty.variants().into_iter().flat_map(|v| v.list.iter().map(|v| v.payload.ty));
                 let mut parts = ty.members.iter().map(|m| m.ty).chain(payloads);
                 parts.any(|part| self.is_future(part, depth - 1))
             }
-            _ => ty.name.starts_with("Timeout<") && self.bears(die),
+            _ => {
+                let combinator = ty.name.starts_with("Timeout<") || path.starts_with("futures_util::");
+                combinator && self.bears(die)
+            }
         }
+    }
+
+    /// What is spawned is a future, also where nothing in its type says so.
+    pub(super) fn is_spawned(&self, die: DieRef) {
+        self.bears.write().expect("no panic while held").insert(die, true);
     }
 
     /// Whether a future can be reached in this type, by value or through a pointer that owns or borrows it.
@@ -69,13 +76,12 @@ impl Recipes<'_, '_> {
         if let TypeKind::Pointer(to) = ty.kind {
             return owning_pointer(&ty.name) && to.is_some_and(|to| self.bears_within(to, depth - 1));
         }
-        if role(&self.program.path(ty)) == Role::Leaf {
+        let path = self.program.path(ty);
+        if role(&path) == Role::Leaf || self.is_collection(ty, &path) {
             return true;
         }
-        if ty.name.starts_with("Box<[") {
-            let data = ty.member("data_ptr").and_then(|m| self.program.ty(m.ty));
-            let Some(TypeKind::Pointer(Some(element))) = data.map(|d| d.kind.clone()) else { return false };
-            return self.bears_within(element, depth - 1);
+        if let Some(row) = self.row(ty) {
+            return self.bears_within(row.element, depth - 1);
         }
         let payloads = ty.variants().into_iter().flat_map(|v| v.list.iter().map(|v| v.payload.ty));
         ty.members.iter().map(|m| m.ty).chain(payloads).any(|part| self.bears_within(part, depth - 1))

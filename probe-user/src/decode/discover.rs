@@ -5,11 +5,13 @@
 //! words that are task vtables, and such a task's own scheduler leads to the exact list again. Found words alone are
 //! trusted only where no list can be had.
 
+use super::executors::FoundExecutors;
+use super::naming::name_by_calls;
 use super::sites::{Schedulers, Sites, TaskVtable};
 use crate::dwarf::{DieRef, Program, Type};
 use crate::runtime::{Flavor, OwnedList, Reflect, SchedulerLayout, TaskWord};
 use crate::target::{Avma, Bias, Memory, Region, Svma};
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 /// More tasks than this in one list is a cycle made by a torn read.
@@ -39,6 +41,12 @@ pub struct Discovery {
     pub schedulers: Vec<FoundScheduler>,
     /// Offset of the id in tasks with this poll function, as their vtables tell it.
     pub ids: HashMap<Svma, u64>,
+    /// Closures for the blocking pool that have not ended. No list has those that run.
+    pub blocking: Vec<Found>,
+    /// The runtime that a thread is inside of, by the thread's TLS block.
+    pub entered: HashMap<Avma, u32>,
+    /// What other executors than tokio's have.
+    pub executors: FoundExecutors,
     pub issues: Vec<String>,
 }
 
@@ -50,6 +58,8 @@ pub struct Scope<'s> {
     pub tls_blocks: &'s [Avma],
     /// Written data of the image, where task vtables lie.
     pub data: &'s [Region],
+    /// Data of the image that is never written.
+    pub constants: &'s [Region],
     /// Writable anonymous memory that is not a thread's stack.
     pub heap: &'s [Region],
     /// Code of the image.
@@ -65,12 +75,13 @@ pub struct Search<'s, 'p, 'a, M: Memory + ?Sized> {
 
 struct State {
     layouts: Schedulers,
-    vtables: HashMap<Avma, Option<Arc<TaskVtable>>>,
-    tasks: BTreeMap<Avma, Found>,
+    vtables: foldhash::HashMap<Avma, Option<Arc<TaskVtable>>>,
+    tasks: foldhash::HashMap<Avma, Found>,
     schedulers: Vec<FoundScheduler>,
     /// Arc address → number in `schedulers`, and whether its list could be walked.
     known: HashMap<Avma, (u32, bool)>,
     ids: HashMap<Svma, u64>,
+    blocking: Vec<Found>,
     issues: Vec<String>,
 }
 
@@ -78,21 +89,30 @@ impl<'a, M: Memory + ?Sized> Search<'_, '_, 'a, M> {
     pub fn run(&self) -> Discovery {
         let mut state = State {
             layouts: Schedulers::default(),
-            vtables: HashMap::new(),
-            tasks: BTreeMap::new(),
+            vtables: foldhash::HashMap::default(),
+            tasks: foldhash::HashMap::default(),
             schedulers: Vec::new(),
             known: HashMap::new(),
             ids: HashMap::new(),
+            blocking: Vec::new(),
             issues: Vec::new(),
         };
-        for (scheduler, arc) in self.in_thread_contexts() {
-            self.scheduler(&mut state, scheduler, arc);
+        let mut entered = HashMap::new();
+        for (block, scheduler, arc) in self.in_thread_contexts() {
+            if let Some((number, _)) = self.scheduler(&mut state, scheduler, arc) {
+                entered.entry(block).or_insert(number);
+            }
         }
         self.in_memory(&mut state);
+        let mut tasks: Vec<Found> = state.tasks.into_values().collect();
+        tasks.sort_unstable_by_key(|found| found.header);
         Discovery {
-            tasks: state.tasks.into_values().collect(),
+            tasks,
             schedulers: state.schedulers,
             ids: state.ids,
+            blocking: state.blocking,
+            entered,
+            executors: FoundExecutors::default(),
             issues: state.issues,
         }
     }
@@ -101,8 +121,8 @@ impl<'a, M: Memory + ?Sized> Search<'_, '_, 'a, M> {
         Reflect { program: self.program, memory: self.memory }
     }
 
-    /// Scheduler handles in tokio's thread-local CONTEXT of each thread.
-    fn in_thread_contexts(&self) -> Vec<(DieRef, Avma)> {
+    /// Scheduler handles in tokio's thread-local CONTEXT of each thread, by its TLS block.
+    fn in_thread_contexts(&self) -> Vec<(Avma, DieRef, Avma)> {
         let mut handles = Vec::new();
         // An arena of units may each describe the static; one address, one description.
         let mut seen = HashSet::new();
@@ -114,7 +134,8 @@ impl<'a, M: Memory + ?Sized> Search<'_, '_, 'a, M> {
                     if !ty.name.starts_with("Arc<tokio::runtime::") {
                         return false;
                     }
-                    handles.extend(reflect.number(at, 8).filter(|p| *p != 0).map(|p| (ty.die, Avma(p))));
+                    let arc = reflect.number(at, 8).filter(|p| *p != 0);
+                    handles.extend(arc.map(|p| (*block, ty.die, Avma(p))));
                     true
                 });
             }
@@ -127,22 +148,28 @@ impl<'a, M: Memory + ?Sized> Search<'_, '_, 'a, M> {
         if let Some(known) = state.known.get(&arc) {
             return Some(*known);
         }
-        let layout: SchedulerLayout = state.layouts.get(self.program, ty)?;
+        let layout: Option<SchedulerLayout> = state.layouts.get(self.program, ty);
+        // Nothing leads from the scheduler of an old LocalSet to its list, which is then not walked.
+        let flavor = layout.as_ref().map(|l| l.flavor).or_else(|| self.flavor_of_arc(ty))?;
         // An Arc that counts no reference is not one.
         let strong = self.memory.read_u64(arc).ok().filter(|n| (1..1 << 32).contains(n));
         strong?;
         let number = state.schedulers.len() as u32;
         let reflect = self.reflect();
-        let workers = layout.workers(&reflect, arc);
-        state.schedulers.push(FoundScheduler { address: arc, flavor: layout.flavor, workers });
-        let walked = layout.lists(&reflect, arc).iter().all(|list| self.list(state, *list, number));
-        if !walked {
-            state
-                .issues
-                .push(format!("a task list of the {} runtime at {arc} broke off", layout.flavor.name()));
+        let workers = layout.as_ref().and_then(|l| l.workers(&reflect, arc));
+        state.schedulers.push(FoundScheduler { address: arc, flavor, workers });
+        let lists = layout.as_ref().map(|layout| layout.lists(&reflect, arc));
+        let walked = lists.as_ref().is_some_and(|l| l.iter().all(|list| self.list(state, *list, number)));
+        if lists.is_some() && !walked {
+            state.issues.push(format!("a task list of the {} runtime at {arc} broke off", flavor.name()));
         }
         state.known.insert(arc, (number, walked));
         Some((number, walked))
+    }
+
+    fn flavor_of_arc(&self, scheduler: DieRef) -> Option<Flavor> {
+        let path = self.program.path(&*self.program.ty(scheduler)?);
+        Flavor::of(&path).filter(|_| path.starts_with("alloc::sync::Arc<"))
     }
 
     fn list(&self, state: &mut State, list: OwnedList, scheduler: u32) -> bool {
@@ -182,7 +209,10 @@ impl<'a, M: Memory + ?Sized> Search<'_, '_, 'a, M> {
         if self.sites.is_empty() {
             vtables = self.vtables_by_shape();
         }
+        let Sites { names, vtable, .. } = self.sites;
+        name_by_calls(&mut vtables, names, self.program.code(), vtable, self.memory, self.scope.bias);
         state.ids = vtables.values().filter_map(|v| Some((v.site.poll, v.id?))).collect();
+        let vtables: foldhash::HashMap<Avma, Arc<TaskVtable>> = vtables.into_iter().collect();
         let (Some(low), Some(high)) = (vtables.keys().min().copied(), vtables.keys().max().copied()) else {
             return;
         };
@@ -215,10 +245,13 @@ impl<'a, M: Memory + ?Sized> Search<'_, '_, 'a, M> {
         let word = self.memory.read_u64(header).map(TaskWord);
         let id = vtable.id.and_then(|id| self.memory.read_u64(header.offset(id)).ok());
         let Some(word) = word.ok().filter(|w| w.plausible() && id.is_some_and(|id| id != 0)) else { return };
+        let mut found = Found { header, vtable: vtable.clone(), scheduler: None };
         if vtable.site.flavor == Some(Flavor::Blocking) {
+            if !word.complete() {
+                state.blocking.push(found);
+            }
             return;
         }
-        let mut found = Found { header, vtable: vtable.clone(), scheduler: None };
         let Some(typed) = &vtable.site.typed else {
             // No list can be walked; a task that no scheduler owns is a blocking closure, or never was one.
             if self.memory.read_u64(header.offset(HEADER_OWNER)).is_ok_and(|owner| owner != 0) {
@@ -303,7 +336,11 @@ const BLOCK: usize = 1 << 20;
 
 /// Calls `visit` with each aligned word of a region. Blocks that cannot be read are retried by page, then skipped:
 /// a mapping may shrink while it is searched.
-fn for_each_word<M: Memory + ?Sized>(memory: &M, region: &Region, visit: &mut dyn FnMut(Avma, u64)) {
+pub(super) fn for_each_word<M: Memory + ?Sized>(
+    memory: &M,
+    region: &Region,
+    visit: &mut dyn FnMut(Avma, u64),
+) {
     const PAGE: usize = 4096;
     let mut buffer = vec![0; BLOCK];
     let mut at = region.start;

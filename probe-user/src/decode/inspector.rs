@@ -1,11 +1,18 @@
 //! A target opened for snapshots: its files indexed once, its memory read each time.
 
 use super::discover::{Discovery, Scope, Search};
-use super::{DebugInfoLevel, Frames, Recipes, Sites, Snapshot, SnapshotParts, tasks};
-use crate::dwarf::{self, Code, DwarfError, INDEX_SCHEMA, Index, OpenSibling, Program, Sections};
+use super::drop_glue::DropGlue;
+use super::emulate::CodeImage;
+use super::executors::{Executors, add_executors};
+use super::relations::relate;
+use super::snapshot::{SnapshotParts, tasks};
+use super::threads::Threads;
+use super::{DebugInfoLevel, Frames, Recipes, RuntimeKind, Sites, Snapshot};
+use crate::dwarf::{self, Code, DwarfError, INDEX_SCHEMA, Index, OpenSibling, Program, Sections, TaskNames};
+use crate::runtime::Routines;
 use crate::target::{
-    Avma, CachedMemory, DebugFiles, DwarfSource, Identity, Image, IndexCache, Memory, Process, Region, Svma,
-    TargetError,
+    Avma, CachedMemory, DebugFiles, Doing, DwarfSource, Identity, Image, IndexCache, Process, Region,
+    Subject, Svma, TargetError, ThreadPointers,
 };
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -28,6 +35,9 @@ pub struct StaticModel {
     pub files: &'static DebugFiles,
     pub recipes: Recipes<'static, 'static>,
     pub sites: Sites,
+    pub routines: Routines,
+    /// Kinds of task that are not tokio's.
+    pub executors: Executors,
     pub level: DebugInfoLevel,
     pub issues: Vec<String>,
     identity: Option<Identity>,
@@ -67,17 +77,23 @@ impl StaticModel {
             Box::leak(Box::new(Program::new(sections, open_sibling, index, code.collect(), progress)?));
         let recipes = Recipes::new(program, Arc::new(Frames::default()), user_crates);
         let mut sites = Sites::new(&recipes);
-        let level = match (sites.typed(), sites.len()) {
+        let mut executors = Executors::new(&recipes);
+        let level = match (sites.typed() + executors.typed(), sites.len()) {
             (1.., _) => DebugInfoLevel::Full,
             (0, 1..) => DebugInfoLevel::Names,
             (0, 0) => {
-                sites.add_symbols(dwarf::poll_symbols(main));
-                if sites.is_empty() { DebugInfoLevel::None } else { DebugInfoLevel::Symbols }
+                executors.async_task.add_symbols(dwarf::run_symbols(main));
+                match untyped(&mut sites, program, main, dwarf) {
+                    DebugInfoLevel::None if !executors.async_task.is_empty() => DebugInfoLevel::Symbols,
+                    level => level,
+                }
             }
         };
+        let separate = (!std::ptr::eq(main, dwarf)).then_some(dwarf);
+        let routines = Routines::new(main, separate);
         let mut issues = program.issues.clone();
         issues.extend(files.refused.iter().map(|refused| refused.to_string()));
-        let model = StaticModel { files, recipes, sites, level, issues, identity };
+        let model = StaticModel { files, recipes, sites, routines, executors, level, issues, identity };
         if fresh && model.program().is_whole() {
             model.save_index();
         }
@@ -90,7 +106,18 @@ impl StaticModel {
 
     /// Whether the program has a runtime that is known here.
     pub fn has_runtime(&self) -> bool {
-        !self.sites.is_empty() || dwarf::mentions_tokio(&self.files.main)
+        !self.runtime_kinds().is_empty()
+    }
+
+    /// Kinds of runtime whose code the program has; whether it uses them a snapshot tells.
+    pub fn runtime_kinds(&self) -> Vec<RuntimeKind> {
+        let mentioned = dwarf::mentioned_runtimes(&self.files.main);
+        let kinds = [
+            (RuntimeKind::Tokio, !self.sites.is_empty() || mentioned.tokio),
+            (RuntimeKind::AsyncTask, !self.executors.async_task.is_empty() || mentioned.async_task),
+            (RuntimeKind::Futures, self.executors.futures.is_some() || mentioned.futures_executor),
+        ];
+        kinds.into_iter().filter(|(_, there)| *there).map(|(kind, _)| kind).collect()
     }
 
     /// Best effort: without a cache the next start is slower, nothing else.
@@ -103,6 +130,22 @@ impl StaticModel {
             let index = self.program().index().to_bytes();
             let _ = IndexCache::from_environment().store(identity, INDEX_SCHEMA, &index);
         }
+    }
+}
+
+/// Kinds of task out of symbol tables and line tables; what they allow.
+fn untyped(sites: &mut Sites, program: &Program<'_>, main: &[u8], separate: &[u8]) -> DebugInfoLevel {
+    let mut symbols = dwarf::poll_symbols(main);
+    if symbols.is_empty() {
+        symbols = dwarf::poll_symbols(separate);
+    }
+    sites.add_symbols(symbols);
+    sites.names = TaskNames::new(&[main, separate], program);
+    let line_tables = program.flat_polls().next().is_some();
+    match (line_tables, sites.is_empty()) {
+        (true, _) => DebugInfoLevel::Names,
+        (false, false) => DebugInfoLevel::Symbols,
+        (false, true) => DebugInfoLevel::None,
     }
 }
 
@@ -123,47 +166,68 @@ pub fn find_files(
     last.map_or_else(|| open(None), Err)
 }
 
-/// A running process with its static model.
+/// A process, living or in a core file, with its static model.
 #[derive(Debug)]
-pub struct Inspector {
-    pub process: Process,
+pub struct Inspector<S: Subject = Process> {
+    pub process: S,
     pub image: Image,
     pub model: StaticModel,
     /// Offset of the id in tasks with this poll function, as the latest snapshot found it.
     pub ids: HashMap<Svma, u64>,
     /// What the first snapshot learned is in the index cache.
     saved: bool,
+    pub(super) threads: Threads,
 }
 
-impl Inspector {
+impl<S: Subject> Inspector<S> {
     pub fn open(
-        process: Process,
+        process: S,
         debuginfo: &[PathBuf],
         user_crates: Vec<String>,
         progress: &(dyn Fn(usize, usize) + Sync),
-    ) -> Result<Inspector, OpenError> {
+    ) -> Result<Inspector<S>, OpenError> {
         let image = process.main_image()?;
-        let files = find_files(debuginfo, &|explicit| DebugFiles::of_image(&process, &image, explicit))?;
+        let files = find_files(debuginfo, &|explicit| process.debug_files(&image, explicit))?;
         let code: Vec<_> = image
             .text_segments()
             .map(|s| (s.address, s.file_offset.0..s.file_offset.0.saturating_add(s.file_size)))
             .collect();
         let model = StaticModel::load(files, &code, user_crates, progress)?;
-        Ok(Inspector { process, image, model, ids: HashMap::new(), saved: false })
+        Ok(Inspector {
+            process,
+            image,
+            model,
+            ids: HashMap::new(),
+            saved: false,
+            threads: Threads::default(),
+        })
     }
 
-    /// Reads every task now. Times are the caller's: this module has no clock.
-    pub fn snapshot(&mut self, taken_at_ns: u64, t_ns: u64) -> Result<Snapshot, TargetError> {
-        self.process.refresh_regions()?;
-        let discovery = self.discover()?;
+    /// Reads every task now. Times are the caller's: this module has no clock. `t_ns`: None where the target's clock is not
+    /// known.
+    pub fn snapshot(&mut self, taken_at_ns: u64, t_ns: Option<u64>) -> Result<Snapshot, TargetError> {
+        self.process.refresh()?;
+        let pointers = self.process.thread_pointers()?;
+        let tls_blocks = self.tls_blocks(&pointers);
+        let discovery = self.discover(&pointers, &tls_blocks)?;
         self.ids.clone_from(&discovery.ids);
         let version = self.model.sites.tokio_version.as_deref();
-        let SnapshotParts { tasks, runtimes, mut coverage } =
-            tasks(&self.model.recipes, &self.process, self.image.bias, &discovery, version);
-        // After an exec another program runs there, which the static model does not describe.
-        if !self.process.is_alive() || self.process.has_execed() {
-            return Err(TargetError::Gone { pid: self.process.pid() });
-        }
+        let (recipes, bias) = (&self.model.recipes, self.image.bias);
+        let mut parts = tasks(recipes, &self.process, bias, &discovery, version);
+        add_executors(recipes, &self.process, bias, &discovery.executors, &mut parts);
+        self.add_threads(&mut parts, &discovery, &tls_blocks);
+        let SnapshotParts { claims, runtimes, mut coverage } = parts;
+        let descriptors = self.process.descriptors();
+        let describe = |fd, doing: Doing| match &descriptors {
+            Some(descriptors) => descriptors.tell(fd, doing),
+            None => format!("{} fd {fd}", doing.verb()),
+        };
+        let glue = self.drop_glue(&pointers);
+        let mut tasks = relate(&self.model.recipes, &self.process, &glue, claims, &describe);
+        // By keys alone: the tasks themselves are large.
+        tasks.sort_by_cached_key(|task| (task.owner, task.id));
+        self.process.check_same()?;
+        coverage.issues.extend(self.process.issues().iter().cloned());
         coverage.issues.extend(self.model.issues.iter().cloned());
         if self.model.program().learned_more() && !self.saved {
             self.saved = true;
@@ -182,28 +246,54 @@ impl Inspector {
         })
     }
 
-    fn discover(&self) -> Result<Discovery, TargetError> {
-        let pointers = self.process.thread_pointers()?;
-        let below = self.image.tls_block_offset();
-        let tls_blocks: Vec<Avma> =
-            pointers.found.iter().filter_map(|t| Some(t.fs_base.offset(below?.wrapping_neg()))).collect();
+    /// The program's own thread-locals, by tid.
+    fn tls_blocks(&self, pointers: &ThreadPointers) -> HashMap<u32, Avma> {
+        let Some(below) = self.image.tls_block_offset() else { return HashMap::new() };
+        pointers.found.iter().map(|t| (t.tid, t.fs_base.offset(below.wrapping_neg()))).collect()
+    }
+
+    fn discover(
+        &self,
+        pointers: &ThreadPointers,
+        tls_blocks: &HashMap<u32, Avma>,
+    ) -> Result<Discovery, TargetError> {
+        let mut by_tid: Vec<(&u32, &Avma)> = tls_blocks.iter().collect();
+        by_tid.sort_unstable();
+        let tls_blocks: Vec<Avma> = by_tid.into_iter().map(|(_, block)| *block).collect();
         let data: Vec<Region> =
             self.image.headers.segments.iter().filter(|s| s.writable).map(|s| self.region(s)).collect();
+        let constant = |s: &&crate::target::Segment| !s.writable && !s.executable;
+        let constants: Vec<Region> =
+            self.image.headers.segments.iter().filter(constant).map(|s| self.region(s)).collect();
         let text: Vec<Region> = self.image.text_segments().map(|s| self.region(s)).collect();
         let stacks: Vec<Avma> =
             pointers.found.iter().filter(|t| t.tid != self.process.pid()).map(|t| t.fs_base).collect();
         let heap = heap(self.process.regions(), &stacks);
         let cache = CachedMemory::new(&self.process, SEARCH_CACHE);
-        let scope =
-            Scope { bias: self.image.bias, tls_blocks: &tls_blocks, data: &data, heap: &heap, text: &text };
+        let scope = Scope {
+            bias: self.image.bias,
+            tls_blocks: &tls_blocks,
+            data: &data,
+            constants: &constants,
+            heap: &heap,
+            text: &text,
+        };
         let search =
             Search { program: self.model.program(), sites: &self.model.sites, memory: &cache, scope: &scope };
         let mut discovery = search.run();
+        discovery.executors = self.model.executors.find(&self.model.recipes, &cache, &scope);
         if !pointers.missing.is_empty() {
             let n = pointers.missing.len();
             discovery.issues.push(format!("the thread-locals of {n} threads were not found"));
         }
         Ok(discovery)
+    }
+
+    fn drop_glue(&self, pointers: &ThreadPointers) -> DropGlue<'_> {
+        let code = CodeImage { code: self.model.program().code(), bias: self.image.bias };
+        // Any but the first, which may know no runtime.
+        let thread = pointers.found.last().map(|thread| thread.fs_base);
+        DropGlue::new(code, &self.model.routines, &self.process, self.model.sites.vtable.dealloc, thread)
     }
 
     fn region(&self, segment: &crate::target::Segment) -> Region {

@@ -2,9 +2,10 @@
 //! static model; executed for each task by [`super::walk`] and compiled for the kernel by the trace.
 
 use super::bearing::MAX_SEARCH;
+use super::collections::{List, Ring, Tasks};
 use super::{Frame, FrameId, FrameKind, FrameState, Frames};
 use crate::dwarf::{CoroutineKind, DieRef, Discriminant, Member, Program, Type, TypeKind, Variant, Variants};
-use crate::runtime::{Role, is_closure, macro_name, role};
+use crate::runtime::{Leads, Role, is_closure, macro_name, role};
 use std::collections::HashMap;
 use std::sync::{Arc, RwLock};
 
@@ -26,17 +27,48 @@ pub struct Child {
 pub struct Arm {
     /// The node that this state stands for; None in an enum that only holds futures.
     pub frame: Option<FrameId>,
+    /// The node it is instead where its futures stand in a row: one that counts them.
+    pub row: Option<FrameId>,
     pub awaiting: Box<[Child]>,
     pub held: Box<[Child]>,
+    /// Values in this state that are no futures, but can have guards or ends of channels in them.
+    pub kept: Box<[Kept]>,
     /// Of a task's Stage: the future has ended.
     pub ends: bool,
     /// Of a task's Stage: its output is still there.
     pub finished: bool,
+    /// A mere field, which no one awaits: a node only while there is a future in it.
+    pub field: bool,
+}
+
+/// A local, a capture or a field that may keep something others wait for.
+#[derive(Clone, Debug)]
+pub struct Kept {
+    pub offset: u64,
+    pub ty: DieRef,
+    pub name: Box<str>,
+    /// It came from elsewhere: an argument, or what a block captured.
+    pub is_capture: bool,
+    /// It is where debug information says, and not moved away without a drop flag.
+    pub certain: bool,
+    /// Offsets of bools that may be its drop flag: where one is cleared, it may have been moved away or dropped.
+    pub flags: Box<[u64]>,
+    /// Nobody says that it is there.
+    pub guessed: bool,
 }
 
 impl Arm {
-    fn of(frame: Option<FrameId>, awaiting: Box<[Child]>) -> Arm {
-        Arm { frame, awaiting, held: Box::default(), ends: false, finished: false }
+    pub(super) fn of(frame: Option<FrameId>, awaiting: Box<[Child]>) -> Arm {
+        Arm {
+            frame,
+            row: None,
+            awaiting,
+            held: Box::default(),
+            kept: Box::default(),
+            ends: false,
+            finished: false,
+            field: false,
+        }
     }
 }
 
@@ -52,18 +84,34 @@ pub enum Recipe {
     /// Anything else with or without children.
     Fixed(Arm),
     /// Fat pointer to a trait object; the vtable tells the type.
-    Dyn { data: u64, vtable: u64 },
-    /// Boxed slice of children.
-    Slice { data: u64, length: u64, stride: u64, element: RecipeId },
+    Dyn {
+        data: u64,
+        vtable: u64,
+    },
+    /// Children side by side in memory: a boxed slice, a `Vec`, a `VecDeque`.
+    Slice {
+        data: u64,
+        length: u64,
+        ring: Option<Ring>,
+        stride: u64,
+        element: RecipeId,
+    },
+    /// Children in a linked list.
+    List(List),
+    Tasks(Tasks),
     /// `select!`'s closure: a bit set in the mask means that the branch is done or disabled.
-    Select { mask: u64, mask_width: u8, inner: Child },
+    Select {
+        mask: u64,
+        mask_width: u8,
+        inner: Child,
+    },
     /// Nothing describes this type.
     Unknown,
 }
 
 /// What a recipe is made for: the same type shows differently as an awaited future and as a mere field.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-struct Subject {
+pub(super) struct Subject {
     die: DieRef,
     /// It is polled as a future itself: awaited, spawned, or behind `dyn Future`.
     awaited: bool,
@@ -74,8 +122,13 @@ struct Subject {
 }
 
 impl Subject {
-    fn awaited(die: DieRef) -> Subject {
+    pub(super) fn awaited(die: DieRef) -> Subject {
         Subject { die, awaited: true, payload: false, expands: None }
+    }
+
+    /// A pair in a row is a future beside something else, not two branches of a macro.
+    pub(super) fn element(ty: &Type) -> Subject {
+        Subject { awaited: !ty.name.starts_with('('), ..Subject::awaited(ty.die) }
     }
 }
 
@@ -88,6 +141,7 @@ pub struct Recipes<'p, 'a> {
     subjects: RwLock<Subjects>,
     made: RwLock<HashMap<RecipeId, Arc<Recipe>>>,
     pub(super) bears: RwLock<HashMap<DieRef, bool>>,
+    pub(super) leads: Leads,
 }
 
 #[derive(Debug, Default)]
@@ -106,6 +160,7 @@ impl<'p, 'a> Recipes<'p, 'a> {
             subjects: RwLock::default(),
             made: RwLock::default(),
             bears: RwLock::default(),
+            leads: Leads::default(),
         }
     }
 
@@ -119,7 +174,7 @@ impl<'p, 'a> Recipes<'p, 'a> {
         self.made.read().expect("no panic while held").len()
     }
 
-    fn id(&self, subject: Subject) -> RecipeId {
+    pub(super) fn id(&self, subject: Subject) -> RecipeId {
         let mut subjects = self.subjects.write().expect("no panic while held");
         if let Some(id) = subjects.ids.get(&subject) {
             return *id;
@@ -128,6 +183,11 @@ impl<'p, 'a> Recipes<'p, 'a> {
         subjects.list.push(subject);
         subjects.ids.insert(subject, id);
         id
+    }
+
+    /// The type that a recipe is for.
+    pub fn subject(&self, id: RecipeId) -> Option<DieRef> {
+        self.subjects.read().expect("no panic while held").list.get(id.0 as usize).map(|subject| subject.die)
     }
 
     pub fn get(&self, id: RecipeId) -> Arc<Recipe> {
@@ -152,10 +212,13 @@ impl<'p, 'a> Recipes<'p, 'a> {
             let awaiting = child.map(|recipe| Child { offset: 0, deref: true, recipe, branch: None });
             return Recipe::Fixed(Arm::of(None, awaiting.into_iter().collect()));
         }
-        if let Some(slice) = self.slice(&ty) {
-            return slice;
+        if let Some(row) = self.row_recipe(&ty) {
+            return row;
         }
         let path = self.program.path(&ty);
+        if let Some(collection) = self.collection(&ty, &path) {
+            return collection;
+        }
         let part = if subject.payload { Role::Transparent } else { role(&path) };
         match (&ty.kind, part) {
             (_, Role::Leaf) => Recipe::Fixed(self.leaf(&ty, path)),
@@ -169,7 +232,7 @@ impl<'p, 'a> Recipes<'p, 'a> {
         Arm::of(Some(frame), Box::default())
     }
 
-    fn frame(&self, ty: &Type, function: String, kind: FrameKind) -> FrameId {
+    pub(super) fn frame(&self, ty: &Type, function: String, kind: FrameKind) -> FrameId {
         self.frames.intern(Frame {
             function: function.into(),
             type_name: self.program.path(ty).into(),
@@ -189,23 +252,28 @@ impl<'p, 'a> Recipes<'p, 'a> {
         }
         let through = part == Role::Transparent;
         let inner = Subject {
-            awaited: subject.awaited && through,
+            // What a macro's closure has captured is what the macro polls.
+            awaited: subject.awaited && (through || subject.expands.is_some()),
             payload: false,
             expands: subject.expands.filter(|_| through),
             ..subject
         };
-        let awaiting = self.children(&ty.members, inner, ty.name.starts_with('('));
+        let awaiting = self.children(ty, inner);
         let shown = !through && (subject.awaited || part == Role::Future || !awaiting.is_empty());
-        let frame = shown.then(|| {
-            let kind = match awaiting.len() {
-                0 => FrameKind::Leaf,
-                _ if subject.expands.is_some() || part == Role::Future => FrameKind::Combinator,
-                _ => FrameKind::Future,
-            };
-            let function = subject.expands.map_or(path, str::to_owned);
-            self.frame(ty, function, kind)
-        });
-        Recipe::Fixed(Arm::of(frame, awaiting))
+        if !shown {
+            return Recipe::Fixed(Arm::of(None, awaiting));
+        }
+        let kind = match awaiting.len() {
+            0 => FrameKind::Leaf,
+            _ if subject.expands.is_some() || part == Role::Future => FrameKind::Combinator,
+            _ => FrameKind::Future,
+        };
+        let function = subject.expands.map_or(path, str::to_owned);
+        let rows = ty.members.iter().any(|m| self.has_row(m.ty, MAX_SEARCH));
+        let row = rows.then(|| self.frame(ty, function.clone(), FrameKind::Collection));
+        let frame = self.frame(ty, function, kind);
+        let field = !subject.awaited && part != Role::Future;
+        Recipe::Fixed(Arm { row, kept: self.fields(ty), field, ..Arm::of(Some(frame), awaiting) })
     }
 
     fn enumeration(
@@ -221,7 +289,9 @@ impl<'p, 'a> Recipes<'p, 'a> {
         let inner = Subject { awaited: subject.awaited && !shown, payload: true, ..subject };
         let frame = shown.then(|| self.frame(ty, path, FrameKind::Future));
         let arms = variants.list.iter().map(|variant| {
-            let awaiting = self.child(&variant.payload, inner, None);
+            let wraps =
+                self.program.ty(variant.payload.ty).is_some_and(|p| p.members.iter().any(|m| wraps(&p, m)));
+            let awaiting = self.child(&variant.payload, inner, wraps, None);
             let ends = stage && matches!(&*variant.payload.name, "Finished" | "Consumed");
             let finished = stage && &*variant.payload.name == "Finished";
             Arm { ends, finished, ..Arm::of(frame, awaiting.into_iter().collect()) }
@@ -230,16 +300,17 @@ impl<'p, 'a> Recipes<'p, 'a> {
     }
 
     /// Members that hold futures. A tuple's elements carry their number.
-    fn children(&self, members: &[Member], subject: Subject, tuple: bool) -> Box<[Child]> {
-        let numbered = |m: &Member| m.name.strip_prefix("__").and_then(|n| n.parse().ok());
-        members
-            .iter()
-            .filter_map(|m| self.child(m, subject, if tuple { numbered(m) } else { None }))
-            .collect()
+    fn children(&self, ty: &Type, subject: Subject) -> Box<[Child]> {
+        let tuple = ty.name.starts_with('(');
+        let numbered = |m: &Member| m.name.strip_prefix("__").and_then(|n| n.parse().ok()).filter(|_| tuple);
+        // What `select!` and `join!` have in their tuples are futures, known ones or not.
+        ty.members.iter().filter_map(|m| self.child(m, subject, tuple || wraps(ty, m), numbered(m))).collect()
     }
 
-    fn child(&self, member: &Member, subject: Subject, branch: Option<u8>) -> Option<Child> {
-        if !self.bears(member.ty) {
+    /// `polled`: what polls the whole polls this.
+    fn child(&self, member: &Member, subject: Subject, polled: bool, branch: Option<u8>) -> Option<Child> {
+        let holds_one = polled && subject.awaited || self.bears(member.ty);
+        if !holds_one {
             return None;
         }
         let recipe = self.id(Subject { die: member.ty, ..subject });
@@ -294,9 +365,10 @@ impl<'p, 'a> Recipes<'p, 'a> {
                 size: ty.size,
                 own_code,
             });
+            let kept = self.kept(ty, variants, variant, state);
             let payload = payload.filter(|_| suspended);
             let (awaiting, held) = payload.map(|p| self.suspended(variant, &p)).unwrap_or_default();
-            Arm { held, ..Arm::of(Some(frame), awaiting) }
+            Arm { held, kept, ..Arm::of(Some(frame), awaiting) }
         });
         switch(variants, arms.collect())
     }
@@ -320,14 +392,12 @@ impl<'p, 'a> Recipes<'p, 'a> {
         }
         (awaiting.into(), held.into())
     }
+}
 
-    fn slice(&self, ty: &Type) -> Option<Recipe> {
-        let (data, length) = (ty.member("data_ptr")?, ty.member("length")?);
-        let TypeKind::Pointer(Some(element)) = self.program.ty(data.ty)?.kind else { return None };
-        let stride = self.program.ty(element)?.size;
-        let element = self.id(Subject::awaited(element));
-        Some(Recipe::Slice { data: data.offset, length: length.offset, stride, element })
-    }
+/// Whether a wrapper is generic over this member, as `Stage<T>` and its `Running<T>` are: it may be a future of which nothing
+/// but its fields is known.
+fn wraps(wrapper: &Type, member: &Member) -> bool {
+    ["T", "F", "Fut", "Ptr"].iter().any(|name| wrapper.argument(name) == Some(member.ty))
 }
 
 fn switch(variants: &Variants, arms: Box<[Arm]>) -> Recipe {
@@ -361,6 +431,6 @@ fn state_of(payload: &str) -> FrameState {
 
 /// rustc gives every local of one name in a variant the offset of the first (shadowed locals, parameters listed
 /// again), so only the first of a name can be trusted.
-fn slot_is_certain(members: &[Member], i: usize) -> bool {
+pub(super) fn slot_is_certain(members: &[Member], i: usize) -> bool {
     members[..i].iter().all(|earlier| earlier.name != members[i].name)
 }

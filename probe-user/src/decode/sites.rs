@@ -2,7 +2,7 @@
 
 use super::Recipes;
 use super::recipe::RecipeId;
-use crate::dwarf::{DieRef, PollSite, PollSymbol, Program};
+use crate::dwarf::{CoroutineKind, DieRef, PollSite, PollSymbol, Program, TaskNames};
 use crate::runtime::{CellLayout, Flavor, SchedulerLayout, VtableLayout};
 use crate::target::{Avma, Bias, Memory, Svma};
 use std::collections::HashMap;
@@ -46,6 +46,8 @@ pub struct Sites {
     pub vtable: VtableLayout,
     /// `tokio-1.54.1`, from the path of tokio's sources.
     pub tokio_version: Option<String>,
+    /// What names tasks where debug information has no types.
+    pub names: TaskNames,
 }
 
 impl Sites {
@@ -64,6 +66,7 @@ impl Sites {
             by_poll,
             vtable: vtable.unwrap_or_default(),
             tokio_version: source.and_then(|f| version_in(&f)),
+            names: TaskNames::default(),
         }
     }
 
@@ -171,6 +174,7 @@ fn make(recipes: &Recipes<'_, '_>, site: &PollSite, cells: &[DieRef]) -> Site {
             let scheduler = program.ty(cell.scheduler_ty).map(|ty| program.path(&ty));
             let flavor = scheduler.and_then(|path| Flavor::of(&path));
             let name = future_name(program, cell.future_ty).unwrap_or_else(unnamed);
+            recipes.is_spawned(cell.future_ty);
             let root = recipes.future(cell.stage_ty);
             Site { poll, name, flavor, typed: Some(Typed { cell, root }), issue: None }
         }
@@ -178,8 +182,14 @@ fn make(recipes: &Recipes<'_, '_>, site: &PollSite, cells: &[DieRef]) -> Site {
 }
 
 /// Name of a future as its task's name: through pins and boxes, the function of a coroutine, else the type's path.
-fn future_name(program: &Program<'_>, die: DieRef) -> Option<Arc<str>> {
+pub(super) fn future_name(program: &Program<'_>, die: DieRef) -> Option<Arc<str>> {
     let ty = program.ty(die)?;
+    if ty.name.starts_with("BlockingTask<")
+        && let Some(closure) = ty.argument("T").and_then(|closure| program.ty(closure))
+    {
+        // The future around the closure given to `spawn_blocking`, which never awaits.
+        return Some(program.function(&closure, CoroutineKind::Closure).into());
+    }
     let name = match ty.coroutine() {
         Some(kind) => program.function(&ty, kind),
         None => program.path(&ty),

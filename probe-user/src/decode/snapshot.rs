@@ -2,8 +2,9 @@
 
 use super::discover::{Discovery, Found, HEADER_VTABLE};
 use super::recipe::Recipes;
+use super::relations::Claims;
 use super::walk::Walker;
-use super::{Coverage, Node, RuntimeInfo, RuntimeKind, Task, TaskId, TaskState};
+use super::{Coverage, Node, RuntimeInfo, RuntimeKind, SourceLine, Task, TaskId, TaskState};
 use crate::runtime::{Flavor, TaskWord};
 use crate::target::{Avma, Bias, CachedMemory, Memory};
 use rayon::prelude::*;
@@ -19,21 +20,31 @@ const CACHE: usize = 8 << 20;
 
 /// What a snapshot is made of, but for what only the process knows.
 #[derive(Debug, Default)]
-pub struct SnapshotParts {
-    pub tasks: Vec<Task>,
+pub(super) struct SnapshotParts {
+    /// Each with what it says of itself: who holds what, all of them together tell.
+    pub claims: Vec<Claims>,
     pub runtimes: Vec<RuntimeInfo>,
     pub coverage: Coverage,
 }
 
 struct Decoded {
-    task: Task,
+    claims: Claims,
     /// Its await tree is whole.
     whole: bool,
     retries: u64,
 }
 
+/// All tasks of a discovery.
+struct Decodings {
+    /// None where a task has gone.
+    claims: Vec<Option<Claims>>,
+    /// How many trees are whole.
+    whole: u64,
+    retries: u64,
+}
+
 /// Decodes what was discovered. `memory` is the target itself, not a cache.
-pub fn tasks<M: Memory>(
+pub(super) fn tasks<M: Memory>(
     recipes: &Recipes<'_, '_>,
     memory: &M,
     bias: Bias,
@@ -43,35 +54,37 @@ pub fn tasks<M: Memory>(
     let known = recipes.made();
     let mut decoded = decode(recipes, memory, bias, discovery);
     // What was read while types were looked up for the first time took long enough for a busy target to move on.
-    if recipes.made() > known && decoded.len() <= READ_TWICE {
+    if recipes.made() > known && discovery.tasks.len() <= READ_TWICE {
         decoded = decode(recipes, memory, bias, discovery);
     }
     let mut parts = SnapshotParts { runtimes: runtimes(discovery, version), ..SnapshotParts::default() };
     parts.coverage.issues.clone_from(&discovery.issues);
-    parts.coverage.tasks_found = decoded.len() as u64;
-    parts.tasks.reserve(decoded.len());
-    for one in decoded {
-        parts.coverage.tasks_decoded += u64::from(one.whole);
-        parts.coverage.torn_retries += one.retries;
-        if let Some(runtime) = one.task.owner.and_then(|o| parts.runtimes.get_mut(o as usize)) {
+    let Decodings { claims, whole, retries } = decoded;
+    // In place: what the tasks take is the largest part of a snapshot.
+    parts.claims = claims.into_iter().flatten().collect();
+    parts.coverage.tasks_found = parts.claims.len() as u64;
+    (parts.coverage.tasks_decoded, parts.coverage.torn_retries) = (whole, retries);
+    for owner in parts.claims.iter().filter_map(|one| one.task.owner) {
+        if let Some(runtime) = parts.runtimes.get_mut(owner as usize) {
             runtime.tasks += 1;
         }
-        parts.tasks.push(one.task);
     }
-    parts.tasks.sort_by_key(|task| (task.owner, task.id));
     note_untyped(discovery, &mut parts.coverage.issues);
     parts
 }
 
-fn decode<M: Memory>(
-    recipes: &Recipes<'_, '_>,
-    memory: &M,
-    bias: Bias,
-    discovery: &Discovery,
-) -> Vec<Decoded> {
-    let chunks = discovery.tasks.par_chunks(CHUNK);
+fn decode<M: Memory>(recipes: &Recipes<'_, '_>, memory: &M, bias: Bias, discovery: &Discovery) -> Decodings {
     let patient = discovery.tasks.len() <= READ_TWICE;
-    chunks.flat_map_iter(|chunk| decode_chunk(recipes, memory, bias, chunk, patient)).collect()
+    let mut claims: Vec<Option<Claims>> = Vec::new();
+    claims.resize_with(discovery.tasks.len(), || None);
+    let chunks = claims.par_chunks_mut(CHUNK).zip(discovery.tasks.par_chunks(CHUNK));
+    let cache = || CachedMemory::new(memory, CACHE);
+    let counts = chunks.map_init(cache, |cache, (claims, found)| {
+        cache.clear();
+        decode_chunk(recipes, cache, bias, found, patient, claims)
+    });
+    let (whole, retries) = counts.reduce(|| (0, 0), |a, b| (a.0 + b.0, a.1 + b.1));
+    Decodings { claims, whole, retries }
 }
 
 fn runtimes(discovery: &Discovery, version: Option<&str>) -> Vec<RuntimeInfo> {
@@ -97,34 +110,44 @@ fn note_untyped(discovery: &Discovery, issues: &mut Vec<String>) {
     issues.extend(counts.iter().map(|(issue, n)| format!("{n} tasks are not decoded: {issue}")));
 }
 
+/// Puts the claims of each task where they belong. How many trees are whole, and reads that were made again.
 fn decode_chunk<M: Memory>(
     recipes: &Recipes<'_, '_>,
-    memory: &M,
+    cache: &CachedMemory<'_, M>,
     bias: Bias,
     chunk: &[Found],
     patient: bool,
-) -> Vec<Decoded> {
-    let cache = CachedMemory::new(memory, CACHE);
-    let mut walker = Walker::new(recipes, &cache, bias);
-    let first: Vec<_> = chunk
-        .iter()
-        .map(|found| (found, Stamp::read(&cache, found), read_task(&mut walker, &cache, found)))
-        .collect();
+    claims: &mut [Option<Claims>],
+) -> (u64, u64) {
+    let memory = cache.inner();
+    let mut walker = Walker::new(recipes, cache, bias);
+    let mut first = Vec::with_capacity(chunk.len());
+    for (found, place) in chunk.iter().zip(&mut *claims) {
+        let before = Stamp::read(cache, found);
+        let decoded = read_task(&mut walker, cache, found);
+        first.push((before, decoded.as_ref().is_some_and(|decoded| decoded.whole)));
+        *place = decoded.map(|decoded| decoded.claims);
+    }
     let fresh = fresh_stamps(memory, chunk);
-    first
-        .into_iter()
-        .zip(fresh)
-        .filter_map(|((found, before, decoded), after)| {
-            // Freed since it was found, and perhaps another task's or no task's memory by now.
-            let after = after.filter(|stamp| stamp.is_of(found))?;
-            let steady = before == Some(after) && !TaskWord(after.state).running();
-            let enough = |d: &Decoded| d.whole || !patient || found.vtable.site.typed.is_none();
-            match decoded {
-                Some(decoded) if steady && enough(&decoded) => Some(decoded),
-                _ => again(recipes, memory, bias, found),
-            }
-        })
-        .collect()
+    let mut counts = (0, 0);
+    for (i, ((before, mut whole), after)) in first.into_iter().zip(fresh).enumerate() {
+        let (found, place) = (&chunk[i], &mut claims[i]);
+        // Freed since it was found, and perhaps another task's or no task's memory by now.
+        let Some(after) = after.filter(|stamp| stamp.is_of(found)) else {
+            *place = None;
+            continue;
+        };
+        let steady = before == Some(after) && !TaskWord(after.state).running();
+        let enough = whole || !patient || found.vtable.site.typed.is_none();
+        if place.is_none() || !steady || !enough {
+            let decoded = again(recipes, memory, bias, found);
+            whole = decoded.as_ref().is_some_and(|decoded| decoded.whole);
+            counts.1 += decoded.as_ref().map_or(0, |decoded| decoded.retries);
+            *place = decoded.map(|decoded| decoded.claims);
+        }
+        counts.0 += u64::from(whole);
+    }
+    counts
 }
 
 /// What tells one task at one time from any other: its state word, its vtable, its id.
@@ -135,7 +158,7 @@ struct Stamp {
     id: u64,
 }
 
-/// Bytes of a Cell up to its id, at the most.
+/// Bytes of a Cell up to its id, at the most; those whose id is farther away are read in parts.
 const STAMP: usize = 128;
 
 impl Stamp {
@@ -146,9 +169,15 @@ impl Stamp {
 
     fn read<M: Memory + ?Sized>(memory: &M, found: &Found) -> Option<Stamp> {
         let mut bytes = [0; STAMP];
-        let bytes = &mut bytes[..Stamp::len(found)?];
-        memory.read(found.header, bytes).ok()?;
-        Some(Stamp::of(bytes))
+        let Some(length) = Stamp::len(found) else { return Stamp::read_apart(memory, found) };
+        memory.read(found.header, &mut bytes[..length]).ok()?;
+        Some(Stamp::of(&bytes[..length]))
+    }
+
+    /// Old tokio (1.21, say) lets the compiler order the Core, which then often has the id behind the future.
+    fn read_apart<M: Memory + ?Sized>(memory: &M, found: &Found) -> Option<Stamp> {
+        let word = |offset: u64| memory.read_u64(found.header.offset(offset)).ok();
+        Some(Stamp { state: word(0)?, vtable: word(HEADER_VTABLE)?, id: word(found.vtable.id?)? })
     }
 
     fn of(bytes: &[u8]) -> Stamp {
@@ -169,8 +198,9 @@ fn fresh_stamps<M: Memory>(memory: &M, chunk: &[Found]) -> Vec<Option<Stamp>> {
     let mut requests: Vec<(Avma, &mut [u8])> =
         parts.map(|((found, buffer), length)| (found.header, &mut buffer[..*length])).collect();
     let failed = memory.read_many(&mut requests);
-    let read = |(i, (buffer, length)): (usize, (&[u8; STAMP], &usize))| {
-        (*length > 0 && failed.binary_search(&i).is_err()).then(|| Stamp::of(&buffer[..*length]))
+    let read = |(i, (buffer, length)): (usize, (&[u8; STAMP], &usize))| match length {
+        0 => Stamp::read_apart(memory, &chunk[i]),
+        _ => failed.binary_search(&i).is_err().then(|| Stamp::of(&buffer[..*length])),
     };
     buffers.iter().zip(&lengths).enumerate().map(read).collect()
 }
@@ -187,13 +217,13 @@ fn again<M: Memory>(recipes: &Recipes<'_, '_>, memory: &M, bias: Bias, found: &F
         let after = Stamp::read(memory, found).filter(|stamp| stamp.is_of(found))?;
         decoded.retries = attempt;
         let steady = before == Some(after) && !TaskWord(after.state).running();
-        let same = last.as_ref().is_some_and(|last| last.task.tree == decoded.task.tree);
+        let same = last.as_ref().is_some_and(|last| last.claims.task.tree == decoded.claims.task.tree);
         if steady && (decoded.whole || same) {
             // Two reads that lack the same thing were not torn: it is not described.
             decoded.retries = if decoded.whole { attempt } else { 0 };
             return Some(decoded);
         }
-        decoded.task.stale = true;
+        decoded.claims.task.stale = true;
         last = Some(decoded);
     }
     last
@@ -208,23 +238,28 @@ fn read_task<M: Memory>(
     let site = &found.vtable.site;
     let stamp = Stamp::read(memory, found)?;
     let state = state_of(TaskWord(stamp.state));
-    let ended = matches!(state, TaskState::Complete | TaskState::Cancelled);
+    let ended = TaskWord(stamp.state).complete();
     let (mut whole, mut tree) = (ended, None);
     if let Some(typed) = site.typed.as_ref().filter(|_| !ended) {
-        let roots = walker.tree(found.header.offset(typed.cell.stage), typed.root);
+        let roots = walker.tree(Some(found.header), found.header.offset(typed.cell.stage), typed.root);
         whole = !walker.incomplete && !roots.is_empty();
         tree = single(roots);
     }
+    let spawned = site.typed.as_ref().and_then(|typed| typed.cell.spawned_at?.read(memory, found.header));
+    let spawned_at = spawned.map(|(file, line)| SourceLine { file: file.into(), line });
     let task = Task {
+        spawned_at,
         id: TaskId { runtime: RuntimeKind::Tokio, id: stamp.id },
         address: found.header,
         state,
         stale: false,
         name: tree.as_ref().map_or_else(|| site.name.clone(), |node| walker.function(node)),
         owner: found.scheduler,
+        waits: Box::default(),
+        holds: Box::default(),
         tree,
     };
-    Some(Decoded { task, whole, retries: 0 })
+    Some(Decoded { claims: walker.claims(task), whole, retries: 0 })
 }
 
 /// A spawned future without a node of its own (a boxed one, say) has the node inside it.
@@ -237,6 +272,9 @@ fn state_of(word: TaskWord) -> TaskState {
         if word.cancelled() { TaskState::Cancelled } else { TaskState::Complete }
     } else if word.running() {
         TaskState::Running
+    } else if word.cancelled() {
+        // Aborted, and in a queue: the next poll drops the future, which has all it had until then.
+        TaskState::Cancelled
     } else if word.notified() {
         TaskState::Scheduled
     } else {

@@ -3,6 +3,7 @@
 //! Made for size: 300,000 tasks must fit, so all that is the same for every task in the same place
 //! (names, lines, types) is a [`Frame`], interned once; a [`Node`] is a frame at an address.
 
+use super::{Hold, Wait};
 use crate::target::Avma;
 use std::collections::HashMap;
 use std::sync::{Arc, RwLock};
@@ -21,8 +22,10 @@ pub enum FrameKind {
     AsyncClosure,
     /// A hand-written future that is not a leaf.
     Future,
-    /// `select!`, `join!`, `JoinAll`, …: one future that polls several.
+    /// `select!`, `join!`, …: one future that polls several.
     Combinator,
+    /// The same of as many as there happen to be: `JoinAll`, `FuturesUnordered`, `StreamMap`.
+    Collection,
     /// Waits for something that is not a future: a timer, a lock, a socket.
     Leaf,
 }
@@ -105,6 +108,8 @@ impl Frames {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Node {
     pub frame: FrameId,
+    /// Of a collection: futures it has beside those that are shown. Of a set of tasks: how many there are.
+    pub more: u32,
     pub address: Avma,
     pub awaiting: Box<[Node]>,
     /// Futures this one keeps but does not await now (Oxide RFD 609).
@@ -151,6 +156,12 @@ pub struct Task {
     pub owner: Option<u32>,
     /// None where the build's debug info has no types.
     pub tree: Option<Node>,
+    /// Where it was spawned; only a tokio with `tokio_unstable` knows.
+    pub spawned_at: Option<SourceLine>,
+    /// What each leaf of the tree waits for. Empty while the task runs: it has been woken, and what comes next is not known.
+    pub waits: Box<[Wait]>,
+    /// Guards, permits and channel ends that its futures keep.
+    pub holds: Box<[Hold]>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -191,10 +202,10 @@ pub enum DebugInfoLevel {
 pub struct Snapshot {
     pub pid: u32,
     pub exe: String,
-    /// CLOCK_REALTIME, ns.
+    /// CLOCK_REALTIME, ns. Of a core file: when that was last written to.
     pub taken_at_ns: u64,
-    /// CLOCK_MONOTONIC, ns.
-    pub t_ns: u64,
+    /// CLOCK_MONOTONIC, ns. None of a core file, which does not keep it: how far deadlines are is not known then.
+    pub t_ns: Option<u64>,
     pub debuginfo: DebugInfoLevel,
     pub runtimes: Vec<RuntimeInfo>,
     pub coverage: Coverage,

@@ -1,27 +1,58 @@
 //! Recipes executed on memory: the await tree of one task.
 
+use super::elements::ring_at;
+use super::holds::RawHold;
 use super::recipe::{Arm, Child, Recipe, RecipeId, Recipes};
-use super::{Frame, FrameKind, FrameState, Node};
-use crate::dwarf::Discriminant;
+use super::relations::Claims;
+use super::signals::SignalChannel;
+use super::waits::{LeafKind, Named, RawWait};
+use super::{Frame, FrameId, FrameKind, FrameState, Node, Task, TaskState};
+use crate::dwarf::{DieRef, Discriminant};
+use crate::runtime::Reflect;
 use crate::target::{Avma, Bias, Memory};
-use std::collections::HashSet;
+use foldhash::{HashMap, HashMapExt as _, HashSet, HashSetExt as _};
 use std::sync::Arc;
 
 /// A tree larger than this is cut: a torn read or a hostile target, not a program.
-const MAX_NODES: usize = 4096;
+pub(super) const MAX_NODES: usize = 4096;
 const MAX_DEPTH: usize = 128;
-const MAX_ELEMENTS: u64 = 1024;
 
 /// Walks the futures of tasks. One per thread: it keeps recipes at hand without locking.
 pub struct Walker<'w, 'p, 'a, M: Memory + ?Sized> {
     recipes: &'w Recipes<'p, 'a>,
     memory: &'w M,
     bias: Bias,
-    cache: Vec<Option<Arc<Recipe>>>,
-    visited: HashSet<(Avma, RecipeId)>,
-    nodes: usize,
+    cache: Vec<Option<(Arc<Recipe>, Option<DieRef>)>>,
+    visited: HashSet<(Avma, Option<DieRef>)>,
+    /// Futures that have a node of their own, by where and of what type they are.
+    pub(super) told: HashSet<(Avma, DieRef)>,
+    pub(super) nodes: usize,
+    /// Of the node at hand: its futures stand in a row, and so many of them were not looked at.
+    pub(super) row: Option<u32>,
+    /// The futures around the one that is being read, outermost first.
+    pub(super) above: Vec<Above>,
+    /// Depth of futures that are kept but not awaited.
+    pub(super) in_held: usize,
+    /// Header of the task whose tree it is.
+    pub(super) task: Option<Avma>,
+    pub(super) waits: Vec<RawWait>,
+    pub(super) holds: Vec<RawHold>,
+    pub(super) leaves: HashMap<RecipeId, LeafKind>,
+    /// Read when the first task is met that waits for one.
+    pub(super) signals: Option<Vec<SignalChannel>>,
+    /// By chain.
+    pub(super) names: HashMap<Box<[FrameId]>, Option<Named>>,
+    pub(super) chain: Vec<FrameId>,
     /// Something in the current tree could not be read or made no sense.
     pub incomplete: bool,
+}
+
+/// A future on the way to a leaf.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Above {
+    pub at: Avma,
+    pub recipe: RecipeId,
+    pub frame: FrameId,
 }
 
 impl<'w, 'p, 'a, M: Memory + ?Sized> Walker<'w, 'p, 'a, M> {
@@ -32,17 +63,59 @@ impl<'w, 'p, 'a, M: Memory + ?Sized> Walker<'w, 'p, 'a, M> {
             bias,
             cache: Vec::new(),
             visited: HashSet::new(),
+            told: HashSet::new(),
             nodes: 0,
+            row: None,
+            above: Vec::new(),
+            in_held: 0,
+            task: None,
+            waits: Vec::new(),
+            holds: Vec::new(),
+            leaves: HashMap::new(),
+            signals: None,
+            names: HashMap::new(),
+            chain: Vec::new(),
             incomplete: false,
         }
     }
 
-    /// The tree of the future of this recipe at `at`; several roots where the future itself has no node.
-    pub fn tree(&mut self, at: Avma, recipe: RecipeId) -> Vec<Node> {
+    /// The tree of the future of this recipe at `at`; several roots where the future itself has no node. What it waits for
+    /// and keeps is in `waits` and `holds` then.
+    pub fn tree(&mut self, task: Option<Avma>, at: Avma, recipe: RecipeId) -> Vec<Node> {
         self.visited.clear();
+        self.told.clear();
         self.nodes = 0;
+        self.row = None;
         self.incomplete = false;
+        self.above.clear();
+        self.in_held = 0;
+        self.task = task;
+        self.waits.clear();
+        self.holds.clear();
         self.walk(at, recipe, MAX_DEPTH)
+    }
+
+    /// What the tree of `task` says of itself. Takes no more room than that needs: there may be 300,000 of them.
+    pub(super) fn claims(&mut self, task: Task) -> Claims {
+        let mut claims = Claims { task, waits: Box::default(), holds: Box::default() };
+        // A task that runs has been woken: what it waited for is over, what comes next is not known.
+        if claims.task.tree.is_some() && claims.task.state != TaskState::Running {
+            claims.waits = self.waits.drain(..).collect();
+            claims.holds = self.holds.drain(..).collect();
+        }
+        claims
+    }
+
+    pub(super) fn recipes(&self) -> &'w Recipes<'p, 'a> {
+        self.recipes
+    }
+
+    pub(super) fn reflect(&self) -> Reflect<'w, 'a, M> {
+        Reflect { program: self.recipes.program, memory: self.memory }
+    }
+
+    pub(super) fn bias(&self) -> Bias {
+        self.bias
     }
 
     /// Name of a task by its root: what is in a box tells more than the box's type.
@@ -50,12 +123,21 @@ impl<'w, 'p, 'a, M: Memory + ?Sized> Walker<'w, 'p, 'a, M> {
         self.recipes.frames.get(root.frame).function.clone()
     }
 
-    fn recipe(&mut self, id: RecipeId) -> Arc<Recipe> {
+    /// Of the future that is being read.
+    pub(super) fn discriminant(&mut self) -> Option<Discriminant> {
+        let (recipe, _) = self.recipe(self.above.last()?.recipe);
+        match &*recipe {
+            Recipe::Switch { discriminant, .. } => *discriminant,
+            _ => None,
+        }
+    }
+
+    fn recipe(&mut self, id: RecipeId) -> (Arc<Recipe>, Option<DieRef>) {
         let slot = id.0 as usize;
         if let Some(Some(recipe)) = self.cache.get(slot) {
             return recipe.clone();
         }
-        let recipe = self.recipes.get(id);
+        let recipe = (self.recipes.get(id), self.recipes.subject(id));
         if self.cache.len() <= slot {
             self.cache.resize(slot + 1, None);
         }
@@ -63,7 +145,7 @@ impl<'w, 'p, 'a, M: Memory + ?Sized> Walker<'w, 'p, 'a, M> {
         recipe
     }
 
-    fn number(&mut self, at: Avma, width: u8) -> Option<u64> {
+    pub(super) fn number(&mut self, at: Avma, width: u8) -> Option<u64> {
         let mut bytes = [0; 8];
         match self.memory.read(at, &mut bytes[..usize::from(width).min(8)]) {
             Ok(()) => Some(u64::from_le_bytes(bytes)),
@@ -74,29 +156,32 @@ impl<'w, 'p, 'a, M: Memory + ?Sized> Walker<'w, 'p, 'a, M> {
         }
     }
 
-    fn walk(&mut self, at: Avma, id: RecipeId, depth: usize) -> Vec<Node> {
+    pub(super) fn walk(&mut self, at: Avma, id: RecipeId, depth: usize) -> Vec<Node> {
         if depth == 0 || self.nodes >= MAX_NODES {
             self.incomplete = true;
             return Vec::new();
         }
+        let (recipe, die) = self.recipe(id);
         // The same future reached twice (by the awaitee's reference and as a local) is one node.
-        if !self.visited.insert((at, id)) {
+        if !self.visited.insert((at, die)) {
             return Vec::new();
         }
-        let recipe = self.recipe(id);
         match &*recipe {
-            Recipe::Fixed(arm) => self.arm(at, arm, depth),
+            Recipe::Fixed(arm) => self.arm(at, id, arm, depth),
             Recipe::Switch { discriminant, select, default, arms } => {
                 let arm = self.select(at, *discriminant, select, *default).and_then(|i| arms.get(i as usize));
                 match arm {
-                    Some(arm) => self.arm(at, arm, depth),
+                    Some(arm) => self.arm(at, id, arm, depth),
                     None => self.unknown_state(at, arms),
                 }
             }
             Recipe::Dyn { data, vtable } => self.dynamic(at, *data, *vtable, depth),
-            Recipe::Slice { data, length, stride, element } => {
-                self.slice(at.offset(*data), at.offset(*length), *stride, *element, depth)
+            Recipe::Slice { data, length, ring, stride, element } => {
+                let place = [at.offset(*data), at.offset(*length)];
+                self.slice(place, ring_at(at, *ring), *stride, *element, depth)
             }
+            Recipe::List(list) => self.list(at, id, list, depth),
+            Recipe::Tasks(tasks) => self.tasks(at, id, tasks),
             Recipe::Select { mask, mask_width, inner } => {
                 let disabled =
                     self.number(at.offset(*mask), 8).and_then(|p| self.number(Avma(p), *mask_width));
@@ -109,7 +194,7 @@ impl<'w, 'p, 'a, M: Memory + ?Sized> Walker<'w, 'p, 'a, M> {
         }
     }
 
-    fn select(
+    pub(super) fn select(
         &mut self,
         at: Avma,
         discriminant: Option<Discriminant>,
@@ -135,18 +220,69 @@ impl<'w, 'p, 'a, M: Memory + ?Sized> Walker<'w, 'p, 'a, M> {
             expanded_from: None,
             ..(*known).clone()
         });
-        vec![Node { frame, address: at, awaiting: Box::default(), held: Box::default() }]
+        vec![Node { frame, more: 0, address: at, awaiting: Box::default(), held: Box::default() }]
     }
 
-    fn arm(&mut self, at: Avma, arm: &Arm, depth: usize) -> Vec<Node> {
+    fn arm(&mut self, at: Avma, recipe: RecipeId, arm: &Arm, depth: usize) -> Vec<Node> {
+        let Some(frame) = arm.frame else { return self.children(at, &arm.awaiting, depth) };
+        self.above.push(Above { at, recipe, frame });
+        let outer = self.row.take();
+        let before = self.waits.len();
         let awaiting = self.children(at, &arm.awaiting, depth);
-        let Some(frame) = arm.frame else { return awaiting };
-        let held = self.children(at, &arm.held, depth);
+        let row = std::mem::replace(&mut self.row, outer);
+        if awaiting.is_empty() && arm.field {
+            self.above.pop();
+            return Vec::new();
+        }
+        if awaiting.iter().all(|node| self.has_nothing(node)) {
+            self.leaf();
+        } else {
+            let own = self.registered_beside(before);
+            self.alternatives(before, awaiting.len() + own);
+        }
+        self.tell(at, recipe);
+        if !arm.kept.is_empty() {
+            self.keeps(at, recipe, frame, arm);
+        }
+        let held = self.held(at, arm, depth);
+        self.above.pop();
+        let frame = row.and(arm.row).unwrap_or(frame);
+        let more = row.unwrap_or(0);
         self.nodes += 1;
-        vec![Node { frame, address: at, awaiting: awaiting.into(), held: held.into() }]
+        vec![Node { frame, more, address: at, awaiting: awaiting.into(), held: held.into() }]
+    }
+
+    /// It has a node, and says itself what it waits for.
+    pub(super) fn tell(&mut self, at: Avma, recipe: RecipeId) {
+        let die = self.recipe(recipe).1;
+        self.told.extend(die.map(|die| (at, die)));
+    }
+
+    /// A collection without a future in it.
+    fn has_nothing(&self, node: &Node) -> bool {
+        let empty = node.awaiting.is_empty() && node.more == 0;
+        empty && self.recipes.frames.get(node.frame).kind == FrameKind::Collection
+    }
+
+    /// The futures that are kept but not awaited. What is left of one that was moved is none: all in it was seen elsewhere.
+    fn held(&mut self, at: Avma, arm: &Arm, depth: usize) -> Vec<Node> {
+        self.in_held += 1;
+        let row = self.row;
+        let mut held = self.children(at, &arm.held, depth);
+        self.row = row;
+        self.in_held -= 1;
+        held.retain(|node| {
+            let empty = node.awaiting.is_empty() && node.held.is_empty();
+            let kind = || self.recipes.frames.get(node.frame).kind;
+            !(empty && matches!(kind(), FrameKind::Future | FrameKind::Combinator))
+        });
+        held
     }
 
     fn children(&mut self, at: Avma, children: &[Child], depth: usize) -> Vec<Node> {
+        if let [only] = children {
+            return self.child(at, *only, depth);
+        }
         let mut nodes = Vec::new();
         for child in children {
             nodes.append(&mut self.child(at, *child, depth));
@@ -154,7 +290,7 @@ impl<'w, 'p, 'a, M: Memory + ?Sized> Walker<'w, 'p, 'a, M> {
         nodes
     }
 
-    fn child(&mut self, at: Avma, child: Child, depth: usize) -> Vec<Node> {
+    pub(super) fn child(&mut self, at: Avma, child: Child, depth: usize) -> Vec<Node> {
         let mut place = at.offset(child.offset);
         if child.deref {
             match self.number(place, 8) {
@@ -170,9 +306,9 @@ impl<'w, 'p, 'a, M: Memory + ?Sized> Walker<'w, 'p, 'a, M> {
         let Some(tuple) = self.number(at.offset(inner.offset), 8).filter(|p| *p != 0).map(Avma) else {
             return Vec::new();
         };
-        let Recipe::Fixed(pointer) = &*self.recipe(inner.recipe) else { return Vec::new() };
+        let Recipe::Fixed(pointer) = &*self.recipe(inner.recipe).0 else { return Vec::new() };
         let Some(target) = pointer.awaiting.first() else { return Vec::new() };
-        let Recipe::Fixed(tuple_arm) = &*self.recipe(target.recipe) else {
+        let Recipe::Fixed(tuple_arm) = &*self.recipe(target.recipe).0 else {
             return self.walk(tuple, target.recipe, depth - 1);
         };
         let mut nodes = Vec::new();
@@ -217,20 +353,6 @@ impl<'w, 'p, 'a, M: Memory + ?Sized> Walker<'w, 'p, 'a, M> {
             size: 0,
             own_code: false,
         });
-        vec![Node { frame, address: at, awaiting: Box::default(), held: Box::default() }]
-    }
-
-    fn slice(&mut self, data: Avma, length: Avma, stride: u64, element: RecipeId, depth: usize) -> Vec<Node> {
-        let (Some(data), Some(length)) = (self.number(data, 8), self.number(length, 8)) else {
-            return Vec::new();
-        };
-        if length > MAX_ELEMENTS {
-            self.incomplete = true;
-        }
-        let mut nodes = Vec::new();
-        for i in 0..length.min(MAX_ELEMENTS) {
-            nodes.append(&mut self.walk(Avma(data).offset(i.wrapping_mul(stride)), element, depth - 1));
-        }
-        nodes
+        vec![Node { frame, more: 0, address: at, awaiting: Box::default(), held: Box::default() }]
     }
 }

@@ -8,7 +8,7 @@ pub fn demangled(linkage: &str) -> String {
 }
 
 /// `<A, B<C, D>>` → `A`, `B<C, D>`.
-pub(super) fn split_arguments(generics: &str) -> Vec<&str> {
+pub fn split_arguments(generics: &str) -> Vec<&str> {
     let Some(inner) = generics.strip_prefix('<').and_then(|g| g.strip_suffix('>')) else { return Vec::new() };
     let bytes = inner.as_bytes();
     let (mut depth, mut start) = (0usize, 0);

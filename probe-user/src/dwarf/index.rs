@@ -1,5 +1,6 @@
 //! What one pass over all entries keeps: the anchors from which everything else is reached lazily.
 
+use super::methods::Methods;
 use super::units::DieRef;
 use crate::target::Svma;
 use serde::{Deserialize, Serialize};
@@ -32,6 +33,29 @@ impl PollSite {
 pub struct CellDie {
     pub(super) arguments: u64,
     pub die: DieRef,
+}
+
+/// `async_task::raw::RawTask::run` for one future type.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub struct RunSite {
+    pub(super) address: u64,
+    /// The `RawTask<F, T, S, M>` that has it.
+    pub raw_task: DieRef,
+}
+
+impl RunSite {
+    pub fn address(&self) -> Svma {
+        Svma(self.address)
+    }
+}
+
+/// Types by which the executors of the futures crates keep their tasks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum PoolType {
+    /// `futures_executor::thread_pool::WakeHandle`.
+    WakeHandle,
+    /// `futures_util::stream::futures_unordered::task::Task<LocalFutureObj<()>>`, of a LocalPool.
+    LocalTask,
 }
 
 /// A namespace's entry and where its subtree ends, so that any entry's enclosing path can be told.
@@ -72,10 +96,19 @@ pub(super) struct ContextStatic {
     pub tls_offset: u64,
 }
 
+/// A static of the program that has an address of its own.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub(super) struct Static {
+    pub ty: DieRef,
+    pub address: u64,
+}
+
 /// Anchors of one unit, or of all of them.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Index {
     pub(super) poll_sites: Vec<PollSite>,
+    /// What may be a poll function of line tables, where no namespace tells it.
+    pub(super) flat_polls: Vec<PollSite>,
     pub(super) cells: Vec<CellDie>,
     /// Sorted by address.
     pub(super) vtables: Vec<Vtable>,
@@ -83,6 +116,13 @@ pub struct Index {
     /// `{impl#N}` paths, hashed, and a function inside whose linkage name tells the self type.
     pub(super) impls: Vec<(u64, DieRef)>,
     pub(super) contexts: Vec<ContextStatic>,
+    /// tokio's table of signals.
+    pub(super) signals: Vec<Static>,
+    pub(super) run_sites: Vec<RunSite>,
+    pub(super) pool_types: Vec<(PoolType, DieRef)>,
+    /// What run sites are made from, while units are scanned.
+    #[serde(skip)]
+    pub(super) methods: Methods,
     /// Per unit, sorted by start.
     pub(super) namespaces: Vec<Box<[Namespace]>>,
     /// Where macros were called that await: hash of the closure, file, line. None: not looked for yet.
@@ -91,19 +131,32 @@ pub struct Index {
     pub damaged_units: u32,
     /// Names of compilers that made the units, `clang LLVM (rustc version 1.95.0 …)`.
     pub producer: Option<String>,
+    /// Per unit, the crate it is a part of: hash of the name of its root.
+    pub(super) crates: Vec<u64>,
+    /// The runtime that unwinds the stack at a panic is part of the program.
+    pub(super) unwinds: bool,
+    /// Directory of the package that the program's `main` is in.
+    pub(super) package: Option<String>,
 }
 
 impl Index {
     /// Appends what another unit gave. Units must be added in order: `namespaces` is per unit.
     pub(super) fn append(&mut self, mut unit: Index) {
         self.poll_sites.append(&mut unit.poll_sites);
+        self.flat_polls.append(&mut unit.flat_polls);
         self.cells.append(&mut unit.cells);
         self.vtables.append(&mut unit.vtables);
         self.poll_fns.append(&mut unit.poll_fns);
         self.impls.append(&mut unit.impls);
         self.contexts.append(&mut unit.contexts);
+        self.signals.append(&mut unit.signals);
+        self.pool_types.append(&mut unit.pool_types);
+        self.methods.append(unit.methods);
         self.namespaces.append(&mut unit.namespaces);
         self.damaged_units += unit.damaged_units;
+        self.unwinds |= unit.unwinds;
+        self.package = self.package.take().or(unit.package);
+        self.crates.append(&mut unit.crates);
         if self.producer.as_ref().is_none_or(|p| !p.contains("rustc")) {
             self.producer = unit.producer.or(self.producer.take());
         }
@@ -118,6 +171,9 @@ impl Index {
         self.vtables.dedup_by_key(|v| v.address);
         self.impls.sort_by_key(|i| (i.0, i.1));
         self.impls.dedup_by_key(|i| i.0);
+        self.pool_types.sort_unstable();
+        self.pool_types.dedup_by_key(|(what, _)| *what);
+        self.run_sites = std::mem::take(&mut self.methods).run_sites();
     }
 
     pub fn to_bytes(&self) -> Vec<u8> {
@@ -140,4 +196,4 @@ pub(super) fn path_hash(parent: u64, name: &[u8]) -> u64 {
 }
 
 /// Raised with every change of [`Index`] or of what a scan finds, so that an older index is not taken for a new one.
-pub const INDEX_SCHEMA: u32 = 4;
+pub const INDEX_SCHEMA: u32 = 13;

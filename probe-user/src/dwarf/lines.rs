@@ -74,6 +74,7 @@ fn file_path<'a>(
 }
 
 /// Which unit's code covers an address, by `.debug_aranges`; sorted by start.
+#[derive(Debug)]
 pub(super) struct CodeMap {
     ranges: Vec<(u64, u64, u32)>,
 }

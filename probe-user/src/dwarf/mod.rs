@@ -6,23 +6,37 @@
 //! The input may be hostile: every parse is bounded, and what cannot be read becomes an issue, not a panic.
 
 mod demangle;
+mod evaluate;
 mod index;
 mod invocation;
 mod lines;
+mod linkage;
+mod locals;
+mod methods;
 mod program;
+mod prologue;
 mod scan;
+mod scopes;
 mod sections;
 mod symbols;
+mod task_names;
 mod types;
 mod units;
+mod unwind;
 
-pub use demangle::demangled;
-pub use index::{CellDie, INDEX_SCHEMA, Index, PollSite};
+pub use demangle::{demangled, split_arguments};
+pub use evaluate::Placed;
+pub use index::{CellDie, INDEX_SCHEMA, Index, PollSite, PoolType, RunSite};
+pub use linkage::{defined, imported};
+pub use locals::LocalVariable;
 pub use program::{Code, Program};
+pub use scopes::{Chain, FrameValues, Scope, Variable};
 pub use sections::{DwarfError, Sections};
-pub use symbols::{PollSymbol, mentions_tokio, poll_symbols};
+pub use symbols::{Mentioned, PollSymbol, future_name, mentioned_runtimes, poll_symbols, run_symbols};
+pub use task_names::{Evidence, TaskNames, Told};
 pub use types::{CoroutineKind, Decl, Discriminant, Member, Type, TypeKind, Variant, Variants};
 pub use units::{DieRef, OpenSibling};
+pub use unwind::{Registers, UnwindInfo, Unwound};
 
 /// Longest chain of namespaces, nested types or type modifiers followed before a file is called hostile.
 const MAX_DEPTH: usize = 64;

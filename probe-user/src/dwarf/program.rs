@@ -1,13 +1,14 @@
 //! The static model of one program: what its debug information says, read when asked.
 
-use super::index::{CellDie, Index, PollSite, name_hash, path_hash};
+use super::index::{CellDie, Index, Namespace, PollSite, PoolType, RunSite, name_hash, path_hash};
 use super::invocation::{self, Invocations};
+use super::scopes::Scopes;
 use super::sections::{DwarfError, Sections};
 use super::types::{self, CoroutineKind, Decl, Type};
 use super::units::{DieRef, OpenSibling, Units};
 use super::{MAX_DEPTH, demangle, lines, scan, symbols};
 use crate::target::Svma;
-use std::collections::HashMap;
+use foldhash::HashMap;
 use std::sync::{Arc, OnceLock, RwLock};
 
 /// A piece of executable code at its stated address.
@@ -23,12 +24,13 @@ type Files = HashMap<(u32, u64), Option<Arc<str>>>;
 /// Answers about types and places of one program. Shared by all threads.
 #[derive(Debug)]
 pub struct Program<'a> {
-    units: Units<'a>,
+    pub(super) units: Units<'a>,
     index: Index,
-    code: Vec<Code<'a>>,
+    pub(super) code: Vec<Code<'a>>,
     types: RwLock<HashMap<DieRef, Option<Arc<Type>>>>,
     files: RwLock<Files>,
     invocations: OnceLock<Invocations>,
+    pub(super) scopes: Scopes<'a>,
     /// What could not be read, for people.
     pub issues: Vec<String>,
 }
@@ -69,6 +71,7 @@ impl<'a> Program<'a> {
             types: RwLock::default(),
             files: RwLock::default(),
             invocations,
+            scopes: Scopes::default(),
             issues,
         })
     }
@@ -92,8 +95,32 @@ impl<'a> Program<'a> {
         &self.index.poll_sites
     }
 
+    /// Functions called `poll<F, S>` in line tables, which have no namespaces, and the future each polls.
+    pub fn flat_polls(&self) -> impl Iterator<Item = (Svma, String)> {
+        self.index.flat_polls.iter().filter_map(|site| Some((site.address(), self.future_of(site)?)))
+    }
+
+    pub fn code(&self) -> &[Code<'a>] {
+        &self.code
+    }
+
+    /// Run functions of async-task's tasks.
+    pub fn run_sites(&self) -> &[RunSite] {
+        &self.index.run_sites
+    }
+
+    /// None where no code of the program keeps tasks so.
+    pub fn pool_type(&self, what: PoolType) -> Option<DieRef> {
+        self.index.pool_types.iter().find(|(known, _)| *known == what).map(|(_, die)| *die)
+    }
+
     pub fn unit_count(&self) -> usize {
         self.units.len()
+    }
+
+    /// Whether a panic unwinds the stack. False also where nothing tells.
+    pub fn unwinds(&self) -> bool {
+        self.index.unwinds
     }
 
     pub fn producer(&self) -> Option<&str> {
@@ -126,6 +153,11 @@ impl<'a> Program<'a> {
         self.index.contexts.iter().map(|c| (c.ty, c.tls_offset))
     }
 
+    /// Type and address of tokio's table of signals.
+    pub fn signals(&self) -> impl Iterator<Item = (DieRef, Svma)> + '_ {
+        self.index.signals.iter().map(|s| (s.ty, Svma(s.address)))
+    }
+
     pub fn ty(&self, die: DieRef) -> Option<Arc<Type>> {
         if let Some(known) = self.types.read().expect("no panic while held").get(&die) {
             return known.clone();
@@ -146,8 +178,11 @@ impl<'a> Program<'a> {
         file.map(|file| (file, decl.line))
     }
 
-    pub fn is_own_code(file: &str) -> bool {
-        lines::is_own_code(file)
+    /// Of the package that the program's `main` is in, or not where cargo keeps what others wrote.
+    pub fn is_own_code(&self, file: &str) -> bool {
+        let of_main =
+            |package: &String| file.strip_prefix(&**package).is_some_and(|rest| rest.starts_with('/'));
+        self.index.package.as_ref().is_some_and(of_main) || lines::is_own_code(file)
     }
 
     /// The future that a poll function polls, by the function's own printed name: all that debug=1 leaves.
@@ -167,6 +202,27 @@ impl<'a> Program<'a> {
             gimli::AttributeValue::FileIndex(file) => unit.file(file),
             value => unit.file(value.udata_value()?),
         }
+    }
+
+    /// Version of the crate whose method a run site is, from the path of its sources: `…/async-task-4.7.1/src/raw.rs`
+    /// → `4.7.1` for `async-task-`.
+    pub fn version_of_method(&self, site: &RunSite, prefix: &str) -> Option<String> {
+        let unit = self.units.get(site.raw_task.unit)?;
+        let mut tree = unit.unit.entries_tree(Some(gimli::UnitOffset(site.raw_task.offset as usize))).ok()?;
+        let mut children = tree.root().ok()?.children();
+        while let Ok(Some(child)) = children.next() {
+            let file = match child.entry().attr_value(gimli::DW_AT_decl_file) {
+                Some(gimli::AttributeValue::FileIndex(file)) => unit.file(file),
+                Some(value) => value.udata_value().and_then(|file| unit.file(file)),
+                None => None,
+            };
+            let version =
+                file.as_deref().and_then(|f| f.split('/').find_map(|part| part.strip_prefix(prefix)));
+            if let Some(version) = version {
+                return Some(version.to_owned());
+            }
+        }
+        None
     }
 
     fn invocations(&self) -> &Invocations {
@@ -194,8 +250,44 @@ impl<'a> Program<'a> {
         found
     }
 
+    pub(super) fn units(&self) -> &Units<'a> {
+        &self.units
+    }
+
+    /// Where the innermost namespace around an entry begins and ends in its unit.
+    pub(super) fn namespace_around(&self, die: DieRef) -> Option<(u32, u32)> {
+        let spans = self.index.namespaces.get(die.unit as usize)?;
+        let mut at = spans.partition_point(|s| s.start < die.offset).checked_sub(1);
+        for _ in 0..MAX_DEPTH {
+            let span = spans.get(at?)?;
+            if die.offset < span.end {
+                return Some((span.start, span.end));
+            }
+            at = Some(span.parent as usize);
+        }
+        None
+    }
+
+    /// Units of the crate that this unit is a part of.
+    pub(super) fn units_of_crate(&self, unit: u32) -> impl Iterator<Item = u32> + '_ {
+        let wanted = self.index.crates.get(unit as usize).copied().filter(|hash| *hash != 0);
+        let all = self.index.crates.iter().enumerate();
+        all.filter(move |(_, hash)| wanted == Some(**hash)).map(|(number, _)| number as u32)
+    }
+
+    /// Where the namespaces of this path begin and end in a unit.
+    pub(super) fn namespaces_of<'p>(
+        &'p self,
+        unit: u32,
+        path: &'p [String],
+    ) -> impl Iterator<Item = (u32, u32)> + 'p {
+        let spans = self.index.namespaces.get(unit as usize).map_or(&[][..], |spans| spans);
+        let inside = move |span: &Namespace| DieRef { unit, offset: span.start.saturating_add(1) };
+        spans.iter().filter(move |span| self.namespaces(inside(span)) == path).map(|s| (s.start, s.end))
+    }
+
     /// Names of the namespaces around an entry, outermost first.
-    fn namespaces(&self, die: DieRef) -> Vec<String> {
+    pub(super) fn namespaces(&self, die: DieRef) -> Vec<String> {
         let Some(spans) = self.index.namespaces.get(die.unit as usize) else { return Vec::new() };
         let Some(unit) = self.units.get(die.unit) else { return Vec::new() };
         let mut at = spans.partition_point(|s| s.start < die.offset).checked_sub(1);

@@ -1,7 +1,8 @@
 //! The pass over all entries of a unit that fills the [`Index`].
 
 use super::index::{
-    CellDie, ContextStatic, Index, Namespace, PollFnDie, PollSite, Vtable, name_hash, path_hash,
+    CellDie, ContextStatic, Index, Namespace, PollFnDie, PollSite, PoolType, Static, Vtable, name_hash,
+    path_hash,
 };
 use super::sections::Slice;
 use super::units::{DieRef, Unit, Units};
@@ -42,11 +43,27 @@ enum Place {
     TokioContext,
     /// Below the thread-local `tokio::runtime::context::CONTEXT`.
     TokioContextStatic,
+    TokioSignal,
+    TokioSignalRegistry,
+    /// `tokio::signal::registry::globals`, the function with the static `GLOBALS`.
+    TokioSignalGlobals,
     Core,
     CoreFuture,
     TokioFuture,
-    /// `core::future::poll_fn`, and tokio's own of before 1.40.
+    FuturesUtil,
+    FuturesUtilFuture,
+    /// `core::future::poll_fn`, tokio's own of before 1.40, and that of futures-util.
     PollFn,
+    AsyncTask,
+    /// `async_task::raw`, where `RawTask<F, T, S, M>` is.
+    AsyncTaskRaw,
+    FuturesExecutor,
+    /// `futures_executor::thread_pool`.
+    ThreadPool,
+    FuturesStream,
+    FuturesUnordered,
+    /// `futures_util::stream::futures_unordered::task`.
+    FuturesTask,
     Elsewhere,
 }
 
@@ -61,16 +78,33 @@ impl Place {
             (Place::TokioRuntime, b"context") => Place::TokioContext,
             (Place::TokioContext, b"CONTEXT") => Place::TokioContextStatic,
             (Place::TokioContextStatic, _) => Place::TokioContextStatic,
+            (Place::Tokio, b"signal") => Place::TokioSignal,
+            (Place::TokioSignal, b"registry") => Place::TokioSignalRegistry,
+            (Place::TokioSignalRegistry, b"globals") => Place::TokioSignalGlobals,
             (Place::Root, b"core") => Place::Core,
             (Place::Core, b"future") => Place::CoreFuture,
             (Place::Tokio, b"future") => Place::TokioFuture,
-            (Place::CoreFuture | Place::TokioFuture, b"poll_fn") => Place::PollFn,
+            (Place::Root, b"futures_util") => Place::FuturesUtil,
+            (Place::FuturesUtil, b"future") => Place::FuturesUtilFuture,
+            (Place::CoreFuture | Place::TokioFuture | Place::FuturesUtilFuture, b"poll_fn") => Place::PollFn,
             // Trait impls stand in a namespace of their own: `core::future::poll_fn::{impl#3}`.
             (Place::PollFn, name) if name.starts_with(b"{impl") => Place::PollFn,
+            (Place::Root, b"async_task") => Place::AsyncTask,
+            (Place::AsyncTask, b"raw") => Place::AsyncTaskRaw,
+            (Place::Root, b"futures_executor") => Place::FuturesExecutor,
+            (Place::FuturesExecutor, b"thread_pool") => Place::ThreadPool,
+            (Place::FuturesUtil, b"stream") => Place::FuturesStream,
+            (Place::FuturesStream, b"futures_unordered") => Place::FuturesUnordered,
+            (Place::FuturesUnordered, b"task") => Place::FuturesTask,
             _ => Place::Elsewhere,
         }
     }
 }
+
+/// Of the unit that std is linked with where panics unwind; where they abort it is another crate's.
+const UNWINDER: &[u8] = b"/panic_unwind/src/lib.rs";
+/// What every scheduler's type has in its name.
+const SCHEDULER: &[u8] = b"tokio::runtime::";
 
 struct Open {
     /// Depth of this namespace's own entry.
@@ -83,12 +117,13 @@ struct Open {
 }
 
 fn scan_unit(units: &Units<'_>, number: u32) -> Index {
-    let mut found = Index { namespaces: vec![Box::default()], ..Index::default() };
+    let mut found = Index { namespaces: vec![Box::default()], crates: vec![0], ..Index::default() };
     let Some(unit) = units.load(number) else {
         found.damaged_units = 1;
         return found;
     };
-    let mut pass = Pass { units, number, unit: &unit, found, spans: Vec::new(), open: Vec::new() };
+    let mut pass =
+        Pass { units, number, unit: &unit, found, spans: Vec::new(), open: Vec::new(), raw_task: None };
     if pass.run().is_err() {
         pass.found.damaged_units = 1;
     }
@@ -107,6 +142,8 @@ struct Pass<'p, 'a> {
     found: Index,
     spans: Vec<Namespace>,
     open: Vec<Open>,
+    /// The `RawTask` whose children come now, and its depth.
+    raw_task: Option<(isize, DieRef)>,
 }
 
 /// The attributes that any anchor needs; the rest is skipped.
@@ -120,6 +157,8 @@ struct Attributes<'a> {
     location: Option<AttributeValue<Slice<'a>>>,
     producer: Option<AttributeValue<Slice<'a>>>,
     declaration: bool,
+    /// The declaration or abstract instance of a function.
+    refers_to: Option<AttributeValue<Slice<'a>>>,
 }
 
 impl<'a> Pass<'_, 'a> {
@@ -137,7 +176,8 @@ impl<'a> Pass<'_, 'a> {
                 continue;
             };
             let tag = abbreviation.tag();
-            if !self.wanted(tag, depth) {
+            self.raw_task = self.raw_task.filter(|(above, _)| depth > *above);
+            if !self.wanted(tag, depth) && !is_definition(abbreviation, depth) {
                 entries.skip_attributes(abbreviation.attributes())?;
                 continue;
             }
@@ -154,6 +194,7 @@ impl<'a> Pass<'_, 'a> {
                     dw::DW_AT_location => attributes.location = Some(value),
                     dw::DW_AT_declaration => attributes.declaration = true,
                     dw::DW_AT_producer => attributes.producer = Some(value),
+                    dw::DW_AT_specification | dw::DW_AT_abstract_origin => attributes.refers_to = Some(value),
                     _ => {}
                 }
             }
@@ -171,11 +212,18 @@ impl<'a> Pass<'_, 'a> {
             dw::DW_TAG_namespace => true,
             dw::DW_TAG_subprogram => {
                 matches!(self.place(), Place::TokioRaw | Place::PollFn)
+                    || depth == 1
+                    || self.raw_task.is_some_and(|(above, _)| depth == above + 1)
                     || self.open.last().is_some_and(|open| open.impl_unknown)
             }
-            dw::DW_TAG_structure_type => self.place() == Place::TokioCore,
+            dw::DW_TAG_structure_type => matches!(
+                self.place(),
+                Place::TokioCore | Place::AsyncTaskRaw | Place::ThreadPool | Place::FuturesTask
+            ),
             // Vtables of trait objects are children of the unit; thread-locals stand in their closure's namespace.
-            dw::DW_TAG_variable => depth == 1 || self.place() == Place::TokioContextStatic,
+            dw::DW_TAG_variable => {
+                depth == 1 || matches!(self.place(), Place::TokioContextStatic | Place::TokioSignalGlobals)
+            }
             dw::DW_TAG_compile_unit => depth == 0,
             _ => false,
         }
@@ -188,15 +236,17 @@ impl<'a> Pass<'_, 'a> {
             dw::DW_TAG_compile_unit => {
                 let producer = at.producer.and_then(|value| self.unit.string(value));
                 self.found.producer = producer.map(|p| String::from_utf8_lossy(p).into_owned());
+                // `src/main.rs/@/shop.1f2e3d-cgu.3`: one crate's units differ in their end.
+                let root = name.windows(3).position(|part| part == b"/@/").unwrap_or(name.len());
+                self.found.crates = vec![name_hash(&name[..root])];
+                self.found.unwinds = name.windows(UNWINDER.len()).any(|part| part == UNWINDER);
+                let directory = self.unit.unit.comp_dir.filter(|_| is_of_main(name));
+                self.found.package = directory.map(|d| String::from_utf8_lossy(d.slice()).into_owned());
             }
             dw::DW_TAG_namespace => self.namespace(depth, offset, children, name),
             dw::DW_TAG_subprogram => self.function(die, name, at),
-            dw::DW_TAG_structure_type => {
-                // A unit may only declare it, as the scope of a function.
-                if let Some(arguments) = arguments_of(name, b"Cell<").filter(|_| !at.declaration) {
-                    self.found.cells.push(CellDie { arguments, die });
-                }
-            }
+            // A unit may only declare it, as the scope of a function.
+            dw::DW_TAG_structure_type if !at.declaration => self.structure(die, depth, name),
             dw::DW_TAG_variable => self.variable(name, at),
             _ => {}
         }
@@ -219,7 +269,32 @@ impl<'a> Pass<'_, 'a> {
         self.open.push(Open { depth, number, place, path, impl_unknown });
     }
 
+    fn structure(&mut self, die: DieRef, depth: isize, name: &[u8]) {
+        match self.place() {
+            Place::TokioCore => {
+                if let Some(arguments) = arguments_of(name, b"Cell<") {
+                    self.found.cells.push(CellDie { arguments, die });
+                }
+            }
+            Place::AsyncTaskRaw if name.starts_with(b"RawTask<") => self.raw_task = Some((depth, die)),
+            Place::ThreadPool if name == b"WakeHandle" => {
+                self.found.pool_types.push((PoolType::WakeHandle, die));
+            }
+            Place::FuturesTask if name.starts_with(b"Task<futures_task::future_obj::LocalFutureObj<") => {
+                self.found.pool_types.push((PoolType::LocalTask, die));
+            }
+            _ => {}
+        }
+    }
+
     fn function(&mut self, die: DieRef, name: &'a [u8], at: &Attributes<'a>) {
+        if let Some((_, raw_task)) = self.raw_task.filter(|_| name.starts_with(b"run<")) {
+            self.found.methods.declare(die, raw_task);
+        }
+        if let Some(to) = at.refers_to.and_then(|value| self.units.reference(self.number, value)) {
+            let address = at.low_pc.and_then(|value| self.address(value)).unwrap_or(0);
+            self.found.methods.define(die, to, address);
+        }
         if at.linkage_name && self.open.last().is_some_and(|open| open.impl_unknown) {
             // The outermost open impl is the one this function's linkage name tells about.
             if let Some(open) = self.open.iter_mut().find(|open| open.impl_unknown) {
@@ -234,6 +309,14 @@ impl<'a> Pass<'_, 'a> {
                 let low = at.low_pc.and_then(|value| self.address(value));
                 if let (Some(arguments), Some(address)) = (arguments_of(name, b"poll<"), low) {
                     self.found.poll_sites.push(PollSite::new(address, arguments, die));
+                }
+            }
+            Place::Root => {
+                let low = at.low_pc.and_then(|value| self.address(value));
+                if let (Some(arguments), Some(address)) = (arguments_of(name, b"poll<"), low)
+                    && name.windows(SCHEDULER.len()).any(|part| part == SCHEDULER)
+                {
+                    self.found.flat_polls.push(PollSite::new(address, arguments, die));
                 }
             }
             Place::PollFn => {
@@ -263,6 +346,10 @@ impl<'a> Pass<'_, 'a> {
             && let Some(Location::Tls(tls_offset)) = place
         {
             self.found.contexts.push(ContextStatic { ty, tls_offset });
+        } else if self.place() == Place::TokioSignalGlobals
+            && let Some(Location::Address(address)) = place
+        {
+            self.found.signals.push(Static { ty, address });
         }
     }
 
@@ -270,6 +357,24 @@ impl<'a> Pass<'_, 'a> {
         // 0 is what a linker leaves of a function it dropped.
         self.unit.dwarf.attr_address(&self.unit.unit, value).ok().flatten().filter(|a| *a != 0)
     }
+}
+
+/// Whether a unit, named `ROOT/@/CRATE.HASH-cgu.N` after the crate's first file, is of a program and not of a library.
+fn is_of_main(unit: &[u8]) -> bool {
+    let name = String::from_utf8_lossy(unit);
+    let Some((directory, file)) = name.split_once("/@/").and_then(|(root, _)| root.rsplit_once('/')) else {
+        return false;
+    };
+    let within = |place: &str| directory == place || directory.ends_with(&format!("/{place}"));
+    within("examples") || within("src/bin") || (within("src") && file == "main.rs")
+}
+
+/// The code of a function that is declared elsewhere.
+fn is_definition(abbreviation: &gimli::Abbreviation, depth: isize) -> bool {
+    let refers = |spec: &gimli::AttributeSpecification| {
+        matches!(spec.name(), dw::DW_AT_specification | dw::DW_AT_abstract_origin)
+    };
+    depth == 1 && abbreviation.tag() == dw::DW_TAG_subprogram && abbreviation.attributes().iter().any(refers)
 }
 
 enum Location {
@@ -326,6 +431,15 @@ fn closure_of(name: &[u8]) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn programs_are_told_from_libraries_by_their_first_file() {
+        assert!(is_of_main(b"/cargo/registry/src/index/dufs-0.47.0/src/main.rs/@/dufs.77c0-cgu.0"));
+        assert!(is_of_main(b"src/main.rs/@/app.1-cgu.3"));
+        assert!(is_of_main(b"src/bin/server.rs/@/server.1-cgu.0"));
+        assert!(!is_of_main(b"/cargo/registry/src/index/a-1.0.0/src/lib.rs/@/a.1-cgu.0"));
+        assert!(!is_of_main(b"src/main.rs"));
+    }
 
     #[test]
     fn the_closure_is_the_last_argument() {

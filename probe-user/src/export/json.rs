@@ -3,14 +3,16 @@
 //! Written task by task. All that a task's await tree says depends on its [shape](super::shape) alone, so each
 //! distinct tree is put into JSON once, and 300,000 tasks cost little more than copying text.
 
+use super::resources;
 use super::shape::{Shape, shape_into};
 use crate::decode::{
     DebugInfoLevel, Frame, FrameId, FrameKind, FrameState, Node, RuntimeInfo, RuntimeKind, Snapshot,
     SourceLine, Task, TaskState,
 };
-use crate::model::waits_of;
-use serde::Serialize;
-use std::collections::HashMap;
+use crate::target::Avma;
+use foldhash::{HashMap, HashMapExt as _};
+use serde::{Serialize, Serializer};
+use std::fmt::Display;
 use std::io::{self, Write};
 use std::sync::Arc;
 
@@ -47,18 +49,29 @@ struct Coverage<'a> {
 
 #[derive(Serialize)]
 struct TaskHead<'a> {
-    id: String,
+    id: Text<u64>,
     runtime: &'static str,
     name: &'a str,
     state: &'static str,
     stale: bool,
-    address: String,
+    address: Text<Avma>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    spawned_at: Option<Line<'a>>,
 }
 
 #[derive(Serialize)]
 pub(super) struct Line<'a> {
     pub file: &'a str,
     pub line: u32,
+}
+
+/// As text, written without a String of its own.
+pub(super) struct Text<T>(pub T);
+
+impl<T: Display> Serialize for Text<T> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(&self.0)
+    }
 }
 
 impl<'a> From<&'a SourceLine> for Line<'a> {
@@ -84,11 +97,6 @@ struct FrameJson<'a> {
     size: u64,
 }
 
-#[derive(Serialize)]
-struct Resource {
-    kind: &'static str,
-}
-
 /// Bytes of rendered trees kept for reuse.
 const TREES: usize = 64 << 20;
 
@@ -98,13 +106,11 @@ struct Trees {
     rendered: HashMap<Shape, Rendered>,
     bytes: usize,
     shape: Vec<u32>,
+    text: Vec<u8>,
 }
 
-/// What a tree's shape decides of a task's text.
-struct Rendered {
-    location_and_await: Box<str>,
-    waiting_on: Box<str>,
-}
+/// `location` and `await` of a task: what a tree's shape decides of its text.
+type Rendered = Box<str>;
 
 /// Writes `tasks` of `snapshot` (all, or those a filter chose) as one object.
 pub fn write<'a>(
@@ -148,29 +154,46 @@ impl Trees {
         let frames: Vec<_> =
             (0..snapshot.frames.len()).map(|id| snapshot.frames.get(FrameId(id as u32))).collect();
         let nodes = vec![None; frames.len()];
-        Trees { frames, nodes, rendered: HashMap::new(), bytes: 0, shape: Vec::new() }
+        Trees { frames, nodes, rendered: HashMap::new(), bytes: 0, shape: Vec::new(), text: Vec::new() }
     }
 
     fn task(&mut self, out: &mut impl Write, task: &Task, snapshot: &Snapshot) -> io::Result<()> {
         let head = TaskHead {
-            id: task.id.id.to_string(),
+            id: Text(task.id.id),
             runtime: runtime_word(task.id.runtime),
             name: &task.name,
             state: state_word(task.state),
             stale: task.stale,
-            address: task.address.to_string(),
+            address: Text(task.address),
+            spawned_at: task.spawned_at.as_ref().map(Line::from),
         };
-        out.write_all(open(&serde_json::to_string(&head)?).as_bytes())?;
+        self.text.clear();
+        serde_json::to_writer(&mut self.text, &head)?;
+        self.text.pop();
+        out.write_all(&self.text)?;
         let Some(tree) = &task.tree else {
             return out.write_all(b",\"location\":null,\"await\":null,\"waiting_on\":null,\"holds\":null}");
         };
+        self.location_and_await(out, tree, task, snapshot)?;
+        self.text.clear();
+        resources::write(&mut self.text, task, snapshot)?;
+        out.write_all(&self.text)
+    }
+
+    fn location_and_await(
+        &mut self,
+        out: &mut impl Write,
+        tree: &Node,
+        task: &Task,
+        snapshot: &Snapshot,
+    ) -> io::Result<()> {
         shape_into(tree, &mut self.shape);
         if let Some(known) = self.rendered.get(self.shape.as_slice()) {
-            return known.write(out, task);
+            return out.write_all(known.as_bytes());
         }
         let fresh = self.render(tree, task, snapshot)?;
-        fresh.write(out, task)?;
-        self.bytes += fresh.location_and_await.len() + fresh.waiting_on.len();
+        out.write_all(fresh.as_bytes())?;
+        self.bytes += fresh.len();
         if self.bytes <= TREES {
             self.rendered.insert(self.shape.as_slice().into(), fresh);
         }
@@ -179,15 +202,11 @@ impl Trees {
 
     fn render(&mut self, tree: &Node, task: &Task, snapshot: &Snapshot) -> io::Result<Rendered> {
         let location = task.location(&snapshot.frames);
-        let mut text = serde_json::to_string(&location.as_ref().map(Line::from))?;
+        let mut text =
+            format!(",\"location\":{}", serde_json::to_string(&location.as_ref().map(Line::from))?);
         text += ",\"await\":";
         self.node(tree, &mut text)?;
-        let waits: Vec<Resource> = waits_of(tree, &snapshot.frames)
-            .into_iter()
-            .map(|wait| Resource { kind: wait.kind.as_str() })
-            .collect();
-        let waiting_on = serde_json::to_string(&waits)?.into();
-        Ok(Rendered { location_and_await: text.into(), waiting_on })
+        Ok(text.into())
     }
 
     fn node(&mut self, node: &Node, text: &mut String) -> io::Result<()> {
@@ -200,6 +219,10 @@ impl Trees {
             }
         };
         text.push_str(known);
+        if self.frames[at].kind == FrameKind::Collection || node.more > 0 {
+            let children = node.awaiting.len() as u64 + u64::from(node.more);
+            text.push_str(&format!(",\"children\":{children}"));
+        }
         self.children("awaiting", &node.awaiting, text)?;
         if !node.held.is_empty() {
             self.children("held", &node.held, text)?;
@@ -220,18 +243,6 @@ impl Trees {
         }
         text.push(']');
         Ok(())
-    }
-}
-
-impl Rendered {
-    fn write(&self, out: &mut impl Write, task: &Task) -> io::Result<()> {
-        // A task that runs has been woken: what it waited for is over, what comes next is not known.
-        let waits = if task.state == TaskState::Running { "null" } else { &*self.waiting_on };
-        out.write_all(b",\"location\":")?;
-        out.write_all(self.location_and_await.as_bytes())?;
-        out.write_all(b",\"waiting_on\":")?;
-        out.write_all(waits.as_bytes())?;
-        out.write_all(b",\"holds\":null}")
     }
 }
 
@@ -295,7 +306,7 @@ pub fn kind_word(kind: FrameKind) -> &'static str {
         FrameKind::AsyncBlock => "async block",
         FrameKind::AsyncClosure => "async closure",
         FrameKind::Future => "future",
-        FrameKind::Combinator => "combinator",
+        FrameKind::Combinator | FrameKind::Collection => "combinator",
         FrameKind::Leaf => "leaf",
     }
 }

@@ -1,12 +1,17 @@
 //! One output format per file.
 //!
 //! For people: `text` (dump), `plain` (attach), `check` and `ps`, from what [`present`](crate::present) says.
-//! For machines: `json` (dump) and `stream` (attach), whose strings are whole.
+//! For machines: `json` (dump), `stream` (attach) and `graph_json` (export), whose strings are whole.
+//! For drawing: `dot` and `mermaid` (export).
 
 pub mod check;
+pub mod dot;
+pub mod graph_json;
 pub mod json;
+pub mod mermaid;
 pub mod plain;
 pub mod ps;
+mod resources;
 pub mod shape;
 pub mod stream;
 pub mod text;

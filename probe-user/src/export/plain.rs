@@ -1,8 +1,9 @@
 //! `attach --plain`: one readable line per transition, a table now and then, a summary at the end.
 
 use crate::decode::{FrameId, TaskId};
-use crate::model::{AwaitPath, End, Ending, Event, Model, TaskPhase, Totals};
+use crate::model::{AwaitPath, End, Ending, Event, Model, TaskPhase};
 use crate::present::card::phase_word;
+use crate::present::cost;
 use crate::present::names;
 use crate::present::paint::Paint;
 use crate::present::places::Places;
@@ -49,7 +50,8 @@ impl<W: Write> Plain<W> {
 
     pub fn event(&mut self, event: &Event, model: &Model) -> io::Result<()> {
         // Those that were there already are in the first table; polls are in every table.
-        let silent = matches!(event, Event::Poll { .. } | Event::Spawn { existing: true, .. });
+        let silent =
+            matches!(event, Event::Poll { .. } | Event::Spawn { existing: true, .. } | Event::Budget { .. });
         if silent || !self.within_budget(event.t_ns())? {
             return Ok(());
         }
@@ -78,6 +80,9 @@ impl<W: Write> Plain<W> {
                 (Some(*task), format!("{from} → {to}"))
             }
             Event::Ended { task, how, .. } => (Some(*task), ended(*task, *how, model)),
+            Event::Budget { probes_in, .. } => {
+                (None, if *probes_in { "the probes are in again" } else { "the probes are out" }.into())
+            }
             Event::Lost { count: n, .. } => {
                 (None, format!("{} lost: counts from here on are lower bounds", counted(*n, "event")))
             }
@@ -105,6 +110,10 @@ impl<W: Write> Plain<W> {
         head += &per_second.unwrap_or_default();
         if totals.lost > 0 {
             head += &format!(", {} lost", counted(totals.lost, "event"));
+        }
+        let watched_ns = now.saturating_sub(self.started_ns);
+        if let Some(words) = model.cost().and_then(|cost| cost::words(cost, watched_ns)) {
+            head += &format!(", {words}");
         }
         writeln!(self.out, "{}  {}", self.paint.dim(self.time(now)), self.paint.bold(head))?;
         if rows.is_empty() {
@@ -161,7 +170,7 @@ impl<W: Write> Plain<W> {
     pub fn end(&mut self, t_ns: u64, end: &End, model: &Model) -> io::Result<()> {
         self.say_left_out()?;
         writeln!(self.out)?;
-        summary(&mut self.out, t_ns.saturating_sub(self.started_ns), end, model.totals(), self.paint)?;
+        summary(&mut self.out, t_ns.saturating_sub(self.started_ns), end, model, self.paint)?;
         self.busiest_places(model)?;
         self.out.flush()
     }
@@ -256,9 +265,10 @@ pub fn summary(
     out: &mut impl Write,
     watched_ns: u64,
     end: &End,
-    totals: &Totals,
+    model: &Model,
     paint: Paint,
 ) -> io::Result<()> {
+    let totals = model.totals();
     let why = match end {
         End::TargetExited { status: Some(status) } => format!("the target ended ({status})"),
         End::TargetExited { status: None } => "the target ended".into(),
@@ -294,6 +304,11 @@ pub fn summary(
         writeln!(out, "  {}       {}", paint.warn("lost"), counted(totals.lost, "event"))?;
     } else if totals.polls.is_some() {
         writeln!(out, "  lost       nothing")?;
+    }
+    if let Some(cost) = model.cost() {
+        let own = cost.own_ns.map(|ns| format!("we {} of CPU time", span(ns)));
+        let words: Vec<_> = [cost::words(cost, watched_ns), own].into_iter().flatten().collect();
+        writeln!(out, "  cost       {}", words.join("; "))?;
     }
     if totals.not_kept > 0 {
         writeln!(out, "  not kept   {}: the table was full", counted(totals.not_kept, "task"))?;

@@ -2,7 +2,7 @@
 
 use crate::decode::Node;
 
-/// Preorder: frame, number of awaited and of held children.
+/// Preorder: frame, number of children not shown, of awaited and of held children.
 pub type Shape = Box<[u32]>;
 
 /// Replaces `out` by the shape of `tree`.
@@ -12,7 +12,7 @@ pub fn shape_into(tree: &Node, out: &mut Vec<u32>) {
 }
 
 fn push(node: &Node, out: &mut Vec<u32>) {
-    out.extend([node.frame.0, node.awaiting.len() as u32, node.held.len() as u32]);
+    out.extend([node.frame.0, node.more, node.awaiting.len() as u32, node.held.len() as u32]);
     node.awaiting.iter().chain(&node.held).for_each(|child| push(child, out));
 }
 

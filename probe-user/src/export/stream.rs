@@ -2,7 +2,7 @@
 
 use super::json::{Line, SCHEMA, runtime_word};
 use crate::decode::{Frame, FrameId, TaskId};
-use crate::model::{AwaitPath, End, Ending, Event, Mode, Model, Totals};
+use crate::model::{AwaitPath, End, Ending, Event, Mode, Model};
 use crate::trace::PollEnd;
 use serde::Serialize;
 use serde_json::value::RawValue;
@@ -45,6 +45,8 @@ struct Last<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     status: Option<&'a str>,
     totals: TotalsJson,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cost: Option<CostJson>,
 }
 
 #[derive(Serialize)]
@@ -113,6 +115,26 @@ struct Lost {
 }
 
 #[derive(Serialize)]
+struct Budget {
+    t_ns: u64,
+    event: &'static str,
+    probes: &'static str,
+}
+
+/// What watching cost from `ready` on, ns of CPU time each but for `hits` and `probes_out_ns`.
+#[derive(Serialize)]
+struct CostJson {
+    hits: u64,
+    /// Of the target: hits times the price of one, tried on a child of ours.
+    probes_ns: Option<u64>,
+    /// Of the target, in all.
+    target_ns: Option<u64>,
+    own_ns: Option<u64>,
+    /// For how long the probes were out to keep their cost within `--max-overhead`.
+    probes_out_ns: u64,
+}
+
+#[derive(Serialize)]
 struct PlaceJson<'a> {
     function: &'a str,
     suspend_point: Option<u32>,
@@ -174,10 +196,22 @@ impl<W: Write> Stream<W> {
                 self.line(&About { how: unseen, ..about(*t_ns, ending_word(*how), *task) })
             }
             Event::Lost { t_ns, count } => self.line(&Lost { t_ns: *t_ns, event: "lost", count: *count }),
+            Event::Budget { t_ns, probes_in } => {
+                let probes = if *probes_in { "in" } else { "out" };
+                self.line(&Budget { t_ns: *t_ns, event: "budget", probes })
+            }
         }
     }
 
-    pub fn end(&mut self, t_ns: u64, end: &End, totals: &Totals) -> io::Result<()> {
+    pub fn end(&mut self, t_ns: u64, end: &End, model: &Model) -> io::Result<()> {
+        let totals = model.totals();
+        let cost = model.cost().map(|cost| CostJson {
+            hits: cost.hits,
+            probes_ns: cost.target_ns,
+            target_ns: cost.cpu_ns,
+            own_ns: cost.own_ns,
+            probes_out_ns: cost.out_ns,
+        });
         let status = match end {
             End::TargetExited { status } => status.as_deref(),
             _ => None,
@@ -196,7 +230,7 @@ impl<W: Write> Stream<W> {
             lost: totals.lost,
             not_kept: totals.not_kept,
         };
-        self.line(&Last { t_ns, event: "end", reason: end.reason(), status, totals })?;
+        self.line(&Last { t_ns, event: "end", reason: end.reason(), status, totals, cost })?;
         self.flush()
     }
 
@@ -307,7 +341,7 @@ mod tests {
             stream.event(event, &model).unwrap();
         }
         let end = End::TargetExited { status: Some("exit status: 0".into()) };
-        stream.end(t + SECOND, &end, model.totals()).unwrap();
+        stream.end(t + SECOND, &end, &model).unwrap();
         let text = String::from_utf8(out).unwrap();
         for line in text.lines() {
             let value: serde_json::Value = serde_json::from_str(line).unwrap();

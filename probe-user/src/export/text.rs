@@ -2,15 +2,15 @@
 
 use super::json;
 use super::shape::{Shape, shape_into};
-use crate::decode::{DebugInfoLevel, Node, Snapshot, Task, TaskState};
-use crate::model::waits_of;
+use crate::decode::{DebugInfoLevel, Node, RuntimeKind, Snapshot, Task, TaskState};
 use crate::present::escape::escape;
 use crate::present::names;
 use crate::present::paint::Paint;
 use crate::present::places::Places;
+use crate::present::reasons::Reasons;
+use crate::present::tree;
 use crate::present::units::{count, counted};
-use crate::present::{card, tree};
-use std::collections::HashMap;
+use foldhash::{HashMap, HashMapExt as _};
 use std::io::{self, Write};
 use std::sync::Arc;
 
@@ -24,8 +24,13 @@ pub struct Options {
 /// Tasks that look the same.
 struct Group<'a> {
     first: &'a Task,
-    ids: Vec<u64>,
-    count: u64,
+    tasks: Vec<&'a Task>,
+}
+
+impl Group<'_> {
+    fn count(&self) -> u64 {
+        self.tasks.len() as u64
+    }
 }
 
 /// Ids named per group.
@@ -48,45 +53,57 @@ pub fn write<'a>(
         headline(out, &group, options.paint)?;
         if let Some(tree) = &group.first.tree {
             write_tree(out, tree, snapshot, &places, options.paint)?;
-            if group.first.state != TaskState::Running {
-                reason(out, tree, snapshot, options.paint)?;
-            }
+            reason(out, &group, snapshot, &places, options.paint)?;
         } else {
-            writeln!(out, "    (no await tree: nothing describes this future's type)")?;
+            writeln!(out, "    ({})", treeless(group.first, snapshot))?;
         }
-        if group.count > 1 {
+        if group.count() > 1 {
             ids(out, &group, options.paint)?;
         }
     }
     Ok(())
 }
 
+/// Why there is no await tree.
+fn treeless(task: &Task, snapshot: &Snapshot) -> &'static str {
+    match (task.id.runtime, task.state) {
+        (RuntimeKind::BlockOn, _) => "its thread runs: where its future stands is not known",
+        // With types, all that runs or is to run and has no tree is a closure.
+        (_, TaskState::Running | TaskState::Scheduled) if snapshot.debuginfo == DebugInfoLevel::Full => {
+            "no await tree: a closure of the blocking pool, or nothing describes this future's type"
+        }
+        _ => "no await tree: nothing describes this future's type",
+    }
+}
+
 fn each<'a>(tasks: impl Iterator<Item = &'a Task>) -> Vec<Group<'a>> {
-    let mut each: Vec<_> = tasks.map(|task| Group { first: task, ids: vec![task.id.id], count: 1 }).collect();
+    let mut each: Vec<_> = tasks.map(|task| Group { first: task, tasks: vec![task] }).collect();
     each.sort_by_key(|group| group.first.id);
     each
 }
 
 /// Most numerous first; ties in the order of names, then of ids.
 fn grouped<'a>(tasks: impl Iterator<Item = &'a Task>) -> Vec<Group<'a>> {
-    type Key = (Arc<str>, TaskState, Shape);
-    let mut groups: HashMap<Key, Group> = HashMap::new();
+    let mut groups: HashMap<(Arc<str>, TaskState, usize), Group> = HashMap::new();
+    let mut shapes: HashMap<Shape, usize> = HashMap::new();
     let mut shape = Vec::new();
     for task in tasks {
         shape.clear();
         if let Some(tree) = &task.tree {
             shape_into(tree, &mut shape);
         }
-        let key = (task.name.clone(), task.state, shape.as_slice().into());
-        let group = groups.entry(key).or_insert(Group { first: task, ids: Vec::new(), count: 0 });
-        group.count += 1;
-        if group.ids.len() < IDS {
-            group.ids.push(task.id.id);
-        }
+        let number = shapes.get(shape.as_slice()).copied().unwrap_or_else(|| {
+            let number = shapes.len();
+            shapes.insert(shape.as_slice().into(), number);
+            number
+        });
+        let key = (task.name.clone(), task.state, number);
+        let group = groups.entry(key).or_insert(Group { first: task, tasks: Vec::new() });
+        group.tasks.push(task);
     }
     let mut groups: Vec<_> = groups.into_values().collect();
     groups.sort_by(|a, b| {
-        b.count.cmp(&a.count).then_with(|| (&a.first.name, a.first.id).cmp(&(&b.first.name, b.first.id)))
+        b.count().cmp(&a.count()).then_with(|| (&a.first.name, a.first.id).cmp(&(&b.first.name, b.first.id)))
     });
     groups
 }
@@ -130,19 +147,26 @@ pub fn debuginfo_words(level: DebugInfoLevel) -> &'static str {
     match level {
         DebugInfoLevel::Full => "full",
         DebugInfoLevel::Names => {
-            "names only (debug = 1): await trees need `debug = 2` in the release profile"
+            "names, no types (debug = 1 or line tables): for await trees add `debug = 2` under [profile.release] in \
+             Cargo.toml"
         }
         DebugInfoLevel::Symbols => {
-            "symbols only: names and await trees need `debug = 2` in the release profile"
+            "symbols only (debug = 0): for await trees add `debug = 2` under [profile.release] in Cargo.toml"
         }
-        DebugInfoLevel::None => "none (stripped): give the unstripped file with --debuginfo",
+        DebugInfoLevel::None => {
+            "none (stripped): give the unstripped file with --debuginfo, or replace `strip` by `debug = 2` under \
+             [profile.release] in Cargo.toml"
+        }
     }
 }
 
 fn headline(out: &mut impl Write, group: &Group, paint: Paint) -> io::Result<()> {
     let task = group.first;
-    let who = match (group.count, group.ids.first()) {
-        (1, Some(id)) => format!("Task #{id}"),
+    let who = match (group.count(), group.tasks.first()) {
+        (1, Some(task)) if task.id.runtime == RuntimeKind::BlockOn => {
+            format!("block_on, thread {}", task.id.id)
+        }
+        (1, Some(task)) => format!("Task #{}", task.id.id),
         (n, _) => counted(n, "task"),
     };
     let name = names::function(&task.name);
@@ -168,8 +192,16 @@ fn write_tree(
     Ok(())
 }
 
-fn reason(out: &mut impl Write, root: &Node, snapshot: &Snapshot, paint: Paint) -> io::Result<()> {
-    let reasons = card::reasons(&waits_of(root, &snapshot.frames), &snapshot.frames);
+fn reason(
+    out: &mut impl Write,
+    group: &Group,
+    snapshot: &Snapshot,
+    places: &Places,
+    paint: Paint,
+) -> io::Result<()> {
+    let says = Reasons { frames: &snapshot.frames, places, now_ns: snapshot.t_ns };
+    let waits: Vec<_> = group.tasks.iter().map(|task| &*task.waits).collect();
+    let reasons = says.of_many(&waits);
     if !reasons.is_empty() {
         writeln!(out, "    {} {}", paint.dim("reason:"), reasons.join("; or "))?;
     }
@@ -177,8 +209,8 @@ fn reason(out: &mut impl Write, root: &Node, snapshot: &Snapshot, paint: Paint) 
 }
 
 fn ids(out: &mut impl Write, group: &Group, paint: Paint) -> io::Result<()> {
-    let named: Vec<_> = group.ids.iter().map(|id| format!("#{id}")).collect();
-    let more = group.count - group.ids.len() as u64;
+    let named: Vec<_> = group.tasks.iter().take(IDS).map(|task| format!("#{}", task.id.id)).collect();
+    let more = group.count().saturating_sub(IDS as u64);
     let tail = if more > 0 { format!(" and {} more", count(more)) } else { String::new() };
     writeln!(out, "    {} {}{tail}", paint.dim("tasks:"), named.join(", "))
 }

@@ -52,6 +52,11 @@ pub enum Event {
         t_ns: u64,
         count: u64,
     },
+    /// The probes went out for a while, or came in again, to keep their cost within the budget.
+    Budget {
+        t_ns: u64,
+        probes_in: bool,
+    },
 }
 
 impl Event {
@@ -61,7 +66,8 @@ impl Event {
             | Event::Poll { t_ns, .. }
             | Event::State { t_ns, .. }
             | Event::Ended { t_ns, .. }
-            | Event::Lost { t_ns, .. } => *t_ns,
+            | Event::Lost { t_ns, .. }
+            | Event::Budget { t_ns, .. } => *t_ns,
         }
     }
 }

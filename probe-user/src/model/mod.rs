@@ -13,7 +13,6 @@ mod summary;
 mod task;
 mod tasks;
 mod update;
-mod waits;
 
 #[cfg(test)]
 mod tests;
@@ -25,4 +24,3 @@ pub use summary::{PlaceTotals, Totals};
 pub use task::{Known, Since, Stop, TaskEntry, TaskPhase};
 pub use tasks::Model;
 pub use update::{Aside, Cost, End, Mode, Update};
-pub use waits::{Wait, WaitKind, wait_of_chain, waits_of};

@@ -1,6 +1,6 @@
 //! Await paths: where a task stands, interned, with the one line that matters to the user.
 
-use crate::decode::{FrameId, Frames, Node};
+use crate::decode::{FrameId, FrameKind, Frames, Node};
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -13,11 +13,13 @@ pub struct AwaitPath {
     pub place: Option<FrameId>,
 }
 
-/// The chain of first branches of a tree.
-pub fn primary_chain(root: &Node) -> Vec<FrameId> {
+/// The chain of first branches of a tree, down to a collection: none of its futures is the first.
+pub fn primary_chain(root: &Node, frames: &Frames) -> Vec<FrameId> {
     let mut chain = vec![root.frame];
     let mut at = root;
-    while let Some(next) = at.awaiting.first() {
+    while let Some(next) = at.awaiting.first()
+        && frames.get(at.frame).kind != FrameKind::Collection
+    {
         chain.push(next.frame);
         at = next;
     }

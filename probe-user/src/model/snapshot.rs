@@ -2,7 +2,7 @@
 
 use super::path::primary_chain;
 use super::task::{Known, SeenIn, Since, Stop};
-use super::tasks::is_unnamed;
+use super::tasks::{is_traced, is_unnamed};
 use super::{Ending, Event, Model, TaskPhase};
 use crate::decode::{Snapshot, Task, TaskId};
 
@@ -16,7 +16,8 @@ const SETTLED_NS: u64 = 5_000_000_000;
 impl Model {
     /// Takes a snapshot, keeps it as the latest one, and appends what changed to `out`.
     pub fn snapshot_taken(&mut self, snapshot: Box<Snapshot>, out: &mut Vec<Event>) {
-        let t_ns = snapshot.t_ns;
+        // Only a core file's has no time, and those come alone.
+        let t_ns = snapshot.t_ns.unwrap_or(self.now_ns);
         self.now_ns = self.now_ns.max(t_ns);
         let first = self.generation == 0;
         self.generation += 1;
@@ -48,10 +49,11 @@ impl Model {
             let known = if first { Known::AtLeast } else { Known::About };
             self.first_sight(task.id, task.name.clone(), Since { t_ns, known }, None, out);
         }
-        let traced = self.mode.times_polls();
+        let traced = self.mode.of(task.id).times_polls();
         let Some(entry) = self.live.get_mut(&task.id) else { return };
         entry.seen = SeenIn { generation: self.generation, index, misses: 0 };
-        if is_unnamed(&entry.name) {
+        // A thread may block on one future after the other.
+        if is_unnamed(&entry.name) || !is_traced(task.id) {
             entry.name = task.name.clone();
         }
         if entry.last_event_ns > t_ns {
@@ -76,8 +78,8 @@ impl Model {
 
     fn merge_path(&mut self, task: &Task, t_ns: u64, first: bool, out: &mut Vec<Event>) {
         let Some(tree) = task.tree.as_ref().filter(|_| !task.stale) else { return };
-        let to = self.paths.intern(&primary_chain(tree), &self.frames);
-        let derive = !self.mode.counts_polls();
+        let to = self.paths.intern(&primary_chain(tree, &self.frames), &self.frames);
+        let derive = !self.mode.of(task.id).counts_polls();
         let Some(entry) = self.live.get_mut(&task.id) else { return };
         let from = entry.path().cloned();
         match &from {
@@ -113,7 +115,7 @@ impl Model {
     }
 
     fn give_up_missing(&mut self, t_ns: u64, out: &mut Vec<Event>) {
-        let traced = self.mode.times_polls();
+        let mode = self.mode;
         let generation = self.generation;
         let mut gone = Vec::new();
         for task in self.live.values_mut() {
@@ -124,7 +126,7 @@ impl Model {
             }
             // A trace tells the end itself, but for tasks that end without a poll.
             let heard_ns = task.last_event_ns.max(task.born.t_ns);
-            if traced && heard_ns.saturating_add(SETTLED_NS) > t_ns {
+            if mode.of(task.id).times_polls() && heard_ns.saturating_add(SETTLED_NS) > t_ns {
                 continue;
             }
             seen.misses = seen.misses.saturating_add(1);

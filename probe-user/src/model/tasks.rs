@@ -2,8 +2,8 @@
 
 use super::path::Paths;
 use super::task::{Known, Since, Stop};
-use super::{AwaitPath, Ending, Event, Limits, Mode, PlaceTotals, TaskEntry, TaskPhase, Totals};
-use crate::decode::{FrameId, Frames, Snapshot, TaskId};
+use super::{AwaitPath, Cost, Ending, Event, Limits, Mode, PlaceTotals, TaskEntry, TaskPhase, Totals};
+use crate::decode::{FrameId, Frames, RuntimeKind, Snapshot, TaskId};
 use crate::trace::{PollEnd, TraceEvent};
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -21,6 +21,8 @@ pub struct Model {
     /// Ends that a snapshot still in the making may not know of.
     pub(super) just_ended: HashMap<TaskId, u64>,
     pub(super) totals: Totals,
+    pub(super) cost: Option<Cost>,
+    probes_in: bool,
     pub(super) places: HashMap<(Arc<str>, FrameId), PlaceTotals>,
     pub(super) latest: Option<Arc<Snapshot>>,
     pub(super) generation: u32,
@@ -45,6 +47,8 @@ impl Model {
             ended: VecDeque::new(),
             just_ended: HashMap::new(),
             totals,
+            cost: None,
+            probes_in: mode.counts_polls(),
             places: HashMap::new(),
             latest: None,
             generation: 0,
@@ -76,6 +80,16 @@ impl Model {
 
     pub fn totals(&self) -> &Totals {
         &self.totals
+    }
+
+    /// What watching has cost, as of the last [`super::Update::Cost`].
+    pub fn cost(&self) -> Option<&Cost> {
+        self.cost.as_ref()
+    }
+
+    /// False while the probes are out to keep their cost within the budget.
+    pub fn probes_in(&self) -> bool {
+        self.probes_in
     }
 
     pub fn places(&self) -> impl Iterator<Item = &PlaceTotals> {
@@ -149,7 +163,15 @@ impl Model {
                 self.totals.lost += count;
                 out.push(Event::Lost { t_ns, count });
             }
+            TraceEvent::Paused { t_ns } => self.budget(t_ns, false, out),
+            TraceEvent::Resumed { t_ns } => self.budget(t_ns, true, out),
         }
+    }
+
+    fn budget(&mut self, t_ns: u64, probes_in: bool, out: &mut Vec<Event>) {
+        self.now_ns = self.now_ns.max(t_ns);
+        self.probes_in = probes_in;
+        out.push(Event::Budget { t_ns, probes_in });
     }
 
     fn poll(
@@ -251,8 +273,11 @@ impl Model {
         out: &mut Vec<Event>,
     ) {
         let existing = born.known == Known::AtLeast;
-        self.totals.tasks_seen += 1;
-        *(if existing { &mut self.totals.existing } else { &mut self.totals.spawned }) += 1;
+        let traced = is_traced(id);
+        if traced {
+            self.totals.tasks_seen += 1;
+            *(if existing { &mut self.totals.existing } else { &mut self.totals.spawned }) += 1;
+        }
         let t_ns = born.t_ns;
         out.push(Event::Spawn { t_ns, task: id, name: name.clone(), parent, existing });
         if self.live.len() >= self.limits.live {
@@ -261,8 +286,9 @@ impl Model {
         }
         let mut task = TaskEntry::new(id, name, born);
         task.parent = parent;
-        task.polls = self.mode.counts_polls().then_some(0);
-        task.busy_ns = self.mode.times_polls().then_some(0);
+        let mode = self.mode.of(id);
+        task.polls = mode.counts_polls().then_some(0);
+        task.busy_ns = mode.times_polls().then_some(0);
         self.live.insert(id, task);
     }
 
@@ -273,7 +299,7 @@ impl Model {
             Ending::Panicked => &mut self.totals.panicked,
             Ending::Unseen => &mut self.totals.gone,
         };
-        *total += 1;
+        *total += u64::from(is_traced(id));
         out.push(Event::Ended { t_ns, task: id, how });
         if self.just_ended.len() < self.limits.live {
             self.just_ended.insert(id, t_ns);
@@ -287,6 +313,11 @@ impl Model {
         self.ended.push_back(task);
         self.tick(t_ns);
     }
+}
+
+/// The trace sees what executors poll; a future in `block_on` is in snapshots only, and no task that anybody spawned.
+pub(super) fn is_traced(id: TaskId) -> bool {
+    id.runtime != RuntimeKind::BlockOn
 }
 
 /// The name of a task whose name nothing told.

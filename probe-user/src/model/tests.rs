@@ -1,5 +1,6 @@
 use super::sample::{MS, SECOND, Shop, tokio};
 use super::*;
+use crate::decode::{FrameId, RuntimeKind, Task, TaskId, waits_of};
 use crate::trace::{PollEnd, TraceEvent};
 
 fn model(shop: &Shop, mode: Mode) -> Model {
@@ -17,6 +18,7 @@ fn words(events: &[Event]) -> Vec<String> {
         Event::State { task, .. } => format!("state {}", task.id),
         Event::Ended { task, how, .. } => format!("{how:?} {}", task.id),
         Event::Lost { count, .. } => format!("lost {count}"),
+        Event::Budget { probes_in, .. } => format!("in={probes_in}"),
     };
     events.iter().map(word).collect()
 }
@@ -52,6 +54,26 @@ fn a_task_missing_once_is_kept_and_missing_twice_is_gone() {
     assert_eq!(words(&out), ["spawn 1 existing=true", "Unseen 1"]);
     assert_eq!(model.totals().gone, 1);
     assert_eq!(model.live_count(), 0);
+}
+
+#[test]
+fn polls_of_tasks_that_no_probe_sees_are_unknown() {
+    let shop = Shop::new();
+    let mut model = model(&shop, Mode::Session);
+    let mut out = vec![];
+    let other = |id| TaskId { runtime: RuntimeKind::AsyncTask, id };
+    let on_smol = |path: &[FrameId]| Task { id: other(1), ..shop.fetching(1, path) };
+    let first = vec![shop.fetching(1, &shop.sleeping()), on_smol(&shop.sleeping())];
+    model.snapshot_taken(Box::new(shop.snapshot(SECOND, first)), &mut out);
+    let second = vec![shop.fetching(1, &shop.reading()), on_smol(&shop.reading())];
+    model.snapshot_taken(Box::new(shop.snapshot(2 * SECOND, second)), &mut out);
+    assert_eq!(model.get(tokio(1)).unwrap().polls, Some(0));
+    assert_eq!(model.get(other(1)).unwrap().polls, None);
+    let moved: Vec<_> = out
+        .iter()
+        .filter_map(|event| if let Event::State { task, .. } = event { Some(*task) } else { None })
+        .collect();
+    assert_eq!(moved, [other(1)], "moves of tokio's tasks are the trace's to tell");
 }
 
 #[test]

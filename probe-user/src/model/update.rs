@@ -1,7 +1,7 @@
 //! What reaches a view from the side that watches the target.
 
 use super::{Event, Model};
-use crate::decode::Snapshot;
+use crate::decode::{RuntimeKind, Snapshot, TaskId};
 use crate::trace::TraceEvent;
 
 /// How a target is watched.
@@ -30,6 +30,11 @@ impl Mode {
         }
     }
 
+    /// How one task is watched: only tokio's are probed.
+    pub fn of(self, task: TaskId) -> Mode {
+        if task.runtime == RuntimeKind::Tokio { self } else { Mode::Snapshots }
+    }
+
     /// Whether polls are seen at all.
     pub fn counts_polls(self) -> bool {
         self != Mode::Snapshots
@@ -48,6 +53,10 @@ pub struct Cost {
     pub hits: u64,
     /// CPU time those hits cost the target, ns: hits times the calibrated cost of one.
     pub target_ns: Option<u64>,
+    /// CPU time that the target has used meanwhile, ns; `target_ns` is a part of it.
+    pub cpu_ns: Option<u64>,
+    /// How long the probes were out to keep their cost within the budget, ns.
+    pub out_ns: u64,
     /// CPU time of our own process, ns.
     pub own_ns: Option<u64>,
 }
@@ -110,7 +119,10 @@ impl Model {
             Update::Snapshot(snapshot) => self.snapshot_taken(snapshot, out),
             Update::Tick(t_ns) => self.tick(t_ns),
             Update::Note(text) => return Some(Aside::Note(text)),
-            Update::Cost(cost) => return Some(Aside::Cost(cost)),
+            Update::Cost(cost) => {
+                self.cost = Some(cost);
+                return Some(Aside::Cost(cost));
+            }
             Update::End { t_ns, end } => {
                 self.tick(t_ns);
                 return Some(Aside::End { t_ns, end });

@@ -4,14 +4,12 @@ use super::escape::escape;
 use super::names;
 use super::paint::Paint;
 use super::places::Places;
+use super::reasons::Reasons;
 use super::source::SourceText;
 use super::tree;
-use super::units::{counted, known_span, span};
-use crate::decode::{FrameId, Frames, Node, Task, TaskId, TaskState};
-use crate::model::{
-    Ending, Known, Stop, TaskEntry, TaskPhase, Wait, WaitKind, place_of, primary_chain, wait_of_chain,
-    waits_of,
-};
+use super::units::{count, counted, known_span, span};
+use crate::decode::{Certainty, FrameId, Frames, Hold, HoldRole, Node, Task, TaskId, wait_of_chain};
+use crate::model::{Ending, Known, Stop, TaskEntry, TaskPhase, place_of, primary_chain};
 use std::io::{self, Write};
 
 /// What a card is made of; what is absent is left off the card.
@@ -26,8 +24,8 @@ pub struct CardInput<'a> {
     pub frames: &'a Frames,
     pub places: &'a Places,
     pub sources: &'a dyn SourceText,
-    /// CLOCK_MONOTONIC; what "now" means on this card.
-    pub now_ns: u64,
+    /// CLOCK_MONOTONIC; what "now" means on this card. None: not known, as of a core file.
+    pub now_ns: Option<u64>,
 }
 
 /// Everything on it is escaped.
@@ -57,7 +55,8 @@ impl Row {
 const STATUS_COLUMN: usize = 56;
 /// Steps of the history that are shown, the latest ones.
 const STEPS: usize = 7;
-/// Reasons shown of one task.
+/// Branches and guards shown of one task.
+const HOLDS: usize = 6;
 const REASONS: usize = 4;
 
 pub fn card(input: CardInput) -> Card {
@@ -65,13 +64,19 @@ pub fn card(input: CardInput) -> Card {
     let tree = input.task.and_then(|task| task.tree.as_ref());
     if let Some(tree) = tree.filter(|_| !has_moved(&input)) {
         place_rows(tree, &input, &mut rows);
-        let reasons = reasons(&waits_of(tree, input.frames), input.frames);
-        let runs = input.task.is_some_and(|task| task.state == TaskState::Running);
-        if !reasons.is_empty() && !runs {
+        let reasons = says(&input).of(input.task.map_or(&[], |task| &task.waits));
+        if !reasons.is_empty() {
             rows.push(Row::new("reason", reasons.join("; or ")));
+        }
+        let holds = holds(input.task.map_or(&[], |task| &task.holds), &input);
+        if !holds.is_empty() {
+            rows.push(Row::new("holds", holds.join("; ")));
         }
     } else if let Some(path) = input.entry.and_then(TaskEntry::path) {
         path_rows(&path.frames, path.place, &input, &mut rows);
+    }
+    if let Some(line) = input.task.and_then(|task| task.spawned_at.as_ref()) {
+        rows.push(Row::new("spawned", input.places.show(line)));
     }
     if let Some(entry) = input.entry.filter(|entry| !entry.history.is_empty()) {
         rows.push(Row::new("history", history(entry, &input)));
@@ -79,11 +84,16 @@ pub fn card(input: CardInput) -> Card {
     Card { id: format!("#{}", input.id.id), name: names::function(input.name), status: status(&input), rows }
 }
 
+fn says<'a>(input: &CardInput<'a>) -> Reasons<'a> {
+    Reasons { frames: input.frames, places: input.places, now_ns: input.now_ns }
+}
+
 /// Whether the trace has seen the task move since the snapshot that has its tree.
 pub fn has_moved(input: &CardInput) -> bool {
     let tree = input.task.and_then(|task| task.tree.as_ref());
     let path = input.entry.and_then(TaskEntry::path);
-    tree.zip(path).is_some_and(|(tree, path)| place_of(&primary_chain(tree), input.frames) != path.place)
+    tree.zip(path)
+        .is_some_and(|(tree, path)| place_of(&primary_chain(tree, input.frames), input.frames) != path.place)
 }
 
 impl Card {
@@ -146,7 +156,7 @@ fn path_rows(chain: &[FrameId], place: Option<FrameId>, input: &CardInput, rows:
     }
     let ended = input.entry.is_some_and(TaskEntry::has_ended);
     if let Some(wait) = wait_of_chain(chain, input.frames).filter(|_| !ended)
-        && let Some(reason) = reasons(&[wait], input.frames).pop()
+        && let Some(reason) = says(input).of(&[wait]).pop()
     {
         rows.push(Row::new("reason", reason));
     }
@@ -199,45 +209,37 @@ fn awaiting(node: &Node, frames: &Frames) -> String {
         }
         names::chain(functions.iter().map(|frame| &*frame.function))
     };
-    let mut branches: Vec<_> = at.awaiting.iter().take(REASONS).map(leaf).collect();
-    if at.awaiting.len() > REASONS {
-        branches.push(format!("{} more", at.awaiting.len() - REASONS));
-    }
-    text + "{ " + &branches.join(" | ") + " }"
-}
-
-/// What a task waits for, in words; only what the types at the chain's ends tell.
-pub fn reasons(waits: &[Wait], frames: &Frames) -> Vec<String> {
-    let mut reasons: Vec<String> = Vec::new();
-    for wait in waits {
-        let leaf = names::without_parameters(&frames.get(wait.leaf).function);
-        let what = match wait.kind {
-            WaitKind::Timer => "sleeping",
-            WaitKind::Mutex => "waits for a mutex",
-            WaitKind::RwLock => "waits for a rwlock",
-            WaitKind::Semaphore => "waits for a semaphore",
-            WaitKind::Mpsc => "waits for an mpsc channel",
-            WaitKind::Oneshot => "waits for a oneshot channel",
-            WaitKind::Watch => "waits for a watch channel",
-            WaitKind::Broadcast => "waits for a broadcast channel",
-            WaitKind::Notify => "waits to be notified",
-            WaitKind::Barrier => "waits at a barrier",
-            WaitKind::Join => "waits for another task to end",
-            WaitKind::Io => "waits for I/O",
-            WaitKind::OnceCell => "waits for a once-cell",
-            WaitKind::Unknown => continue,
-        };
-        let reason = format!("{what} ({})", names::function(&leaf));
-        if !reasons.contains(&reason) {
-            reasons.push(reason);
+    let mut branches: Vec<(String, u64)> = Vec::new();
+    for branch in at.awaiting.iter().map(leaf) {
+        match branches.iter_mut().find(|(known, _)| *known == branch) {
+            Some((_, times)) => *times += 1,
+            None => branches.push((branch, 1)),
         }
     }
-    if reasons.len() > REASONS {
-        let more = reasons.len() - REASONS;
-        reasons.truncate(REASONS);
-        reasons.push(format!("{more} more"));
-    }
-    reasons
+    let more: u64 = branches.iter().skip(REASONS).map(|(_, times)| times).sum::<u64>() + u64::from(at.more);
+    let times = |(branch, times): (String, u64)| match times {
+        1 => branch,
+        _ => format!("{} × {branch}", count(times)),
+    };
+    let mut words: Vec<_> = branches.into_iter().take(REASONS).map(times).collect();
+    words.extend((more > 0).then(|| format!("{} more", count(more))));
+    text + "{ " + &words.join(" | ") + " }"
+}
+
+/// Guards and permits that the task keeps; ends of channels hold nobody up by being there.
+fn holds(holds: &[Hold], input: &CardInput) -> Vec<String> {
+    let words = |hold: &Hold| {
+        let how = match hold.role {
+            HoldRole::Shared => " for reading".to_owned(),
+            HoldRole::Permits(n) => format!(", {}", counted(n.into(), "permit")),
+            _ => String::new(),
+        };
+        let since = hold.acquired_at.as_ref().map(|line| format!(" since {}", input.places.show(line)));
+        let possibly = if hold.certainty == Certainty::Possible { "possibly " } else { "" };
+        let (kind, since) = (hold.kind.as_str(), since.unwrap_or_default());
+        format!("{possibly}{kind} {}{how}{since} ({})", hold.address, escape(&hold.local))
+    };
+    holds.iter().filter(|hold| hold.role.is_guard()).take(HOLDS).map(words).collect()
 }
 
 fn status(input: &CardInput) -> String {
@@ -248,7 +250,7 @@ fn status(input: &CardInput) -> String {
             None => String::new(),
         };
     };
-    let mut words = match entry.idle_for(input.now_ns) {
+    let mut words = match input.now_ns.and_then(|now| entry.idle_for(now)) {
         Some(idle) => format!("idle {}", known_span(idle)),
         None => phase_word(entry.phase).to_owned(),
     };
@@ -281,7 +283,7 @@ pub fn phase_word(phase: TaskPhase) -> &'static str {
 
 /// `start → api.rs:155 (0.4 ms) → api.rs:156 (2.3 s, now)`.
 fn history(entry: &TaskEntry, input: &CardInput) -> String {
-    let end = entry.ended_ns.unwrap_or(input.now_ns);
+    let end = entry.ended_ns.or(input.now_ns).unwrap_or_default();
     let mut steps: Vec<String> = Vec::new();
     // Consecutive paths of one place are one step to a reader.
     let stops: Vec<&Stop> = entry.history.iter().collect();

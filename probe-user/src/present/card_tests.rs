@@ -24,7 +24,7 @@ fn shown(model: &Model, id: u64, now_ns: u64) -> String {
         frames: model.frames(),
         places: &places,
         sources: &Quote,
-        now_ns,
+        now_ns: Some(now_ns),
     };
     let mut out = vec![];
     write_with_tree(&mut out, input, Paint { color: false }).unwrap();
@@ -64,16 +64,9 @@ fn from_snapshots_alone() {
     let mut out = vec![];
     model.snapshot_taken(Box::new(shop.busy_day(SECOND)), &mut out);
     let mut later = shop.busy_day(2 * SECOND);
-    later.tasks.iter_mut().find(|task| task.id.id == 10).unwrap().tree =
-        Some(shop.chain(&shop.sleeping(), 0x9000));
+    let moved = later.tasks.iter_mut().find(|task| task.id.id == 10).unwrap();
+    *moved = shop.fetching(10, &shop.sleeping());
     model.snapshot_taken(Box::new(later), &mut out);
     let cards: Vec<_> = [10, 1, 30, 40, 50].map(|id| shown(&model, id, 3 * SECOND)).into();
     insta::assert_snapshot!(cards.join("\n"));
-}
-
-#[test]
-fn unknown_leaves_give_no_reason() {
-    let shop = Shop::new();
-    let wait = Wait { kind: WaitKind::Unknown, leaf: shop.sleeping()[0] };
-    assert!(reasons(&[wait], &shop.frames).is_empty());
 }

@@ -4,10 +4,13 @@
 //! [`escape`] here; nothing here ends up in JSON.
 
 pub mod card;
+pub mod cost;
 pub mod escape;
 pub mod names;
 pub mod paint;
 pub mod places;
+pub mod reasons;
+pub mod relations;
 pub mod source;
 pub mod table;
 pub mod tree;

@@ -22,6 +22,13 @@ pub fn without_parameters(function: &str) -> String {
     out
 }
 
+/// `<T as Trait>::f` → `T` and `f`, of a path without parameters.
+fn of_trait(bare: &str) -> Option<(&str, &str)> {
+    let (own, rest) = bare.strip_prefix('<')?.split_once(" as ")?;
+    let (_, function) = rest.split_once(">::")?;
+    Some((own, function))
+}
+
 /// The whole path where it fits, else without type parameters, else cut.
 pub fn function(function: &str) -> String {
     let full = escape(function);
@@ -29,6 +36,10 @@ pub fn function(function: &str) -> String {
         return full.into_owned();
     }
     let bare = without_parameters(&full);
+    if bare.chars().count() <= LONG {
+        return bare;
+    }
+    let bare = of_trait(&bare).map_or(bare.clone(), |(own, function)| format!("{own}::{function}"));
     if bare.chars().count() <= LONG {
         return bare;
     }
@@ -53,6 +64,9 @@ pub fn fit(function: &str, width: usize) -> String {
 /// `tokio::Sleep`.
 pub fn short(function: &str) -> String {
     let bare = without_parameters(&escape(function));
+    if let Some((own, function)) = of_trait(&bare) {
+        return format!("{}::{function}", short(own));
+    }
     let parts: Vec<&str> = bare.split("::").filter(|part| !part.starts_with("{impl")).collect();
     match parts.as_slice() {
         [] => bare,
@@ -118,6 +132,9 @@ mod tests {
         assert_eq!(short("reqwest::async_impl::client::Client::execute"), "reqwest::Client::execute");
         assert_eq!(short("shop::api::{impl#3}::fetch"), "shop::api::fetch");
         assert_eq!(short("tokio::time::sleep::Sleep"), "tokio::Sleep");
+        let call = "<server::service::Streams<S,I> as service::Service<(A,B)>>::call::{async_block#0}";
+        assert_eq!(short(call), "server::Streams::call::{async_block#0}");
+        assert_eq!(short("<&mut T as Trait>::f"), "&mut T::f");
     }
 
     #[test]
@@ -133,6 +150,9 @@ mod tests {
     fn long_names_are_cut() {
         let long = format!("a::{}", "x".repeat(200));
         assert_eq!(function(&long).chars().count(), LONG);
+        let call =
+            "<actix_server::service::StreamService<S,I> as actix_service::Service<A>>::call::{async_block#0}";
+        assert_eq!(function(call), "actix_server::service::StreamService::call::{async_block#0}");
         assert_eq!(function("a\x1b::f"), "a\\u{1b}::f");
         let connection = "axum::serve::handle_connection::{async_block#3}<tokio::net::TcpListener>";
         assert_eq!(fit(connection, 44), "axum::handle_connection::{async_block#3}");

@@ -3,7 +3,10 @@
 use super::names;
 use super::paint::Paint;
 use super::places::Places;
+use super::units::{count, counted};
 use crate::decode::{Frame, FrameKind, FrameState, Frames, Node};
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::io::{self, Write};
 
 /// One future of a tree.
@@ -13,7 +16,8 @@ pub struct TreeLine {
     pub branches: String,
     /// Kept by its parent, but not being awaited.
     pub held: bool,
-    /// Shortened and escaped.
+    /// Shortened and escaped; with `12 × ` before it where so many of its siblings look the same, and after it, of a
+    /// collection, how many futures it has.
     pub function: String,
     /// Shortened and escaped `file:line`, or a word such as `not started`.
     pub place: String,
@@ -31,27 +35,26 @@ const DEEPEST: usize = 20;
 
 /// The tree's lines, outermost first; the second value counts futures that were left out.
 ///
-/// A chain stays in one column, however long: only where a future awaits several does it go to the right.
+/// Siblings that look the same to a reader, with all below them, are one. A chain stays in one column, however long: only where a future awaits several does it go to the right.
 pub fn lines(root: &Node, frames: &Frames, places: &Places) -> (Vec<TreeLine>, usize) {
-    let mut tree = Tree { frames, places, out: Vec::new(), left_out: 0 };
-    tree.push(root, "", "", false);
-    let Tree { mut out, left_out, .. } = tree;
-    if let Some(here) = here(root, frames).and_then(|index| out.get_mut(index)) {
-        here.here = true;
-    }
-    (out, left_out)
+    let here = here(root, frames);
+    let mut tree = Tree { frames, places, here, out: Vec::new(), left_out: 0 };
+    tree.push(&Alike { node: root, held: false, times: 1 }, "", "");
+    (tree.out, tree.left_out)
 }
 
 struct Tree<'a> {
     frames: &'a Frames,
     places: &'a Places,
+    here: Option<&'a Node>,
     out: Vec<TreeLine>,
     left_out: usize,
 }
 
 impl Tree<'_> {
     /// `first` goes before the node itself, `rest` before all below it.
-    fn push(&mut self, node: &Node, first: &str, rest: &str, held: bool) {
+    fn push(&mut self, alike: &Alike<'_>, first: &str, rest: &str) {
+        let Alike { node, held, times } = *alike;
         if self.out.len() >= LINES {
             self.left_out += 1;
         } else {
@@ -59,28 +62,74 @@ impl Tree<'_> {
             self.out.push(TreeLine {
                 branches: first.to_owned(),
                 held,
-                function: names::function(&frame.function),
+                function: counted_function(node, &frame, times),
                 place: place(&frame, self.places),
                 expanded_from: frame.expanded_from.as_ref().map(|line| self.places.show(line)),
                 own_code: frame.own_code,
-                here: false,
+                here: self.here.is_some_and(|here| std::ptr::eq(here, node)),
             });
         }
-        if let ([next], []) = (&*node.awaiting, &*node.held) {
-            return self.push(next, rest, rest, false);
+        let children = alike_children(node);
+        if let [next @ Alike { held: false, times: 1, .. }] = &*children {
+            return self.push(next, rest, rest);
         }
-        let awaited = node.awaiting.iter().map(|child| (child, false));
-        let children: Vec<_> = awaited.chain(node.held.iter().map(|child| (child, true))).collect();
         let deep = rest.chars().count() >= DEEPEST * 2;
-        for (i, (child, held)) in children.iter().enumerate() {
+        for (i, child) in children.iter().enumerate() {
             let last = i + 1 == children.len();
             let (first, below) = match () {
                 () if deep => (rest.to_owned(), rest.to_owned()),
                 () if last => (format!("{rest}└ "), format!("{rest}  ")),
                 () => (format!("{rest}├ "), format!("{rest}│ ")),
             };
-            self.push(child, &first, &below, *held);
+            self.push(child, &first, &below);
         }
+    }
+}
+
+/// The first of some siblings that look the same, and how many they are.
+struct Alike<'a> {
+    node: &'a Node,
+    held: bool,
+    times: usize,
+}
+
+fn alike_children(node: &Node) -> Vec<Alike<'_>> {
+    let mut known: HashMap<(bool, Vec<u32>), usize> = HashMap::new();
+    let mut children: Vec<Alike<'_>> = Vec::new();
+    let awaited = node.awaiting.iter().map(|child| (child, false));
+    for (node, held) in awaited.chain(node.held.iter().map(|child| (child, true))) {
+        let mut look = Vec::new();
+        look_into(node, &mut look);
+        match known.entry((held, look)) {
+            Entry::Occupied(at) => children[*at.get()].times += 1,
+            Entry::Vacant(at) => {
+                at.insert(children.len());
+                children.push(Alike { node, held, times: 1 });
+            }
+        }
+    }
+    children
+}
+
+/// All of a tree that a reader sees.
+fn look_into(node: &Node, look: &mut Vec<u32>) {
+    look.extend([node.frame.0, node.more, node.awaiting.len() as u32, node.held.len() as u32]);
+    node.awaiting.iter().chain(&node.held).for_each(|child| look_into(child, look));
+}
+
+/// `12 × fetch`, `FuturesUnordered<F> (40 futures)`, `JoinSet<T> (3 tasks)`.
+fn counted_function(node: &Node, frame: &Frame, times: usize) -> String {
+    let name = names::function(&frame.function);
+    let name = if times > 1 { format!("{} × {name}", count(times as u64)) } else { name };
+    let shown = node.awaiting.len() as u64;
+    let all = shown + u64::from(node.more);
+    match frame.kind {
+        FrameKind::Leaf if node.more > 0 => format!("{name} ({})", counted(all, "task")),
+        FrameKind::Collection if node.more > 0 => {
+            format!("{name} ({}, {} shown)", counted(all, "future"), count(shown))
+        }
+        FrameKind::Collection => format!("{name} ({})", counted(all, "future")),
+        _ => name,
     }
 }
 
@@ -143,23 +192,10 @@ impl TreeLine {
     }
 }
 
-/// Index, in preorder, of the innermost await in the user's own code along the first branch that has one.
-fn here(root: &Node, frames: &Frames) -> Option<usize> {
-    fn walk(node: &Node, frames: &Frames, next: &mut usize) -> Option<usize> {
-        let mine = *next;
-        *next += 1;
-        let mut found = None;
-        for child in &node.awaiting {
-            let deeper = walk(child, frames, next);
-            found = found.or(deeper);
-        }
-        for child in &node.held {
-            walk(child, frames, next);
-        }
-        found.or_else(|| {
-            let frame = frames.get(node.frame);
-            (frame.own_code && frame.line.is_some()).then_some(mine)
-        })
-    }
-    walk(root, frames, &mut 0)
+/// The innermost await in the user's own code along the first branch that has one.
+fn here<'a>(node: &'a Node, frames: &Frames) -> Option<&'a Node> {
+    node.awaiting.iter().find_map(|child| here(child, frames)).or_else(|| {
+        let frame = frames.get(node.frame);
+        (frame.own_code && frame.line.is_some()).then_some(node)
+    })
 }

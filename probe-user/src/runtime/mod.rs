@@ -2,10 +2,28 @@
 //! Chosen by the shape that DWARF shows, never by a version number; where the shape differs from every one we
 //! know, the answer is a typed "unknown layout" that names what is missing.
 
+mod async_task;
 mod futures;
+mod futures_executor;
+mod join_set;
+mod look;
 mod reflect;
+mod routines;
+mod sync;
+mod things;
 mod tokio;
 
-pub use futures::{Role, is_closure, macro_name, role};
-pub use reflect::{Place, Reflect, places};
+pub use async_task::{AsyncTaskSlots, AsyncTaskWord, ExecutorPointer, RawTaskLayout, Registration};
+pub use futures::{
+    FUTURES_UNORDERED, JOIN_SET, Role, SHARED, is_closure, is_handle, macro_name, needs_all, role,
+};
+pub use futures_executor::{
+    ArcPlace, FutureObjLayout, LocalPoolLayout, ThreadPoolLayout, UnparkStatus, Vacant,
+};
+pub use join_set::{JoinSetLayout, Joined};
+pub use look::{Leads, Look, Seen, Through};
+pub use reflect::{Place, Reflect, Route, Shared, part, places};
+pub use routines::{Routine, Routines};
+pub use sync::{LockLayout, LockState, Readiness, Waiter, receiver_wakes, registered_waker};
+pub use things::{Admits, Part, ResourceKind, Thing, thing};
 pub use tokio::{CellLayout, Flavor, OwnedList, SchedulerLayout, TaskWord, UnknownLayout, VtableLayout};

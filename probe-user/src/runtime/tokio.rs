@@ -2,7 +2,7 @@
 //! Read by member name, so that one description serves 1.2x to 1.5x, whose offsets all differ
 //! (<https://github.com/tokio-rs/tokio/blob/tokio-1.54.1/tokio/src/runtime/task/core.rs>).
 
-use super::reflect::{Reflect, places};
+use super::reflect::{Reflect, part, places};
 use crate::dwarf::{DieRef, Program, Type, TypeKind};
 use crate::target::{Avma, Memory};
 use thiserror::Error;
@@ -32,6 +32,51 @@ pub struct CellLayout {
     pub trailer: u64,
     /// Next task in the scheduler's list.
     pub next: u64,
+    /// Where the task was spawned; only builds with `tokio_unstable` keep it.
+    pub spawned_at: Option<SpawnedAt>,
+}
+
+/// How to read a `&'static core::panic::Location`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SpawnedAt {
+    /// Of the reference, in the Cell.
+    reference: u64,
+    /// In the `Location`: the file's name, its length, the line.
+    file: u64,
+    length: u64,
+    line: u64,
+}
+
+impl SpawnedAt {
+    fn of(program: &Program<'_>, cell: DieRef) -> Option<Self> {
+        let reference = places(program, cell, &["core", "spawned_at"])?;
+        let location = part(program, reference.ty.die, &|_, ty| matches!(ty.kind, TypeKind::Pointer(_)));
+        let pointer = location.map_or(reference.ty.clone(), |place| place.ty);
+        let TypeKind::Pointer(Some(location)) = pointer.kind else { return None };
+        let find =
+            |wanted: &str| part(program, location, &|name, _| name == wanted).map(|place| place.offset);
+        Some(SpawnedAt {
+            reference: reference.offset,
+            file: find("data_ptr")?,
+            length: find("length")?,
+            line: find("line")?,
+        })
+    }
+
+    /// File and line; `task` is the Header's address.
+    pub fn read<M: Memory + ?Sized>(&self, memory: &M, task: Avma) -> Option<(String, u32)> {
+        /// No path is longer (PATH_MAX in linux/limits.h).
+        const LONGEST: u64 = 4096;
+        let location = Avma(memory.read_u64(task.offset(self.reference)).ok()?);
+        let file = Avma(memory.read_u64(location.offset(self.file)).ok()?);
+        let length =
+            memory.read_u64(location.offset(self.length)).ok().filter(|n| (1..=LONGEST).contains(n))?;
+        let mut name = vec![0; length as usize];
+        memory.read(file, &mut name).ok()?;
+        let mut line = [0; 4];
+        memory.read(location.offset(self.line), &mut line).ok()?;
+        Some((String::from_utf8(name).ok()?, u32::from_le_bytes(line)))
+    }
 }
 
 impl CellLayout {
@@ -61,6 +106,7 @@ impl CellLayout {
             future_ty: ty.argument("T").ok_or(unknown("T"))?,
             trailer: find(&["trailer"])?.offset,
             next: links.offset.wrapping_add(next.offset),
+            spawned_at: SpawnedAt::of(program, cell),
         })
     }
 }
@@ -219,7 +265,9 @@ impl SchedulerLayout {
             .iter()
             .find_map(|names| places(program, handle_ty, names))
             .ok_or(unknown("owned"))?;
-        let remotes = places(program, handle_ty, &["shared", "remotes"]).map(|p| (p.offset, p.ty.die));
+        let remotes = places(program, handle_ty, &["shared", "remotes"])
+            .or_else(|| places(program, handle_ty, &["remotes"]))
+            .map(|p| (p.offset, p.ty.die));
         Ok(SchedulerLayout {
             flavor,
             data: data.offset,

@@ -1,4 +1,5 @@
-//! A child process under a seccomp filter, to find out whether this kernel's return probes survive one.
+//! Child processes to try probes on: one under a seccomp filter, to find out whether this kernel's return probes survive
+//! one; and one that calls a function as often as it is told, to find out what a probe costs.
 
 #![expect(unsafe_code, reason = "fork, and system calls between it and the end")]
 
@@ -94,6 +95,100 @@ unsafe fn in_child(
     }
 }
 
+/// Reads its task, so that the page is there for the probes to read too, and begins as poll functions do, with a push: the
+/// kernel emulates that. Another first instruction may have to be single-stepped elsewhere, for several times the price
+/// (`arch_uprobe_analyze_insn` in arch/x86/kernel/uprobes.c).
+#[unsafe(naked)]
+pub extern "C" fn like_a_poll(_header: &[u64; 8]) {
+    std::arch::naked_asm!("push rbx", "mov rbx, [rdi]", "pop rbx", "ret")
+}
+
+/// Calls a function when it is told to. Ends when this is dropped, or its parent ends.
+#[derive(Debug)]
+pub struct CallingChild {
+    pid: libc::pid_t,
+    go: OwnedFd,
+    done: OwnedFd,
+}
+
+impl CallingChild {
+    /// The child is a fork of this process: what is said of [`FilteredChild::start`] holds for `function`. Until it ends it
+    /// holds every file that is open now.
+    pub fn start(function: extern "C" fn(&[u64; 8]), argument: &'static [u64; 8]) -> io::Result<Self> {
+        let pipe = || rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC);
+        let ((wait, go), (done, tell)) = (pipe()?, pipe()?);
+        let (wait, tell) = (wait.as_fd().as_raw_fd(), tell.as_fd().as_raw_fd());
+        let (their_go, their_done) = (go.as_fd().as_raw_fd(), done.as_fd().as_raw_fd());
+        // SAFETY: the child only makes the system calls below and never returns from here.
+        match unsafe { libc::fork() } {
+            -1 => Err(io::Error::last_os_error()),
+            // SAFETY: as above.
+            0 => unsafe {
+                // Its own ends of the pipes would keep them open when the parent has gone.
+                libc::close(their_go);
+                libc::close(their_done);
+                call_as_told(wait, tell, function, argument)
+            },
+            pid => Ok(CallingChild { pid, go, done }),
+        }
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.pid as u32
+    }
+
+    /// Has it call the function so many times, and waits until it has.
+    ///
+    /// # Errors
+    /// EPIPE where the child has ended.
+    pub fn call(&self, times: u32) -> io::Result<()> {
+        rustix::io::write(&self.go, &times.to_ne_bytes())?;
+        let mut answer = [0; 1];
+        match rustix::io::read(&self.done, &mut answer)? {
+            0 => Err(io::Error::from(io::ErrorKind::BrokenPipe)),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl Drop for CallingChild {
+    fn drop(&mut self) {
+        // SAFETY: our own child, not waited for by anyone else.
+        unsafe {
+            libc::kill(self.pid, libc::SIGKILL);
+            libc::waitpid(self.pid, std::ptr::null_mut(), 0);
+        }
+    }
+}
+
+/// # Safety
+/// For the child of a fork only; ends the process.
+unsafe fn call_as_told(
+    wait: i32,
+    tell: i32,
+    function: extern "C" fn(&[u64; 8]),
+    argument: &'static [u64; 8],
+) -> ! {
+    let mut times = [0u8; 4];
+    loop {
+        // SAFETY: plain system calls on memory that outlives them.
+        unsafe {
+            if libc::read(wait, times.as_mut_ptr().cast(), 4) != 4 {
+                libc::_exit(0);
+            }
+        }
+        for _ in 0..u32::from_ne_bytes(times) {
+            function(argument);
+        }
+        // SAFETY: as above.
+        unsafe {
+            if libc::write(tell, times.as_ptr().cast(), 1) != 1 {
+                libc::_exit(0);
+            }
+        }
+    }
+}
+
 /// Allows read, exit and exit_group; kills for anything else.
 fn filter() -> [libc::sock_filter; 6] {
     const LOAD: u16 = (libc::BPF_LD | libc::BPF_W | libc::BPF_ABS) as u16;
@@ -127,6 +222,21 @@ mod tests {
     fn end_of(function: extern "C" fn(&[u64; 8])) -> ChildEnd {
         let child = FilteredChild::start(function, &NOTHING).expect("fork works");
         child.finish().expect("it is our child")
+    }
+
+    #[test]
+    fn a_calling_child_uses_time_as_told() {
+        extern "C" fn spin(_: &[u64; 8]) {
+            for i in 0..1000u64 {
+                std::hint::black_box(i);
+            }
+        }
+        let child = CallingChild::start(spin, &NOTHING).expect("fork works");
+        let used = || crate::sys::process_clock::process_cpu_ns(child.pid()).expect("it waits");
+        let before = used();
+        child.call(1000).expect("it answers");
+        // A thousand additions each, at ten a nanosecond at the very best.
+        assert!(used() - before >= 100_000);
     }
 
     #[test]

@@ -1,7 +1,8 @@
 //! A block cache in front of a [`Memory`]: many small neighbouring reads for a few system calls.
 
 use super::{Avma, Memory, ReadError, Region};
-use std::collections::{HashMap, VecDeque};
+use foldhash::HashMap;
+use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 const PAGE: usize = 4096;
@@ -26,6 +27,8 @@ struct Shard {
     blocks: HashMap<u64, Block>,
     /// Oldest first.
     order: VecDeque<u64>,
+    /// Of blocks that were forgotten all at once.
+    spare: Vec<Box<[u8]>>,
 }
 
 struct Block {
@@ -39,6 +42,15 @@ impl<'a, M: Memory> CachedMemory<'a, M> {
     pub fn new(inner: &'a M, capacity: usize) -> Self {
         let shards = (0..SHARDS).map(|_| Mutex::default()).collect();
         CachedMemory { inner, shards, blocks_per_shard: (capacity / BLOCK / SHARDS).max(1) }
+    }
+
+    /// Forgets everything and keeps the room for it: a new cache would cost page faults.
+    pub fn clear(&mut self) {
+        for shard in &mut self.shards {
+            let shard = shard.get_mut().unwrap_or_else(PoisonError::into_inner);
+            shard.spare.extend(shard.blocks.drain().map(|(_, block)| block.bytes));
+            shard.order.clear();
+        }
     }
 
     /// The memory behind the cache.
@@ -101,7 +113,7 @@ impl<'a, M: Memory> CachedMemory<'a, M> {
         {
             room = shard.blocks.remove(&oldest).map(|block| block.bytes);
         }
-        room.unwrap_or_else(|| vec![0; BLOCK].into_boxed_slice())
+        room.or_else(|| shard.spare.pop()).unwrap_or_else(|| vec![0; BLOCK].into_boxed_slice())
     }
 
     fn insert(shard: &mut Shard, number: u64, block: Block) -> &Block {
@@ -128,22 +140,27 @@ impl<'a, M: Memory> CachedMemory<'a, M> {
 
     /// `buf` lies within one block.
     fn read_in_block(&self, at: Avma, buf: &mut [u8]) -> Result<(), ReadError> {
-        let (number, into) = (at.0 / BLOCK as u64, at.0 as usize % BLOCK);
+        let number = at.0 / BLOCK as u64;
         let mut shard = self.shard(number);
         // The lock is held while loading, so that two threads do not load one block twice.
-        let block = match shard.blocks.contains_key(&number) {
-            true => &shard.blocks[&number],
-            false => {
-                let room = self.room(&mut shard);
-                let block = self.load(number, room)?;
-                Self::insert(&mut shard, number, block)
-            }
-        };
-        let pages = into / PAGE..=(into + buf.len() - 1) / PAGE;
-        if let Some(page) = pages.into_iter().find(|page| !block.readable[*page]) {
-            return Err(ReadError::Unmapped(Avma(number * BLOCK as u64 + (page * PAGE) as u64).max(at)));
+        if let Some(block) = shard.blocks.get(&number) {
+            return block.copy(at, buf);
         }
-        buf.copy_from_slice(&block.bytes[into..into + buf.len()]);
+        let room = self.room(&mut shard);
+        let block = self.load(number, room)?;
+        Self::insert(&mut shard, number, block).copy(at, buf)
+    }
+}
+
+impl Block {
+    /// `buf` lies within the block.
+    fn copy(&self, at: Avma, buf: &mut [u8]) -> Result<(), ReadError> {
+        let (start, into) = (at.0 - at.0 % BLOCK as u64, at.0 as usize % BLOCK);
+        let mut pages = into / PAGE..=(into + buf.len() - 1) / PAGE;
+        if let Some(page) = pages.find(|page| !self.readable[*page]) {
+            return Err(ReadError::Unmapped(Avma(start + (page * PAGE) as u64).max(at)));
+        }
+        buf.copy_from_slice(&self.bytes[into..into + buf.len()]);
         Ok(())
     }
 }

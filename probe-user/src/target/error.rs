@@ -61,6 +61,14 @@ pub enum TargetError {
     Truncated { path: PathBuf, what: &'static str, needed: u64, len: u64 },
     #[error("{path} is malformed: {what}", path = path.display())]
     Malformed { path: PathBuf, what: String },
+    #[error("{path} is not a core file: {what}", path = path.display())]
+    NotCore { path: PathBuf, what: String },
+    #[error("{core} does not tell which program it is of: {why}", core = core.display())]
+    UnknownProgram { core: PathBuf, why: &'static str },
+    #[error("the program that ran, {program}, cannot be used: {why}", program = program.display())]
+    NoProgram { core: PathBuf, program: PathBuf, why: String },
+    #[error("{program} is not the program that {core} is of: {differs}", program = program.display(), core = core.display())]
+    OtherProgram { core: PathBuf, program: PathBuf, differs: String },
     #[error("{path} is not mapped where its headers say, in process {pid}", path = path.display())]
     NotMapped { path: PathBuf, pid: u32 },
     #[error("{path} does not describe the running program: {differs}", path = path.display())]
@@ -88,7 +96,13 @@ impl TargetError {
             | TargetError::NotElf { path }
             | TargetError::OtherMachine { path, .. }
             | TargetError::Truncated { path, .. }
+            | TargetError::NotCore { path, .. }
             | TargetError::Malformed { path, .. } => format!("reading {}", path.display()),
+            TargetError::UnknownProgram { core, .. }
+            | TargetError::NoProgram { core, .. }
+            | TargetError::OtherProgram { core, .. } => {
+                format!("looking for the program of {}", core.display())
+            }
             TargetError::DebugMismatch { path, .. } | TargetError::NoDebugInfo { path } => {
                 format!("taking debug information from {}", path.display())
             }
@@ -116,8 +130,19 @@ impl TargetError {
             | TargetError::OtherMachine { path, .. }
             | TargetError::Truncated { path, .. }
             | TargetError::Malformed { path, .. } => format!("file {}", path.display()),
+            TargetError::NotCore { .. } => {
+                "gcore PID, which writes one of a running process; or async-inspect dump PID".to_owned()
+            }
+            TargetError::UnknownProgram { core, .. }
+            | TargetError::NoProgram { core, .. }
+            | TargetError::OtherProgram { core, .. } => format!(
+                "async-inspect dump --core {} --exe FILE, the very file that ran (one built anew is another; \
+                 a file with debug information alone goes to --debuginfo)",
+                core.display()
+            ),
             TargetError::DebugMismatch { .. } => {
-                "name the debug information of this very build: --debuginfo FILE; or restart the program from the new build"
+                "name the debug information of this very build: --debuginfo FILE; or restart the program from the new build\n\
+                 for a stripped one: the same build again, with RUSTFLAGS=-Cstrip=none"
                     .to_owned()
             }
             TargetError::NoDebugInfo { .. } => {

@@ -14,7 +14,7 @@ pub enum Matched {
     BuildId,
     /// The checksum that the program keeps of it (`.gnu_debuglink`).
     Checksum,
-    /// The same code, byte for byte.
+    /// The same code and constants, byte for byte: a twin where the build-ids differ.
     Code,
     /// All loaded sections have the same names, addresses and sizes; the file has no copy of the code to compare.
     Layout,
@@ -30,11 +30,7 @@ pub fn debug_file(
     crc: Option<u32>,
 ) -> Result<Matched, String> {
     if let (Ok(Some(ours)), Ok(Some(theirs))) = (main.build_id(), candidate.build_id()) {
-        return if ours == theirs {
-            Ok(Matched::BuildId)
-        } else {
-            Err(format!("the program's build-id is {}, this file's is {}", hex(ours), hex(theirs)))
-        };
+        return if ours == theirs { Ok(Matched::BuildId) } else { twin(main, candidate, ours, theirs) };
     }
     if let Some(expected) = crc {
         let actual = crc32fast::hash(bytes);
@@ -46,6 +42,20 @@ pub fn debug_file(
     }
     same_layout(&elf::loaded_sections(main), &elf::loaded_sections(candidate))
 }
+
+/// A program built again from the same source, with debug information or without stripping it: the linker gives it another
+/// build-id, a hash of the whole file, but all that is loaded of it is the same.
+fn twin(main: &Elf<'_>, candidate: &Elf<'_>, ours: &[u8], theirs: &[u8]) -> Result<Matched, String> {
+    let differ = format!("the program's build-id is {}, this file's is {}", hex(ours), hex(theirs));
+    match same_layout(&elf::loaded_sections(main), &elf::loaded_sections(candidate)) {
+        Ok(Matched::Code) => Ok(Matched::Code),
+        Ok(_) => Err(differ),
+        Err(why) => Err(format!("{differ}, and it is no twin: {why}")),
+    }
+}
+
+/// Constants, where lines of panics tell an edited source with the same code; vtables.
+const CONSTANTS: [&[u8]; 2] = [b".rodata", b".data.rel.ro"];
 
 fn same_layout(main: &[Loaded<'_>], candidate: &[Loaded<'_>]) -> Result<Matched, String> {
     let mut code_compared = false;
@@ -61,12 +71,14 @@ fn same_layout(main: &[Loaded<'_>], candidate: &[Loaded<'_>]) -> Result<Matched,
                 ours.size, ours.address, theirs.size, theirs.address
             ));
         }
-        if let (true, Some(a), Some(b)) = (ours.executable, ours.data, theirs.data) {
+        let compared = ours.executable || CONSTANTS.contains(&ours.name);
+        if let (true, Some(a), Some(b)) = (compared, ours.data, theirs.data) {
             if a != b {
+                let what = if ours.executable { "code" } else { "data" };
                 let at = a.iter().zip(b).position(|(x, y)| x != y).unwrap_or(0) as u64;
-                return Err(format!("the code in {name} differs from {:#x} on", ours.address + at));
+                return Err(format!("the {what} in {name} differs from {:#x} on", ours.address + at));
             }
-            code_compared = true;
+            code_compared |= ours.executable;
         }
     }
     match (main.iter().any(|s| s.executable), code_compared) {

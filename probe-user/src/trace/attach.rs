@@ -1,8 +1,8 @@
 //! Putting probes in, by the best means that the kernel has.
 
+use super::TraceError;
 use super::kernel;
-use super::object::Programs;
-use super::{TraceError, TracePlan};
+use super::object::{Programs, has_attach_cookies, no_attach_cookies};
 use crate::sys::bpf::{self, AttachType, MultiTarget, PerfUprobes};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::ffi::CString;
@@ -10,7 +10,7 @@ use std::fmt;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// How the probes are attached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,10 +61,12 @@ impl Drop for Links {
 }
 
 /// The file, its sites and the process (0: every one that runs the file).
-pub(super) struct Places<'a> {
-    pub exe: &'a Path,
+#[derive(Clone, Debug)]
+pub(super) struct Places {
+    pub exe: PathBuf,
     pub pid: u32,
-    pub plan: &'a TracePlan,
+    /// Of each site, in the file; a site's number is its place here.
+    pub offsets: Vec<u64>,
 }
 
 /// What came of attaching.
@@ -78,7 +80,7 @@ pub(super) struct Attached {
 /// Attaches to every site, in `mode` or the best there is.
 pub(super) fn attach(
     programs: &Programs,
-    places: &Places<'_>,
+    places: &Places,
     mode: ProbeMode,
     entry_only: bool,
 ) -> Result<Attached, TraceError> {
@@ -109,18 +111,18 @@ pub(super) fn attach(
     Err(refused.expect("at least one mode was tried"))
 }
 
-fn session(programs: &Programs, places: &Places<'_>) -> Result<Links, TraceError> {
+fn session(programs: &Programs, places: &Places) -> Result<Links, TraceError> {
     let link = link_many(programs, places, "poll_session", AttachType::Session, false)?;
     Ok(Links(vec![link]))
 }
 
 fn multi(
     programs: &Programs,
-    places: &Places<'_>,
+    places: &Places,
     entry_only: bool,
     notes: &mut Vec<String>,
 ) -> Result<Links, TraceError> {
-    let mut places = Places { ..*places };
+    let mut places = places.clone();
     if !kernel::multi_filter_passes_threads()? {
         notes.push(
             "this kernel's uprobe_multi cannot be limited to one process without missing its threads: other \
@@ -139,22 +141,21 @@ fn multi(
 }
 
 /// Starts of polls only.
-pub(super) fn multi_entries(programs: &Programs, places: &Places<'_>) -> Result<Links, TraceError> {
+pub(super) fn multi_entries(programs: &Programs, places: &Places) -> Result<Links, TraceError> {
     let link = link_many(programs, places, "poll_start", AttachType::Multi, false)?;
     Ok(Links(vec![link]))
 }
 
 fn link_many(
     programs: &Programs,
-    places: &Places<'_>,
+    places: &Places,
     program: &'static str,
     attach: AttachType,
     returns: bool,
 ) -> Result<OwnedFd, TraceError> {
-    let path = c_path(places.exe)?;
-    let offsets: Vec<u64> = places.plan.sites.iter().map(|site| site.offset.0).collect();
-    let cookies: Vec<u64> = (0..offsets.len() as u64).collect();
-    let target = MultiTarget { path: &path, offsets: &offsets, cookies: &cookies, pid: places.pid };
+    let path = c_path(&places.exe)?;
+    let cookies: Vec<u64> = (0..places.offsets.len() as u64).collect();
+    let target = MultiTarget { path: &path, offsets: &places.offsets, cookies: &cookies, pid: places.pid };
     let program = programs.load(program, attach)?;
     bpf::link_multi(program.as_fd(), attach, returns, target).map_err(|error| unsupported(attach, error))
 }
@@ -165,36 +166,47 @@ fn unsupported(attach: AttachType, error: io::Error) -> TraceError {
         if attach == AttachType::Session { "attach uprobe sessions" } else { "attach uprobe_multi links" };
     match error.raw_os_error() {
         Some(libc::EINVAL | libc::EOPNOTSUPP) => TraceError::KernelTooOld { what, why: error.to_string() },
+        // The path is in /proc.
+        Some(libc::ENOENT) => TraceError::TargetGone,
         _ => TraceError::from_io(what, error),
     }
 }
 
-fn perf(programs: &Programs, places: &Places<'_>, entry_only: bool) -> Result<Links, TraceError> {
-    let path = c_path(places.exe)?;
+fn perf(programs: &Programs, places: &Places, entry_only: bool) -> Result<Links, TraceError> {
+    let path = c_path(&places.exe)?;
     let uprobes = perf_uprobes().map_err(|error| TraceError::KernelTooOld {
         what: "attach uprobes by perf events",
         why: error.to_string(),
     })?;
     let directions: &[(&'static str, bool)] =
         if entry_only { &[("poll_start", false)] } else { &[("poll_return", true), ("poll_entry", false)] };
-    allow_files(directions.len() * places.plan.sites.len());
+    allow_files(directions.len() * places.offsets.len());
     let mut links = Vec::new();
     for &(program, returns) in directions {
         let program = programs.load(program, AttachType::PerfEvent)?;
-        for (cookie, site) in places.plan.sites.iter().enumerate() {
+        for (cookie, offset) in places.offsets.iter().enumerate() {
             let link = bpf::link_perf_event(
                 program.as_fd(),
                 uprobes,
                 returns,
                 &path,
-                site.offset.0,
+                *offset,
                 cookie as u64,
                 places.pid,
             );
-            links.push(link.map_err(|error| TraceError::from_io("attach a uprobe by a perf event", error))?);
+            links.push(link.map_err(perf_refused)?);
         }
     }
     Ok(Links(links))
+}
+
+/// Return programs ask for no cookie, and so a kernel without them takes the program, and refuses the link that brings one.
+fn perf_refused(error: io::Error) -> TraceError {
+    match error.raw_os_error() {
+        Some(libc::EINVAL) if !has_attach_cookies() => no_attach_cookies(),
+        Some(libc::ENOENT) => TraceError::TargetGone,
+        _ => TraceError::from_io("attach a uprobe by a perf event", error),
+    }
 }
 
 /// Every link is an open file, and a shell allows 1,024. Where the hard limit is lower than what we need, opening

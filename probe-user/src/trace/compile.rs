@@ -5,7 +5,7 @@ use crate::decode::{Child, FrameId, Recipe, RecipeId, Recipes, Sites, Typed, swi
 use crate::dwarf::{DieRef, Discriminant, Type};
 use crate::runtime::places;
 use crate::target::{Image, Svma};
-use async_inspect_ebpf::{ARM_DEREF, NONE, NodeKind, WalkArm, WalkNode};
+use async_inspect_ebpf::{ARM_DEREF, ARM_ENDS, NONE, NodeKind, WalkArm, WalkNode};
 use std::collections::HashMap;
 
 /// Widest range of discriminants that gets an arm each. A coroutine has one per await; beyond this it is not one.
@@ -44,7 +44,8 @@ pub fn compile(
             }
             None => {
                 taken.insert(offset, compiler.plan.sites.len());
-                compiler.plan.sites.push(SitePlan { offset, name: site.name.clone(), root, id_offset });
+                let (address, name) = (image.to_avma(site.poll), site.name.clone());
+                compiler.plan.sites.push(SitePlan { offset, address, name, root, id_offset });
             }
         }
     }
@@ -186,9 +187,10 @@ impl Compiler<'_, '_, '_> {
     }
 
     fn arm(&mut self, child: Option<(u32, u64, bool)>, frame: Option<FrameId>, end: Option<PollEnd>) -> u32 {
-        let none = WalkArm { child_node: NONE, child_off: 0, flags: 0 };
+        let ends = if end.is_some() { ARM_ENDS } else { 0 };
+        let none = WalkArm { child_node: NONE, child_off: 0, flags: ends };
         let arm = child.and_then(|(child_node, offset, deref)| {
-            let flags = if deref { ARM_DEREF } else { 0 };
+            let flags = ends | if deref { ARM_DEREF } else { 0 };
             Some(WalkArm { child_node, child_off: u32::try_from(offset).ok()?, flags })
         });
         self.plan.arms.push(arm.unwrap_or(none));
@@ -212,7 +214,9 @@ impl Compiler<'_, '_, '_> {
                         let outcome = if arm.finished { outcomes.finished } else { outcomes.consumed };
                         let outcome = outcome.map(|(node, offset)| (node, offset, false));
                         let child = if arm.ends { outcome } else { child };
-                        (child, arm.frame, arm.ends.then_some(PollEnd::Complete))
+                        // Consumed says that it is over, and no more.
+                        let end = if arm.finished { PollEnd::Complete } else { PollEnd::Gone };
+                        (child, arm.frame, arm.ends.then_some(end))
                     })
                     .collect();
                 self.switch(*discriminant, select, *default, &arms)
@@ -222,7 +226,9 @@ impl Compiler<'_, '_, '_> {
                 Err(_) => empty(),
             },
             Recipe::Select { inner, .. } => self.step(*inner),
-            Recipe::Dyn { .. } | Recipe::Slice { .. } | Recipe::Unknown => empty(),
+            // A path ends where it would have to choose among as many futures as there happen to be.
+            Recipe::Slice { .. } | Recipe::List(_) | Recipe::Tasks { .. } => empty(),
+            Recipe::Dyn { .. } | Recipe::Unknown => empty(),
         };
     }
 
@@ -232,23 +238,30 @@ impl Compiler<'_, '_, '_> {
         WalkNode { kind: NodeKind::Step as u32, first_arm, n_arms: 1, ..empty() }
     }
 
-    /// Wrappers by value cost the walk a step each for nothing: an arm that leads to one leads to what is in it.
+    /// Wrappers by value cost the walk a step each for nothing: an arm that leads to one leads to what is in it. One that
+    /// leads to where nothing is told leads nowhere.
     fn fold_steps(&mut self) {
         for i in 0..self.plan.arms.len() {
-            for _ in 0..MAX_FOLDED {
-                let arm = self.plan.arms[i];
-                let Some(node) = self.plan.nodes.get(arm.child_node as usize) else { break };
-                let Some(inner) = self.plan.arms.get(node.first_arm as usize).copied() else { break };
-                let offset = arm.child_off.checked_add(inner.child_off);
-                if node.kind != NodeKind::Step as u32
-                    || arm.flags & ARM_DEREF != 0
-                    || inner.child_node == NONE
-                {
-                    break;
-                }
-                let Some(child_off) = offset else { break };
-                self.plan.arms[i] = WalkArm { child_node: inner.child_node, child_off, flags: inner.flags };
+            self.fold_step(i);
+            let child = self.plan.nodes.get(self.plan.arms[i].child_node as usize);
+            if child.is_some_and(|node| node.kind == NodeKind::Leaf as u32) {
+                self.plan.arms[i].child_node = NONE;
             }
+        }
+    }
+
+    fn fold_step(&mut self, i: usize) {
+        for _ in 0..MAX_FOLDED {
+            let arm = self.plan.arms[i];
+            let Some(node) = self.plan.nodes.get(arm.child_node as usize) else { break };
+            let Some(inner) = self.plan.arms.get(node.first_arm as usize).copied() else { break };
+            let offset = arm.child_off.checked_add(inner.child_off);
+            if node.kind != NodeKind::Step as u32 || arm.flags & ARM_DEREF != 0 || inner.child_node == NONE {
+                break;
+            }
+            let Some(child_off) = offset else { break };
+            let flags = arm.flags | inner.flags;
+            self.plan.arms[i] = WalkArm { child_node: inner.child_node, child_off, flags };
         }
     }
 

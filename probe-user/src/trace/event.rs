@@ -21,14 +21,41 @@ pub enum PollEnd {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum TraceEvent {
     /// A task seen for the first time; `parent` where the spawn itself was seen.
-    Spawn { t_ns: u64, task: TaskId, name: Arc<str>, parent: Option<TaskId> },
+    Spawn {
+        t_ns: u64,
+        task: TaskId,
+        name: Arc<str>,
+        parent: Option<TaskId>,
+    },
     /// `count` polls of `task` on thread `tid` that ended at `t_ns`; `duration_ns` is their sum.
     /// A poll whose start was not seen has no duration.
-    Poll { t_ns: u64, task: TaskId, tid: u32, count: u64, duration_ns: Option<u64>, end: PollEnd },
+    Poll {
+        t_ns: u64,
+        task: TaskId,
+        tid: u32,
+        count: u64,
+        duration_ns: Option<u64>,
+        end: PollEnd,
+    },
     /// The path at poll exit differs from that at poll entry.
-    State { t_ns: u64, task: TaskId, from: Path, to: Path },
+    State {
+        t_ns: u64,
+        task: TaskId,
+        from: Path,
+        to: Path,
+    },
     /// Events the ring buffer had no room for.
-    Lost { t_ns: u64, count: u64 },
+    Lost {
+        t_ns: u64,
+        count: u64,
+    },
+    /// The probes went out to keep their cost within the budget: nothing is seen until they are in again.
+    Paused {
+        t_ns: u64,
+    },
+    Resumed {
+        t_ns: u64,
+    },
 }
 
 impl TraceEvent {
@@ -38,7 +65,9 @@ impl TraceEvent {
             TraceEvent::Spawn { t_ns, .. }
             | TraceEvent::Poll { t_ns, .. }
             | TraceEvent::State { t_ns, .. }
-            | TraceEvent::Lost { t_ns, .. } => *t_ns,
+            | TraceEvent::Lost { t_ns, .. }
+            | TraceEvent::Paused { t_ns }
+            | TraceEvent::Resumed { t_ns } => *t_ns,
         }
     }
 }

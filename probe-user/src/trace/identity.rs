@@ -37,7 +37,7 @@ impl Identity {
             ns_dev: (major(theirs.st_dev) as u64) << 20 | minor(theirs.st_dev) as u64,
             ns_ino: theirs.st_ino,
             tgid,
-            reserved: 0,
+            epoch: 0,
         };
         let same = (theirs.st_dev, theirs.st_ino) == (ours.st_dev, ours.st_ino);
         Ok(Identity { pid, config, threads: (!same).then(HashMap::new) })
@@ -53,8 +53,8 @@ impl Identity {
         if let Some(outer) = known.get(&inner) {
             return *outer;
         }
-        // The whole list anew: numbers are reused, and there are few threads.
-        *known = threads(self.pid).map(|status| (status.inner_tid, status.tid)).collect();
+        // Those that ended keep their number: what they did may be told later.
+        known.extend(threads(self.pid).map(|status| (status.inner_tid, status.tid)));
         *known.entry(inner).or_insert(inner)
     }
 

@@ -4,7 +4,9 @@
 //! puts the probes in; [`Tracer::drain`] hands out [`TraceEvent`]s. Dropping the [`Tracer`], or dying, takes
 //! the probes out.
 
+mod accounts;
 mod attach;
+mod budget;
 mod compile;
 mod error;
 mod event;
@@ -17,11 +19,12 @@ mod tracer;
 mod translate;
 
 pub use attach::ProbeMode;
+pub use budget::{Budget, DEFAULT_PERCENT, Spending, Verdict};
 pub use compile::compile;
 pub use error::TraceError;
 pub use event::{Path, PollEnd, TraceEvent};
-pub use kernel::{features, probe_modes, returns_pass_seccomp};
+pub use kernel::{features, price_of_poll, probe_modes, returns_pass_seccomp};
 pub use plan::{SitePlan, TracePlan};
 pub use tracer::{Hits, RunningPoll, TraceTarget, Tracer};
 
-pub use async_inspect_ebpf::{ARM_DEREF, NONE, NodeKind, WalkArm, WalkNode};
+pub use async_inspect_ebpf::{ARM_DEREF, ARM_ENDS, NONE, NodeKind, WalkArm, WalkNode};

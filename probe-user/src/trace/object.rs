@@ -28,16 +28,24 @@ pub(super) struct Sizes {
     pub arms: usize,
     pub vtables: usize,
     pub threads: usize,
+    pub tasks: usize,
     pub ring_bytes: usize,
 }
 
-/// Programs ready to be loaded, over maps that exist.
+/// Programs, loaded when they are first asked for, over maps that exist.
 pub(super) struct Programs {
     object: Object,
     /// Open until the programs are loaded: their instructions name the maps by descriptor.
     maps: HashMap<String, MapData>,
-    /// Programs loaded, with the instructions that the verifier went through for each.
-    verified: RefCell<Vec<(&'static str, u32)>>,
+    loaded: RefCell<Vec<Loaded>>,
+}
+
+struct Loaded {
+    name: &'static str,
+    attach: AttachType,
+    fd: OwnedFd,
+    /// Instructions that the verifier went through.
+    verified: u32,
 }
 
 impl Programs {
@@ -64,7 +72,13 @@ impl Programs {
             .map(|(name, map)| (name.as_str(), created[name].fd().as_fd().as_raw_fd(), map));
         object.relocate_maps(fds, &text).map_err(|e| TraceError::Object(e.to_string()))?;
         object.relocate_calls(&text).map_err(|e| TraceError::Object(e.to_string()))?;
-        Ok(Programs { object, maps: created, verified: RefCell::default() })
+        Ok(Programs { object, maps: created, loaded: RefCell::default() })
+    }
+
+    /// The descriptor of a map.
+    pub fn map_fd(&self, name: &'static str) -> Result<OwnedFd, TraceError> {
+        let data = self.maps.get(name).ok_or_else(|| TraceError::Object(format!("no map {name}")))?;
+        data.fd().as_fd().try_clone_to_owned().map_err(|error| TraceError::from_io("use BPF maps", error))
     }
 
     /// Opens a map.
@@ -72,36 +86,39 @@ impl Programs {
     where
         M: TryFrom<Map, Error = MapError>,
     {
-        let data = self.maps.get(name).ok_or_else(|| TraceError::Object(format!("no map {name}")))?;
-        let fd = data.fd().as_fd().try_clone_to_owned();
-        let fd = fd.map_err(|error| TraceError::from_io("use BPF maps", error))?;
+        let fd = self.map_fd(name)?;
         Map::from_map_data(MapData::from_fd(fd).map_err(map_error)?).and_then(M::try_from).map_err(map_error)
     }
 
+    /// Programs loaded, with the instructions that the verifier went through for each.
     pub fn verified(&self) -> Vec<(&'static str, u32)> {
-        self.verified.borrow().clone()
+        self.loaded.borrow().iter().map(|loaded| (loaded.name, loaded.verified)).collect()
     }
 
+    /// Loads a program, the first time it is asked for.
+    ///
     /// # Errors
     /// [`TraceError::Verifier`] with the log if that is who refused.
     pub fn load(&self, name: &'static str, attach: AttachType) -> Result<OwnedFd, TraceError> {
+        if let Some(known) = self.loaded.borrow().iter().find(|p| (p.name, p.attach) == (name, attach)) {
+            return known.fd.try_clone().map_err(|error| TraceError::from_io("use BPF programs", error));
+        }
+        let fd = self.load_anew(name, attach)?;
+        let kept = fd.try_clone().map_err(|error| TraceError::from_io("use BPF programs", error))?;
+        // Kernels before 5.16 do not say.
+        let verified = verified_instructions(fd.as_fd()).unwrap_or(0);
+        tracing::debug!(program = name, verified, "loaded");
+        self.loaded.borrow_mut().push(Loaded { name, attach, fd: kept, verified });
+        Ok(fd)
+    }
+
+    fn load_anew(&self, name: &'static str, attach: AttachType) -> Result<OwnedFd, TraceError> {
         let missing = || TraceError::Object(format!("no program {name}"));
         let program = self.object.programs.get(name).ok_or_else(missing)?;
         let function = self.object.functions.get(&program.function_key()).ok_or_else(missing)?;
         let load = |log| load_program(name, &function.instructions, &program.license, attach, log);
         let refused = match load(None) {
-            Ok(fd) => {
-                // Kernels before 5.16 do not say.
-                let verified = verified_instructions(fd.as_fd()).unwrap_or(0);
-                tracing::debug!(
-                    program = name,
-                    instructions = function.instructions.len(),
-                    verified,
-                    "loaded"
-                );
-                self.verified.borrow_mut().push((name, verified));
-                return Ok(fd);
-            }
+            Ok(fd) => return Ok(fd),
             Err(refused) => refused,
         };
         // A second time for the log: asking for one costs the verifier time. A log too short for all of
@@ -116,8 +133,7 @@ impl Programs {
         if log.trim().is_empty() {
             Err(TraceError::from_io("load BPF programs", refused))
         } else if !has_attach_cookies() {
-            let why = "it has no bpf_get_attach_cookie, so it is older than Linux 5.15".to_owned();
-            Err(TraceError::KernelTooOld { what: "tell probes apart", why })
+            Err(no_attach_cookies())
         } else {
             Err(TraceError::Verifier { program: name, log: tail(&log) })
         }
@@ -125,7 +141,7 @@ impl Programs {
 }
 
 /// Whether the kernel has the youngest of the helpers that all our programs call.
-fn has_attach_cookies() -> bool {
+pub(super) fn has_attach_cookies() -> bool {
     let instruction = |code: u32, imm: i32| bpf_insn {
         code: code as u8,
         _bitfield_align_1: [],
@@ -139,6 +155,11 @@ fn has_attach_cookies() -> bool {
         instruction(BPF_JMP | BPF_EXIT, 0),
     ];
     load_program("asks", &asks, c"GPL", AttachType::PerfEvent, None).is_ok()
+}
+
+pub(super) fn no_attach_cookies() -> TraceError {
+    let why = "it has no bpf_get_attach_cookie, so it is older than Linux 5.15".to_owned();
+    TraceError::KernelTooOld { what: "tell probes apart", why }
 }
 
 /// The end of a verifier's log, where the reason stands.
@@ -166,6 +187,7 @@ fn entries(map: &str, sizes: Sizes) -> Result<u32, TraceError> {
         "ARMS" => sizes.arms,
         "VTABLES" => sizes.vtables,
         "THREADS" => sizes.threads,
+        "TASKS" => sizes.tasks,
         "EVENTS" => sizes.ring_bytes,
         "TALLY" => async_inspect_ebpf::COUNTERS as usize,
         _ => return Err(TraceError::Object(format!("unexpected map {map}"))),

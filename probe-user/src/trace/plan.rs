@@ -10,8 +10,10 @@ use std::sync::Arc;
 /// One executor poll function, one future type.
 #[derive(Clone, Debug)]
 pub struct SitePlan {
-    /// Of the function's first instruction.
+    /// Of the function's first instruction, in the file.
     pub offset: FileOffset,
+    /// Where that stands in the target's memory.
+    pub address: Avma,
     /// Name of the tasks polled here: the root future's.
     pub name: Arc<str>,
     /// Node placed at the task's header where the walk starts; [`NONE`] takes no path.
@@ -85,6 +87,14 @@ impl TracePlan {
         Ok(())
     }
 
+    /// Where the walk of a task of `site` starts: a node, and its place from the header. A wrapper at the start is skipped.
+    pub(super) fn start(&self, site: &SitePlan) -> (u32, u32) {
+        let step = self.nodes.get(site.root as usize).filter(|node| node.kind == NodeKind::Step as u32);
+        let arm = step.and_then(|node| self.arms.get(node.first_arm as usize));
+        let plain = arm.filter(|arm| arm.flags == 0 && arm.child_node != NONE);
+        plain.map_or((site.root, 0), |arm| (arm.child_node, arm.child_off))
+    }
+
     /// How many bytes from the header of a task of `site` are worth reading at once: up to the last
     /// discriminant or pointer that lies in the task itself, at most [`BLOCK`].
     pub(super) fn block_len(&self, site: &SitePlan) -> u32 {
@@ -147,7 +157,13 @@ mod tests {
         };
         let end = WalkArm { child_node: NONE, child_off: 0, flags: 0 };
         TracePlan {
-            sites: vec![SitePlan { offset: FileOffset(16), name: "a".into(), root: 0, id_offset: 0x28 }],
+            sites: vec![SitePlan {
+                offset: FileOffset(16),
+                address: Avma(16),
+                name: "a".into(),
+                root: 0,
+                id_offset: 0x28,
+            }],
             nodes: vec![switch(0, 0x30), switch(2, 1)],
             arms: vec![WalkArm { child_node: 1, child_off: 0x38, flags: 0 }, end, end, end],
             arm_frames: vec![None; 4],
@@ -177,6 +193,18 @@ mod tests {
             spoil(&mut plan);
             assert!(matches!(plan.check(), Err(TraceError::Plan(_))), "spoilt in way {i}");
         }
+    }
+
+    #[test]
+    fn a_wrapper_at_the_start_is_skipped() {
+        let mut plan = plan();
+        assert_eq!(plan.start(&plan.sites[0]), (0, 0));
+        plan.nodes[0] = WalkNode { kind: NodeKind::Step as u32, n_arms: 1, ..plan.nodes[0] };
+        assert_eq!(plan.start(&plan.sites[0]), (1, 0x38));
+        plan.arms[0].flags = ARM_DEREF;
+        assert_eq!(plan.start(&plan.sites[0]), (0, 0), "a pointer is to be followed");
+        plan.sites[0].root = NONE;
+        assert_eq!(plan.start(&plan.sites[0]), (NONE, 0));
     }
 
     #[test]

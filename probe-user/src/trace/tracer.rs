@@ -1,7 +1,8 @@
 //! A running trace: probes that are in, and the ring buffer they write to.
 
+use super::accounts::Accounts;
 use super::attach::{self, Attached, Links, Places};
-use super::held::{HOLD_NS, Held};
+use super::held::{HOLD_NS, Held, Reading, Told};
 use super::identity::Identity;
 use super::kernel;
 use super::object::{Programs, Sizes, map_error};
@@ -11,6 +12,7 @@ use crate::decode::{RuntimeKind, TaskId};
 use async_inspect_ebpf::{COUNTERS, Config, Counter, Site, Thread, WalkArm, WalkNode};
 use aya::maps::{Array, HashMap, MapData, PerCpuArray, RingBuf};
 use rustix::time::{ClockId, clock_gettime};
+use std::collections::HashSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -62,27 +64,41 @@ pub struct RunningPoll {
 
 /// About 150,000 polls: several times what a busy server makes between two looks, some milliseconds apart.
 const RING_BYTES: usize = 16 << 20;
-/// Above tokio's 512 blocking threads per runtime; about 1.8 KiB each.
+/// Above tokio's 512 blocking threads per runtime; about 2.1 KiB each.
 const MAX_THREADS: usize = 4096;
+/// Tasks at once that get an account, about 130 bytes each in the kernel. Each poll of a task
+/// beyond them makes a record.
+const MIN_TASKS: usize = 1 << 16;
+/// How often the accounts are read: they tell of polls that moved no task.
+const READ_ACCOUNTS: Duration = Duration::from_secs(1);
 /// Records handed out by one call, so that it ends even if the target writes faster than we read.
 const MAX_RECORDS: usize = 1 << 18;
 /// How often entries of threads that have ended are swept out.
 const SWEEP: Duration = Duration::from_secs(10);
 
 /// aya's maps take arrays of bytes without `unsafe`.
-type Threads = HashMap<MapData, u32, [u8; size_of::<Thread>()]>;
+type Threads = HashMap<MapData, u64, [u8; size_of::<Thread>()]>;
 
 /// Probes that are in. Dropping it takes them out.
 pub struct Tracer {
-    // First, so that it goes first.
-    _links: Links,
-    verified: Vec<(&'static str, u32)>,
+    // First, so that it goes first. None while the probes are out.
+    links: Option<Links>,
+    programs: Programs,
+    places: Places,
     mode: ProbeMode,
     entry_only: bool,
     notes: Vec<String>,
     ring: RingBuf<MapData>,
     tally: PerCpuArray<MapData, u64>,
     threads: Threads,
+    /// Entries and returns of threads that are gone.
+    ended_threads: (u64, u64),
+    /// Keys of threads that had ended at the last sweep.
+    missing: HashSet<u64>,
+    accounts: Accounts,
+    accounts_read: Instant,
+    /// How many times the probes were put in anew.
+    epoch: u32,
     identity: Identity,
     translator: Translator,
     held: Held,
@@ -145,7 +161,7 @@ impl Tracer {
         target: &TraceTarget,
         plan: &TracePlan,
         entry_only: bool,
-        attach: impl FnOnce(&Programs, &Places<'_>) -> Result<Attached, TraceError>,
+        attach: impl FnOnce(&Programs, &Places) -> Result<Attached, TraceError>,
     ) -> Result<Tracer, TraceError> {
         plan.check()?;
         let identity = Identity::of(target.pid)?;
@@ -155,28 +171,66 @@ impl Tracer {
             arms: plan.arms.len(),
             vtables: plan.vtables.len(),
             threads: MAX_THREADS,
+            tasks: MIN_TASKS,
             ring_bytes: RING_BYTES,
         })?;
         fill(&programs, plan, &identity)?;
         let (ring, tally, threads) =
             (programs.map("EVENTS")?, programs.map("TALLY")?, programs.map("THREADS")?);
-        let places = Places { exe: &target.exe, pid: target.pid, plan };
+        let accounts = Accounts::of(&programs, MIN_TASKS)?;
+        let offsets = plan.sites.iter().map(|site| site.offset.0).collect();
+        let places = Places { exe: target.exe.clone(), pid: target.pid, offsets };
         let Attached { links, mode, notes } = attach(&programs, &places)?;
         Ok(Tracer {
-            _links: links,
-            verified: programs.verified(),
+            links: Some(links),
+            programs,
+            places,
             mode,
             entry_only,
             notes,
             ring,
             tally,
             threads,
+            ended_threads: (0, 0),
+            accounts,
+            missing: HashSet::new(),
+            accounts_read: Instant::now(),
+            epoch: 0,
             identity,
             translator: Translator::new(plan),
             held: Held::default(),
             lost_told: 0,
             swept: Instant::now(),
         })
+    }
+
+    /// Takes the probes out for a while. What they said before stays, and [`Tracer::drain`] hands it out.
+    pub fn pause(&mut self) {
+        drop(self.links.take());
+        // No program runs any more. Polls that were under way will end unseen.
+        let threads: Vec<(u64, Thread)> = self.live_threads().collect();
+        for (key, thread) in threads {
+            self.forget_thread(key, thread);
+        }
+    }
+
+    /// Puts them in again. Each task is looked at when it is polled next, for it may have moved meanwhile.
+    ///
+    /// # Errors
+    /// As of [`Tracer::attach`].
+    pub fn resume(&mut self) -> Result<(), TraceError> {
+        self.epoch = self.epoch.wrapping_add(1);
+        let config = Config { epoch: self.epoch, ..self.identity.config() };
+        fill_array::<_, { size_of::<Config>() }>(&self.programs, "CONFIG", &[config])?;
+        let Attached { links, .. } =
+            attach::attach(&self.programs, &self.places, self.mode, self.entry_only)?;
+        self.links = Some(links);
+        Ok(())
+    }
+
+    /// Whether the probes are in.
+    pub fn is_live(&self) -> bool {
+        self.links.is_some()
     }
 
     /// Never [`ProbeMode::Auto`].
@@ -196,28 +250,47 @@ impl Tracer {
 
     /// Appends what happened since the last call, sorted by time. Does not wait; call it every few
     /// milliseconds, there is no wake-up.
-    pub fn drain(&mut self, out: &mut Vec<TraceEvent>) {
-        self.drain_until(now_ns().saturating_sub(HOLD_NS), out);
+    ///
+    /// # Errors
+    /// See [`TraceError`]; none is to be expected.
+    pub fn drain(&mut self, out: &mut Vec<TraceEvent>) -> Result<(), TraceError> {
+        self.drain_until(now_ns().saturating_sub(HOLD_NS), false, out)
     }
 
     /// The last drain: also what would wait for a later poll.
-    pub fn finish(&mut self, out: &mut Vec<TraceEvent>) {
+    ///
+    /// # Errors
+    /// As of [`Tracer::drain`].
+    pub fn finish(&mut self, out: &mut Vec<TraceEvent>) -> Result<(), TraceError> {
         // One call takes more records than the ring holds.
-        self.drain_until(u64::MAX, out);
+        self.drain_until(u64::MAX, true, out)
     }
 
-    fn drain_until(&mut self, horizon_ns: u64, out: &mut Vec<TraceEvent>) {
+    fn drain_until(
+        &mut self,
+        horizon_ns: u64,
+        last: bool,
+        out: &mut Vec<TraceEvent>,
+    ) -> Result<(), TraceError> {
         let from = out.len();
+        // Before the records: an account that says that its task has ended then comes behind the record of it.
+        if last || self.accounts_read.elapsed() > READ_ACCOUNTS {
+            self.accounts_read = Instant::now();
+            self.read_accounts()?;
+        }
         for _ in 0..MAX_RECORDS {
             let Some(bytes) = self.ring.next() else { break };
             if let Some(record) = Record::parse(&bytes) {
                 self.held.push(&record);
             }
         }
-        let Tracer { held, identity, translator, .. } = self;
-        held.release(horizon_ns, |record| {
-            let tid = identity.outer_tid(record.event.tid);
-            translator.translate(record, tid, out);
+        let Tracer { held, identity, translator, entry_only, .. } = self;
+        held.release(horizon_ns, |told| match told {
+            Told::Poll(record) => translator.translate(record, identity.outer_tid(record.event.tid), out),
+            Told::Reading(reading) => {
+                translator.read(reading, |tid| identity.outer_tid(tid), *entry_only, out);
+            }
+            Told::Removed(header) => translator.forget_account(header),
         });
         out[from..].sort_by_key(TraceEvent::t_ns);
         let lost = self.lost();
@@ -228,6 +301,22 @@ impl Tracer {
         if self.swept.elapsed() > SWEEP {
             self.sweep();
         }
+        Ok(())
+    }
+
+    /// What the accounts say that they did not say before takes its place among the records. When room gets scarce, accounts
+    /// that have rested for a while are removed, those of living tasks as well: their next poll opens another.
+    fn read_accounts(&mut self) -> Result<(), TraceError> {
+        let read = self.accounts.read(self.epoch)?;
+        let t_ns = now_ns();
+        for (header, account) in read.news {
+            self.held.push_reading(Reading { t_ns, header, account });
+        }
+        for header in read.resting.unwrap_or_default() {
+            self.accounts.remove(header)?;
+            self.held.push_removed(now_ns(), header);
+        }
+        Ok(())
     }
 
     /// Polls of the target that should have become an event and did not, up to now.
@@ -236,9 +325,14 @@ impl Tracer {
     }
 
     pub fn hits(&self) -> Hits {
+        let (mut entries, mut returns) = self.ended_threads;
+        for (_, thread) in self.live_threads() {
+            entries += thread.entries;
+            returns += thread.returns;
+        }
         Hits {
-            entries: self.counter(Counter::Entries),
-            returns: self.counter(Counter::Returns),
+            entries,
+            returns,
             foreign: self.counter(Counter::Foreign),
             lost: self.counter(Counter::Lost),
             unreadable: self.counter(Counter::Unreadable),
@@ -250,18 +344,29 @@ impl Tracer {
         }
     }
 
+    /// What the programs keep of each thread, with its key.
+    fn live_threads(&self) -> impl Iterator<Item = (u64, Thread)> {
+        let threads = self.threads.iter().flatten();
+        threads.filter_map(|(key, thread)| Some((key, Thread::read_from_bytes(&thread).ok()?)))
+    }
+
+    /// Tasks that the kernel kept an account of when it was last asked.
+    pub fn accounts(&self) -> usize {
+        self.accounts.len()
+    }
+
     /// Programs in use, with the instructions that the kernel's verifier went through for each.
-    pub fn verified(&self) -> &[(&'static str, u32)] {
-        &self.verified
+    pub fn verified(&self) -> Vec<(&'static str, u32)> {
+        self.programs.verified()
     }
 
     /// Polls that are under way now, outermost first on each thread: a blocked executor is seen here before
     /// its poll ends. Empty with entry probes only.
     pub fn running(&mut self) -> Vec<RunningPoll> {
         let mut polls = Vec::new();
-        for (tid, thread) in self.threads.iter().flatten() {
-            let Ok(thread) = Thread::read_from_bytes(&thread) else { continue };
-            let tid = self.identity.outer_tid(tid);
+        let threads: Vec<(u64, Thread)> = self.live_threads().collect();
+        for (_, thread) in threads {
+            let tid = self.identity.outer_tid(thread.tid);
             for frame in thread.frames.iter().take(thread.depth as usize) {
                 let Some(name) = self.translator.name(frame.site) else { continue };
                 let task = TaskId { runtime: RuntimeKind::Tokio, id: frame.task };
@@ -276,15 +381,31 @@ impl Tracer {
         self.tally.get(&(counter as u32), 0).map_or(0, |cpus| cpus.iter().sum())
     }
 
-    /// Removes the entries of threads that have ended: the programs only ever add.
+    /// Removes the entries of threads that have ended: the programs only ever add. At the second look, as a thread may begin
+    /// between the one list and the other.
     fn sweep(&mut self) {
         self.swept = Instant::now();
+        let entries: Vec<(u64, Thread)> = self.live_threads().collect();
         let live = self.identity.live_threads();
-        let ended: Vec<u32> = self.threads.keys().flatten().filter(|tid| !live.contains(tid)).collect();
-        for tid in ended {
-            // It may be gone by now; nothing else can fail.
-            let _ = self.threads.remove(&tid);
+        if live.is_empty() {
+            return;
         }
+        let mut ended = HashSet::new();
+        for (key, thread) in entries.into_iter().filter(|(_, thread)| !live.contains(&thread.tid)) {
+            if !self.missing.contains(&key) {
+                ended.insert(key);
+                continue;
+            }
+            self.forget_thread(key, thread);
+        }
+        self.missing = ended;
+    }
+
+    fn forget_thread(&mut self, key: u64, thread: Thread) {
+        let (entries, returns) = self.ended_threads;
+        self.ended_threads = (entries + thread.entries, returns + thread.returns);
+        // It may be gone by now; nothing else can fail.
+        let _ = self.threads.remove(&key);
     }
 }
 
@@ -292,11 +413,10 @@ fn fill(programs: &Programs, plan: &TracePlan, identity: &Identity) -> Result<()
     let sites: Vec<Site> = plan
         .sites
         .iter()
-        .map(|site| Site {
-            root: site.root,
-            id_offset: site.id_offset,
-            block_len: plan.block_len(site),
-            reserved: 0,
+        .map(|site| {
+            let (root, root_off) = plan.start(site);
+            let (id_offset, block_len) = (site.id_offset, plan.block_len(site));
+            Site { root, id_offset, block_len, root_off, address: site.address.0 }
         })
         .collect();
     fill_array::<_, { size_of::<Config>() }>(programs, "CONFIG", &[identity.config()])?;

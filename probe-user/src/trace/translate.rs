@@ -1,13 +1,14 @@
-//! The kernel's records → events: names for sites, frames for arms, ends for polls.
+//! The kernel's records → events: names for sites, frames for arms, counts out of sums.
 //!
-//! Nothing depends on an earlier record, except with entry probes only: so a lost record costs what it
-//! said and nothing more.
+//! The kernel tells a poll when it moved its task, and keeps sums of the rest. What is told of a task says where it stood
+//! before and where it stands now, and all of its sums: so a lost record costs its place in the history, and no count.
 
+use super::held::Reading;
 use super::{Path, PollEnd, TraceEvent, TracePlan};
 use crate::decode::{FrameId, RuntimeKind, TaskId};
 use async_inspect_ebpf::{
-    EVENT_GONE, EVENT_MOVED, EVENT_START_ONLY, EVENT_UNREADABLE, NONE, PATH_BAD_TABLE, PATH_UNKNOWN_STATE,
-    PATH_UNREADABLE, PollEvent,
+    EVENT_ALONE, EVENT_DISTURBED, EVENT_ENDED, EVENT_FIRST, EVENT_GONE, EVENT_START_ONLY, EVENT_UNREADABLE,
+    EVENT_WALKED, NONE, PATH_BROKEN, PollEvent,
 };
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
@@ -18,6 +19,7 @@ use zerocopy::FromBytes;
 /// <https://github.com/tokio-rs/tokio/blob/tokio-1.48.0/tokio/src/runtime/task/state.rs#L17>
 const RUNNING: u64 = 1;
 const COMPLETE: u64 = 2;
+const JOIN_INTEREST: u64 = 8;
 const CANCELLED: u64 = 0x20;
 const REFS_SHIFT: u32 = 6;
 /// More references than a live task has: what stands there is an allocator's, not a state word.
@@ -46,16 +48,43 @@ impl<'a> Record<'a> {
     }
 }
 
+/// An account as last told.
+#[derive(Clone, Copy, Debug, Default)]
+struct Told {
+    /// Whose it was.
+    task: u64,
+    polls: u64,
+    busy_ns: u64,
+}
+
+/// Polls that nothing has told yet.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+struct Gain {
+    polls: u64,
+    busy_ns: u64,
+}
+
+/// A task that was seen and has not ended.
+#[derive(Clone, Copy, Debug, Default)]
+struct Seen {
+    /// Hash of the path where it stands, as far as told.
+    path: Option<u64>,
+    /// Number of the last poll told.
+    number: u32,
+}
+
 pub(super) struct Translator {
     names: Vec<Arc<str>>,
     /// For each site, whether it is known where its tasks keep their id.
     has_id: Vec<bool>,
     arm_frames: Vec<Option<FrameId>>,
     arm_ends: Vec<Option<PollEnd>>,
-    by_arms: HashMap<Box<[u32]>, Path>,
+    by_hash: HashMap<u64, Path>,
+    /// Equal rows of frames share one allocation.
     paths: HashSet<Path>,
-    /// Tasks seen and not ended, with the path at their last poll start where only starts are seen.
-    tasks: HashMap<u64, Option<Path>>,
+    /// By the header's address.
+    accounts: HashMap<u64, Told>,
+    tasks: HashMap<u64, Seen>,
     /// Polls of tasks whose id could not be read.
     unidentified: u64,
     /// Polls of tasks that are known not to be told apart.
@@ -69,8 +98,9 @@ impl Translator {
             has_id: plan.sites.iter().map(|site| site.id_offset != NONE).collect(),
             arm_frames: plan.arm_frames.clone(),
             arm_ends: plan.arm_ends.clone(),
-            by_arms: HashMap::new(),
+            by_hash: HashMap::new(),
             paths: HashSet::new(),
+            accounts: HashMap::new(),
             tasks: HashMap::new(),
             unidentified: 0,
             anonymous: 0,
@@ -92,224 +122,223 @@ impl Translator {
     /// Adds the events of one record. `tid` is the thread as the user knows it.
     pub fn translate(&mut self, record: Record<'_>, tid: u32, out: &mut Vec<TraceEvent>) {
         let event = record.event;
-        if self.has_id.get(event.site as usize) == Some(&false) {
-            self.anonymous += 1;
+        let mut gain = Gain { polls: event.polls, busy_ns: event.busy_ns };
+        if event.flags & EVENT_ALONE == 0 {
+            let before = self.accounts.get(&event.header).copied();
+            gain = self.gain(event.header, event.task, gain);
+            if let Some(other) = before.filter(|before| before.task != event.task) {
+                gain = self.taken_over(other.task, &event, tid, gain, out);
+            }
+        }
+        let readable = event.flags & EVENT_UNREADABLE == 0;
+        let Some(task) = self.identify(event.site, event.task, readable, gain) else { return };
+        self.learn(event.to, record.to, event.to_flags);
+        self.learn(event.from, record.from, event.from_flags);
+        let straggler = event.flags & EVENT_DISTURBED != 0 && event.flags & EVENT_FIRST == 0;
+        if !straggler {
+            self.first_sight(event.start_ns, task, event.site, out);
+        }
+        if event.flags & EVENT_START_ONLY != 0 {
+            if event.to_flags & PATH_BROKEN == 0 {
+                self.moved(task, event.to, event.start_ns, out);
+            }
+            let t_ns = event.start_ns;
+            let end = PollEnd::Unseen;
+            out.push(TraceEvent::Poll { t_ns, task, tid, count: gain.polls, duration_ns: None, end });
+        } else {
+            self.whole(&record, task, out);
+            let end = self.end(&record);
+            if end != PollEnd::Pending {
+                self.tasks.remove(&task.id);
+            }
+            if gain.polls > 0 || end != PollEnd::Pending {
+                let (t_ns, count, duration_ns) = (event.end_ns, gain.polls, Some(gain.busy_ns));
+                out.push(TraceEvent::Poll { t_ns, task, tid, count, duration_ns, end });
+            }
+        }
+    }
+
+    /// Adds what an account says that no record said: polls, and the end of a task whose record was lost.
+    /// `tid` says how the user knows a thread.
+    pub fn read(
+        &mut self,
+        reading: Reading,
+        tid: impl FnOnce(u32) -> u32,
+        entry_only: bool,
+        out: &mut Vec<TraceEvent>,
+    ) {
+        let Reading { t_ns, header, account } = reading;
+        let sums = Gain { polls: account.polls, busy_ns: account.busy_ns };
+        let before = self.accounts.get(&header).copied();
+        if let Some(other) = before.filter(|before| before.task != account.task) {
+            self.over_unseen(other.task, t_ns, account.tid, Gain::default(), out);
+        }
+        let gain = self.gain(header, account.task, sums);
+        let over = account.is_over() && self.tasks.remove(&account.task).is_some();
+        if gain.polls == 0 && !over {
             return;
         }
-        let Some(name) = self.name(event.site).filter(|_| event.flags & EVENT_UNREADABLE == 0) else {
-            self.unidentified += 1;
-            return;
+        let tid = tid(account.tid);
+        let Some(task) = self.identify(account.site, account.task, true, gain) else { return };
+        if !account.is_over() {
+            self.first_sight(t_ns, task, account.site, out);
+        }
+        let (duration_ns, end) = match (entry_only, over) {
+            (true, _) => (None, PollEnd::Unseen),
+            (false, true) => (Some(gain.busy_ns), PollEnd::Gone),
+            (false, false) => (Some(gain.busy_ns), PollEnd::Pending),
         };
-        let task = TaskId { runtime: RuntimeKind::Tokio, id: event.task };
+        let t_ns = account.last_end_ns;
+        out.push(TraceEvent::Poll { t_ns, task, tid, count: gain.polls, duration_ns, end });
+    }
+
+    /// An account was removed: its sums begin anew if the address is used again.
+    pub fn forget_account(&mut self, header: u64) {
+        self.accounts.remove(&header);
+    }
+
+    /// What an account has more than was told, and whose it is.
+    fn gain(&mut self, header: u64, task: u64, sums: Gain) -> Gain {
+        let told = self.accounts.entry(header).or_default();
+        let Gain { polls, busy_ns } = sums;
+        let gain =
+            Gain { polls: polls.saturating_sub(told.polls), busy_ns: busy_ns.saturating_sub(told.busy_ns) };
+        *told = Told { task, polls: told.polls.max(polls), busy_ns: told.busy_ns.max(busy_ns) };
+        gain
+    }
+
+    /// Another task stands where task `old` stood: that one has ended, whether or not it was seen. What the account has
+    /// gained beyond the new task's own share was the old one's. Leaves the share.
+    fn taken_over(
+        &mut self,
+        old: u64,
+        event: &PollEvent,
+        tid: u32,
+        gain: Gain,
+        out: &mut Vec<TraceEvent>,
+    ) -> Gain {
+        let own = if event.flags & EVENT_FIRST == 0 { gain } else { own_share(event, gain) };
+        let rest = Gain { polls: gain.polls - own.polls, busy_ns: gain.busy_ns - own.busy_ns };
+        self.over_unseen(old, event.start_ns, tid, rest, out);
+        own
+    }
+
+    /// Task `old` is no more, and `rest` are its last polls.
+    fn over_unseen(&mut self, old: u64, t_ns: u64, tid: u32, rest: Gain, out: &mut Vec<TraceEvent>) {
+        let unseen = self.tasks.remove(&old).is_some();
+        if unseen || rest.polls > 0 {
+            let task = TaskId { runtime: RuntimeKind::Tokio, id: old };
+            let end = if unseen { PollEnd::Gone } else { PollEnd::Pending };
+            let (count, duration_ns) = (rest.polls, Some(rest.busy_ns));
+            out.push(TraceEvent::Poll { t_ns, task, tid, count, duration_ns, end });
+        }
+    }
+
+    /// None, and counted, where the task cannot be told from others.
+    fn identify(&mut self, site: u32, id: u64, readable: bool, gain: Gain) -> Option<TaskId> {
+        if self.has_id.get(site as usize) == Some(&false) {
+            self.anonymous += gain.polls;
+            return None;
+        }
+        if self.names.len() <= site as usize || !readable {
+            self.unidentified += gain.polls;
+            return None;
+        }
+        Some(TaskId { runtime: RuntimeKind::Tokio, id })
+    }
+
+    fn first_sight(&mut self, t_ns: u64, task: TaskId, site: u32, out: &mut Vec<TraceEvent>) {
         if self.tasks.len() >= MAX_TASKS {
             self.tasks.clear();
         }
-        if let Entry::Vacant(first_sight) = self.tasks.entry(event.task) {
-            first_sight.insert(None);
-            out.push(TraceEvent::Spawn { t_ns: event.start_ns, task, name, parent: None });
-        }
-        if event.flags & EVENT_START_ONLY != 0 {
-            self.start(record, task, tid, out);
-        } else {
-            self.whole(record, task, tid, out);
+        if let Entry::Vacant(new) = self.tasks.entry(task.id) {
+            new.insert(Seen::default());
+            let name = self.names[site as usize].clone();
+            out.push(TraceEvent::Spawn { t_ns, task, name, parent: None });
         }
     }
 
-    fn start(&mut self, record: Record<'_>, task: TaskId, tid: u32, out: &mut Vec<TraceEvent>) {
-        let t_ns = record.event.start_ns;
-        if let Some(to) = self.path(record.to, record.event.to_flags) {
-            let before = self.tasks.insert(task.id, Some(to.clone())).flatten();
-            if let Some(from) = before.filter(|from| *from != to) {
-                out.push(TraceEvent::State { t_ns, task, from, to });
-            }
-        }
-        out.push(TraceEvent::Poll { t_ns, task, tid, count: 1, duration_ns: None, end: PollEnd::Unseen });
-    }
-
-    fn whole(&mut self, record: Record<'_>, task: TaskId, tid: u32, out: &mut Vec<TraceEvent>) {
+    /// A poll of which both ends were seen.
+    fn whole(&mut self, record: &Record<'_>, task: TaskId, out: &mut Vec<TraceEvent>) {
         let event = record.event;
-        let end = self.end(&record);
-        if end == PollEnd::Pending && event.flags & EVENT_MOVED != 0 {
-            let from = self.path(record.from, event.from_flags);
-            let to = self.path(record.to, event.to_flags);
-            if let (Some(from), Some(to)) = (from, to)
-                && from != to
-            {
-                out.push(TraceEvent::State { t_ns: event.end_ns, task, from, to });
-            }
+        let Some(seen) = self.tasks.get_mut(&task.id) else { return };
+        // Numbers begin anew with an account.
+        let newer = event.number.wrapping_sub(seen.number).cast_signed() > 0;
+        if event.number != 0 && event.flags & EVENT_FIRST == 0 && !newer {
+            return;
         }
-        if end != PollEnd::Pending {
-            self.tasks.remove(&task.id);
+        seen.number = event.number;
+        let walked = event.flags & EVENT_WALKED != 0;
+        if !walked || event.from_flags & PATH_BROKEN == 0 {
+            self.moved(task, event.from, event.start_ns, out);
         }
-        let duration_ns = Some(event.end_ns.saturating_sub(event.start_ns));
-        out.push(TraceEvent::Poll { t_ns: event.end_ns, task, tid, count: 1, duration_ns, end });
+        let settled = event.flags & (EVENT_DISTURBED | EVENT_GONE | EVENT_ENDED) == 0;
+        if settled && event.to_flags & PATH_BROKEN == 0 {
+            self.moved(task, event.to, event.end_ns, out);
+        }
+    }
+
+    /// The task stands here now. A place that only a lost record told is passed over: the move goes on from the last known.
+    fn moved(&mut self, task: TaskId, to: u64, t_ns: u64, out: &mut Vec<TraceEvent>) {
+        let Some(seen) = self.tasks.get_mut(&task.id) else { return };
+        let path = |hash| self.by_hash.get(&hash).cloned();
+        let Some(here) = path(to) else { return };
+        let before = seen.path.replace(to);
+        if let Some(from) = before.and_then(path)
+            && from != here
+        {
+            out.push(TraceEvent::State { t_ns, task, from, to: here });
+        }
     }
 
     fn end(&self, record: &Record<'_>) -> PollEnd {
         let event = record.event;
+        if event.flags & EVENT_ENDED == 0 {
+            return PollEnd::Pending;
+        }
         if event.flags & EVENT_GONE != 0 {
             return PollEnd::Gone;
         }
-        let arm_end = record.to.iter().rev().find_map(|arm| *self.arm_ends.get(*arm as usize)?);
-        match arm_end {
-            None => PollEnd::Pending,
-            Some(PollEnd::Complete) if was_cancelled(&event) => PollEnd::Cancelled,
-            Some(end) => end,
+        let mut ends = record.to.iter().filter_map(|arm| *self.arm_ends.get(*arm as usize)?);
+        let Some(outermost) = ends.next() else { return PollEnd::Gone };
+        match ends.next_back().unwrap_or(outermost) {
+            PollEnd::Complete | PollEnd::Gone if was_cancelled(&event) => PollEnd::Cancelled,
+            // Somebody joins this task and has taken its result by now. The bytes behind are what that left there.
+            _ if outermost == PollEnd::Gone && event.state_before & JOIN_INTEREST != 0 => PollEnd::Gone,
+            end => end,
         }
     }
 
-    /// The frames of a path; None where it was not read to its end.
-    fn path(&mut self, arms: &[u32], flags: u16) -> Option<Path> {
-        if flags as u32 & (PATH_UNREADABLE | PATH_UNKNOWN_STATE | PATH_BAD_TABLE) != 0 {
-            return None;
+    /// What a hash stands for.
+    fn learn(&mut self, hash: u64, arms: &[u32], flags: u32) {
+        if arms.is_empty() || flags & PATH_BROKEN != 0 || self.by_hash.contains_key(&hash) {
+            return;
         }
-        if let Some(path) = self.by_arms.get(arms) {
-            return Some(path.clone());
-        }
-        if self.by_arms.len() >= MAX_PATHS {
-            self.by_arms.clear();
+        if self.by_hash.len() >= MAX_PATHS {
+            self.by_hash.clear();
             self.paths.clear();
         }
         let frames: Path = arms.iter().filter_map(|arm| *self.arm_frames.get(*arm as usize)?).collect();
         let path = self.paths.get(&frames).cloned().unwrap_or(frames);
         self.paths.insert(path.clone());
-        self.by_arms.insert(arms.into(), path.clone());
-        Some(path)
+        self.by_hash.insert(hash, path);
     }
 }
 
-/// Whether a task that has ended was cancelled. At the poll's start its state word was certainly still its
-/// own; at the end its memory may have been freed, and only a word that a task can have is believed.
+/// The first poll of a task in an account that others had before.
+fn own_share(event: &PollEvent, gain: Gain) -> Gain {
+    let took_ns = event.end_ns.saturating_sub(event.start_ns);
+    Gain { polls: gain.polls.min(1), busy_ns: gain.busy_ns.min(took_ns) }
+}
+
+/// Whether a task that has ended was cancelled. The word from before the poll was certainly its own; at the end its memory
+/// may have been freed, and only a word that a task can have is believed.
 fn was_cancelled(event: &PollEvent) -> bool {
-    let at_end = event.state_at_end;
+    let at_end = event.state_after;
     let a_tasks = at_end & (COMPLETE | RUNNING) == COMPLETE && at_end >> REFS_SHIFT < MAX_REFS;
-    event.state_at_start & CANCELLED != 0 || a_tasks && at_end & CANCELLED != 0
+    event.state_before & CANCELLED != 0 || a_tasks && at_end & CANCELLED != 0
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::target::FileOffset;
-    use crate::trace::{SitePlan, WalkArm};
-    use async_inspect_ebpf::{MAX_EVENT, PATH_TRUNCATED};
-    use proptest::prelude::*;
-    use std::mem::offset_of;
-    use zerocopy::IntoBytes;
-
-    /// Arms 0 pending without a frame, 1 and 2 frames, 3 complete, 4 panicked within 3.
-    fn translator() -> Translator {
-        let end = WalkArm { child_node: NONE, child_off: 0, flags: 0 };
-        Translator::new(&TracePlan {
-            sites: vec![SitePlan {
-                offset: FileOffset(1),
-                name: "app::serve".into(),
-                root: NONE,
-                id_offset: 8,
-            }],
-            arms: vec![end; 5],
-            arm_frames: vec![None, Some(FrameId(10)), Some(FrameId(20)), None, None],
-            arm_ends: vec![None, None, None, Some(PollEnd::Complete), Some(PollEnd::Panicked)],
-            ..TracePlan::default()
-        })
-    }
-
-    fn poll() -> PollEvent {
-        PollEvent { task: 7, start_ns: 100, end_ns: 150, tid: 3, ..PollEvent::default() }
-    }
-
-    fn events(over: &mut Translator, event: PollEvent, to: &[u32], from: &[u32]) -> Vec<TraceEvent> {
-        let mut out = Vec::new();
-        over.translate(Record { event, to, from }, event.tid, &mut out);
-        out
-    }
-
-    fn end_of(event: PollEvent, to: &[u32]) -> PollEnd {
-        match events(&mut translator(), event, to, &[]).pop() {
-            Some(TraceEvent::Poll { end, .. }) => end,
-            other => panic!("{other:?}"),
-        }
-    }
-
-    #[test]
-    fn a_poll_that_moved_the_task() {
-        let mut over = translator();
-        let moved = PollEvent { flags: EVENT_MOVED, ..poll() };
-        let task = TaskId { runtime: RuntimeKind::Tokio, id: 7 };
-        let (one, two): (Path, Path) = ([FrameId(10)].into(), [FrameId(10), FrameId(20)].into());
-        let poll = TraceEvent::Poll {
-            t_ns: 150,
-            task,
-            tid: 3,
-            count: 1,
-            duration_ns: Some(50),
-            end: PollEnd::Pending,
-        };
-        let first = events(&mut over, moved, &[0, 1, 2], &[0, 1]);
-        let state = TraceEvent::State { t_ns: 150, task, from: one.clone(), to: two.clone() };
-        let spawn = TraceEvent::Spawn { t_ns: 100, task, name: "app::serve".into(), parent: None };
-        assert_eq!(first, [spawn, state, poll.clone()]);
-        // Other arms, the same frames: nothing that people see has changed.
-        assert_eq!(events(&mut over, moved, &[1, 2], &[0, 1, 2]), std::slice::from_ref(&poll));
-        // A path cut short in a known way is what is known; one that could not be read is not told.
-        let truncated = PollEvent { to_flags: PATH_TRUNCATED as u16, ..moved };
-        assert_eq!(events(&mut over, truncated, &[1], &[0, 1, 2]).len(), 2);
-        let unreadable = PollEvent { to_flags: PATH_UNREADABLE as u16, ..moved };
-        assert_eq!(events(&mut over, unreadable, &[1], &[0, 1, 2]), [poll]);
-    }
-
-    #[test]
-    fn equal_paths_share_one_allocation() {
-        let mut over = translator();
-        let (a, b) = (over.path(&[0, 1], 0), over.path(&[1], 0));
-        assert!(Arc::ptr_eq(&a.expect("readable"), &b.expect("readable")));
-    }
-
-    #[test]
-    fn how_a_poll_ended() {
-        assert_eq!(end_of(poll(), &[0, 1]), PollEnd::Pending);
-        assert_eq!(end_of(poll(), &[3]), PollEnd::Complete);
-        assert_eq!(end_of(poll(), &[3, 4]), PollEnd::Panicked);
-        assert_eq!(end_of(PollEvent { flags: EVENT_GONE, ..poll() }, &[]), PollEnd::Gone);
-        let start = PollEvent { state_at_start: CANCELLED | RUNNING, ..poll() };
-        assert_eq!(end_of(start, &[3]), PollEnd::Cancelled);
-        assert_eq!(end_of(start, &[1]), PollEnd::Pending);
-        let end = |state_at_end| end_of(PollEvent { state_at_end, ..poll() }, &[3]);
-        assert_eq!(end(COMPLETE | CANCELLED | 2 << REFS_SHIFT), PollEnd::Cancelled);
-        assert_eq!(end(COMPLETE | 2 << REFS_SHIFT), PollEnd::Complete);
-        // An allocator's pointer in freed memory, bits and all.
-        assert_eq!(end(0x7f12_3456_7000 | COMPLETE | CANCELLED), PollEnd::Complete);
-    }
-
-    #[test]
-    fn an_ended_task_is_forgotten_and_an_unknown_one_counted() {
-        let mut over = translator();
-        assert_eq!(events(&mut over, poll(), &[3], &[]).len(), 2);
-        assert_eq!(events(&mut over, poll(), &[1], &[]).len(), 2, "spawned again under the same id");
-        assert_eq!(events(&mut over, poll(), &[1], &[]).len(), 1);
-        assert_eq!(events(&mut over, PollEvent { flags: EVENT_UNREADABLE, ..poll() }, &[1], &[]), []);
-        assert_eq!(events(&mut over, PollEvent { site: 1, ..poll() }, &[1], &[]), []);
-        assert_eq!(over.unidentified(), 2);
-        over.has_id[0] = false;
-        assert_eq!(events(&mut over, poll(), &[1], &[]), [], "id 0 would be one task for all");
-        assert_eq!((over.anonymous(), over.unidentified()), (1, 2));
-    }
-
-    proptest! {
-        #[test]
-        fn any_bytes_are_a_record_or_none(bytes in prop::collection::vec(any::<u8>(), 0..MAX_EVENT + 8)) {
-            // Aligned as in the ring buffer.
-            let mut words = vec![0u64; bytes.len().div_ceil(8)];
-            words.as_mut_bytes()[..bytes.len()].copy_from_slice(&bytes);
-            let mut over = translator();
-            let record = Record::parse(&words.as_bytes()[..bytes.len()]);
-            let arms = |at: usize| bytes.get(at).copied().map_or(0, usize::from);
-            // The lengths stand where the ABI puts them.
-            let arms = arms(offset_of!(PollEvent, to_len)) + arms(offset_of!(PollEvent, from_len));
-            prop_assert_eq!(record.is_some(), size_of::<PollEvent>() + 4 * arms <= bytes.len());
-            if let Some(record) = record {
-                prop_assert_eq!(record.to.len() + record.from.len(), arms);
-                over.translate(record, 1, &mut Vec::new());
-            }
-        }
-    }
-}
+#[path = "translate_tests.rs"]
+mod tests;

@@ -44,11 +44,11 @@ fn traced(shop: &Shop) -> Screen {
         TraceEvent::Lost { t_ns: t, count: 2 },
     ];
     for update in [
-        Update::Cost(Cost { hits: 0, target_ns: Some(0), own_ns: None }),
+        Update::Cost(Cost { hits: 0, target_ns: Some(0), ..Cost::default() }),
         Update::Tick(SECOND + 1),
         Update::Trace(events),
         Update::Tick(3 * SECOND),
-        Update::Cost(Cost { hits: 9, target_ns: Some(9 * MS), own_ns: None }),
+        Update::Cost(Cost { hits: 9, target_ns: Some(9 * MS), ..Cost::default() }),
     ] {
         screen.apply(update, &mut vec![]);
     }

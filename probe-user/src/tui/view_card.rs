@@ -31,7 +31,7 @@ pub fn draw(frame: &mut Frame, area: Rect, screen: &mut Screen, id: TaskId) {
         frames: model.frames(),
         places: &screen.places,
         sources: &*screen.sources,
-        now_ns: screen.now_ns(),
+        now_ns: Some(screen.now_ns()),
     };
     let moved = if has_moved(&input) { ", before its last move" } else { "" };
     let card = card(input);

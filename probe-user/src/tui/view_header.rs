@@ -22,7 +22,8 @@ fn who(screen: &Screen) -> Line<'static> {
     let model = screen.model();
     let mode = match model.mode() {
         Mode::Snapshots => "snapshots only".into(),
-        mode => format!("probes ({})", mode.as_str()),
+        mode if model.probes_in() => format!("probes ({})", mode.as_str()),
+        _ => "probes out for a while (--max-overhead)".into(),
     };
     let mut spans = vec![
         Span::styled(format!(" {name}"), theme.title()),

@@ -2,6 +2,7 @@
 //! the truth about themselves.
 
 mod cache;
+mod descriptors;
 mod find;
 mod hostile;
 mod objects;

@@ -239,3 +239,20 @@ fn a_program_in_a_root_of_its_own_is_described_by_the_files_there() {
     let expected = PathBuf::from("/usr/lib/debug/.build-id/fe/edfacecafe.debug");
     assert_eq!(located(&files), Some((expected, Matched::BuildId)), "{:?}", files.refused);
 }
+
+#[test]
+fn a_twin_with_another_build_id_is_taken_if_code_and_constants_are_the_same() {
+    const SAYS: &str = "#include <stdio.h>\nint main(void) { puts(\"one\"); return 0; }\n";
+    let dir = tempfile::tempdir().expect("a directory");
+    let program = compile(dir.path(), "program", SAYS, &["-s", "-Wl,--build-id=0xaaaaaaaa"]);
+    let twin = compile(dir.path(), "twin", SAYS, &["-g", "-Wl,--build-id=0xbbbbbbbb"]);
+    let files = DebugFiles::of_file(&program, Some(&twin)).expect("its files");
+    assert_eq!(located(&files), Some((twin, Matched::Code)));
+
+    let edited = SAYS.replace("one", "two");
+    let other = compile(dir.path(), "other", &edited, &["-g", "-Wl,--build-id=0xbbbbbbbb"]);
+    let Err(TargetError::DebugMismatch { differs, .. }) = DebugFiles::of_file(&program, Some(&other)) else {
+        panic!("the code is the same, what it says is not")
+    };
+    assert!(differs.contains("build-id") && differs.contains(".rodata"), "{differs}");
+}

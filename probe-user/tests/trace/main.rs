@@ -29,7 +29,8 @@ fn attach(toy: &Toy, mode: ProbeMode, entry_only: bool) -> Option<Tracer> {
 struct Seen {
     spawned: u64,
     polls: u64,
-    ends: Vec<PollEnd>,
+    /// How it ended, or [`PollEnd::Unseen`] where only starts are seen.
+    end: Option<PollEnd>,
     /// Paths, from the first on; a State whose `from` is not the one before it is a gap.
     paths: Vec<Vec<FrameId>>,
     gaps: u64,
@@ -43,7 +44,10 @@ fn by_task(events: &[TraceEvent]) -> BTreeMap<u64, Seen> {
             TraceEvent::Poll { task, count, end, .. } => {
                 let seen = tasks.entry(task.id).or_default();
                 seen.polls += count;
-                seen.ends.push(*end);
+                if *end != PollEnd::Pending {
+                    assert!(seen.end.is_none_or(|before| before == PollEnd::Unseen), "it ends once");
+                    seen.end = Some(*end);
+                }
             }
             TraceEvent::State { task, from, to, .. } => {
                 let seen = tasks.entry(task.id).or_default();
@@ -54,7 +58,7 @@ fn by_task(events: &[TraceEvent]) -> BTreeMap<u64, Seen> {
                 }
                 seen.paths.push(to.to_vec());
             }
-            TraceEvent::Lost { .. } => {}
+            TraceEvent::Lost { .. } | TraceEvent::Paused { .. } | TraceEvent::Resumed { .. } => {}
         }
     }
     tasks
@@ -62,7 +66,7 @@ fn by_task(events: &[TraceEvent]) -> BTreeMap<u64, Seen> {
 
 fn drain_all(tracer: &mut Tracer) -> Vec<TraceEvent> {
     let mut events = Vec::new();
-    tracer.finish(&mut events);
+    tracer.finish(&mut events).expect("the accounts can be read");
     events
 }
 
@@ -91,9 +95,8 @@ fn counts_and_states(mode: ProbeMode) {
     assert_eq!((hits.unreadable, hits.end_unseen, hits.start_unseen), (0, 0, 0), "{hits:?}");
     let seen = by_task(&events);
     assert_eq!(seen.len() as u64, threads * tasks);
-    let mut ends: Vec<_> = vec![PollEnd::Pending; polls as usize - 1];
-    ends.push(PollEnd::Gone);
-    let expected = Seen { spawned: 1, polls, ends, paths: expected_paths(polls), gaps: 0 };
+    let end = Some(PollEnd::Gone);
+    let expected = Seen { spawned: 1, polls, end, paths: expected_paths(polls), gaps: 0 };
     for (id, seen) in seen {
         assert_eq!(seen, expected, "task {id}");
     }
@@ -156,9 +159,10 @@ fn entry_only_sees_the_state_at_the_next_poll() {
         let seen = by_task(&drain_all(&mut tracer));
         assert_eq!(tracer.hits().returns, 0, "no return address is touched");
         assert_eq!(seen.len(), 6);
-        let ends = vec![PollEnd::Unseen; polls as usize];
-        let expected = Seen { spawned: 1, polls, ends, paths: expected_paths(polls), gaps: 0 };
         for (id, seen) in seen {
+            // Gone where another task stood at its address before we stopped looking.
+            assert!(matches!(seen.end, Some(PollEnd::Unseen | PollEnd::Gone)), "{mode}, task {id}: {seen:?}");
+            let expected = Seen { spawned: 1, polls, end: seen.end, paths: expected_paths(polls), gaps: 0 };
             assert_eq!(seen, expected, "{mode}, task {id}");
         }
     }
@@ -180,15 +184,15 @@ fn polls_within_polls() {
         let seen = by_task(&events);
         let [outer, inner] = seen.values().collect::<Vec<_>>()[..] else { panic!("two tasks: {seen:?}") };
         assert_eq!((outer.polls, inner.polls), (50, 50), "{mode}");
-        let durations: Vec<u64> = events
-            .iter()
-            .filter_map(|event| match event {
-                TraceEvent::Poll { duration_ns, .. } => *duration_ns,
-                _ => None,
-            })
-            .collect();
-        // The inner poll returns first, and takes less time.
-        assert!(durations.chunks(2).all(|pair| pair[0] < pair[1]), "{mode}: {durations:?}");
+        let busy = |id: &u64| -> u64 {
+            let of = |event: &TraceEvent| match event {
+                TraceEvent::Poll { task, duration_ns: Some(duration), .. } if task.id == *id => *duration,
+                _ => 0,
+            };
+            events.iter().map(of).sum()
+        };
+        let busy: Vec<u64> = seen.keys().map(busy).collect();
+        assert!(busy[1] < busy[0], "{mode}: {busy:?}: the inner polls are a part of the outer ones");
     }
 }
 
@@ -237,9 +241,9 @@ fn a_full_ring_is_counted_and_then_forgotten() {
     toy.tell(&format!("polls 1 1 {polls}"));
     let mut events = Vec::new();
     // One call hands out a bounded number of records.
-    while tracer.hits().entries > 0 {
+    loop {
         let before = events.len();
-        tracer.finish(&mut events);
+        tracer.finish(&mut events).expect("the accounts can be read");
         if events.len() == before {
             break;
         }
@@ -248,12 +252,71 @@ fn a_full_ring_is_counted_and_then_forgotten() {
         events.iter().map(|e| if let TraceEvent::Lost { count, .. } = e { *count } else { 0 }).sum();
     let seen: u64 = by_task(&events).values().map(|seen| seen.polls).sum();
     assert!(told > 0, "the ring is smaller than that");
-    assert_eq!((seen + told, tracer.lost()), (polls, told));
+    assert_eq!(tracer.lost(), told);
+    assert_eq!(seen, polls, "moves were lost, no polls: the sums tell them");
 
     toy.tell("polls 1 1 43");
     let after = drain_all(&mut tracer);
     let (_, task) = by_task(&after).pop_last().expect("one task");
     assert_eq!((task.polls, task.gaps, task.paths), (43, 0, expected_paths(43)));
+}
+
+#[test]
+fn what_happens_while_the_probes_are_out_is_not_seen_and_costs_nothing() {
+    let mut toy = Toy::start();
+    let Some(mut tracer) = attach(&toy, ProbeMode::Auto, false) else { return };
+    toy.tell("polls 1 3 7");
+    tracer.pause();
+    assert!(!tracer.is_live());
+    let hits = tracer.hits();
+    toy.tell("polls 1 5 11");
+    assert_eq!(tracer.hits(), hits, "no probe was in");
+    tracer.resume().expect("it worked before");
+    assert!(tracer.is_live());
+    toy.tell("polls 1 2 7");
+    let events = drain_all(&mut tracer);
+    let seen: Vec<u64> = by_task(&events).values().map(|task| task.polls).collect();
+    assert_eq!(seen, [7, 7, 7, 7, 7]);
+    assert!(by_task(&events).values().all(|task| task.gaps == 0 && task.paths == expected_paths(7)));
+    assert_eq!((tracer.hits().entries, tracer.hits().returns), (35, 35));
+}
+
+/// More tasks than half of the accounts there are (65,536). Those at rest go when others end ten seconds later, until half of the
+/// room is free; what they said stays.
+/// How long all this takes is the machine's affair: nothing here counts seconds but to give up.
+#[test]
+fn accounts_make_room_and_nothing_is_lost_or_told_twice() {
+    let mut toy = Toy::start();
+    let Some(mut tracer) = attach(&toy, ProbeMode::Auto, false) else { return };
+    let mut events = Vec::new();
+    toy.tell("polls 2 20000 2");
+    let start = Instant::now();
+    let mut later = 0;
+    // 40,000 there are, none of which was looked at yet.
+    while tracer.accounts() == 0 || tracer.accounts() > 1 << 15 {
+        assert!(start.elapsed() < Duration::from_secs(90), "{} accounts are left", tracer.accounts());
+        toy.tell("polls 1 1 5");
+        later += 1;
+        drain_for(&mut tracer, Duration::from_millis(500), &mut events);
+    }
+    toy.tell("polls 2 20000 2");
+    tracer.finish(&mut events).expect("the accounts can be read");
+    assert_eq!(tracer.lost(), 0);
+    let seen = by_task(&events);
+    assert_eq!(seen.len(), 80_000 + later);
+    for (place, (id, task)) in seen.into_iter().enumerate() {
+        let polls = if (40_000..40_000 + later).contains(&place) { 5 } else { 2 };
+        let end = Some(PollEnd::Gone);
+        assert_eq!((task.spawned, task.polls, task.end, task.gaps), (1, polls, end, 0), "task {id}");
+    }
+}
+
+fn drain_for(tracer: &mut Tracer, time: Duration, events: &mut Vec<TraceEvent>) {
+    let start = Instant::now();
+    while start.elapsed() < time {
+        tracer.drain(events).expect("the accounts can be read");
+        std::thread::sleep(Duration::from_millis(5));
+    }
 }
 
 #[test]
@@ -269,7 +332,7 @@ fn auto_takes_the_best_that_a_try_finds() {
     for (program, verified) in tracer.verified() {
         println!("{program}: {verified} instructions verified");
         // Far from the million that any kernel since 5.2 allows.
-        assert!(*verified < 500_000, "{program}: {verified}");
+        assert!(verified < 500_000, "{program}: {verified}");
     }
 }
 
@@ -286,7 +349,8 @@ fn a_target_in_its_own_pid_namespace_has_our_thread_ids() {
         .iter()
         .filter_map(|event| if let TraceEvent::Poll { tid, .. } = event { Some(*tid) } else { None })
         .collect();
-    assert_eq!(tids, vec![toy.pid(); 6]);
+    assert!(!tids.is_empty());
+    assert!(tids.iter().all(|tid| *tid == toy.pid()), "{tids:?}");
 }
 
 /// Runs itself as a user who may nothing.

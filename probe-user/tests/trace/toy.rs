@@ -3,7 +3,7 @@
 use async_inspect::decode::FrameId;
 use async_inspect::target::{Avma, FileOffset};
 use async_inspect::trace::{
-    ARM_DEREF, NONE, NodeKind, PollEnd, SitePlan, TracePlan, TraceTarget, WalkArm, WalkNode,
+    ARM_DEREF, ARM_ENDS, NONE, NodeKind, PollEnd, SitePlan, TracePlan, TraceTarget, WalkArm, WalkNode,
 };
 use object::{Object, ObjectSegment, ObjectSymbol};
 use std::fs::File;
@@ -207,8 +207,10 @@ pub fn plan(toy: &Toy) -> TracePlan {
 
 /// Sites 0 `toy_poll`, 1 `toy_poll_nesting`, 2 `toy_poll_crossed`, 3 `toy_poll_blocking`.
 pub fn plan_of(pid: u32) -> TracePlan {
-    let site =
-        |name: &str| SitePlan { offset: file_offset(name), name: name.into(), root: 0, id_offset: 0x28 };
+    let site = |name: &str| {
+        let address = Avma(symbol(name) + bias(pid));
+        SitePlan { offset: file_offset(name), address, name: name.into(), root: 0, id_offset: 0x28 }
+    };
     let switch = |state_off, state_width, base, first: Arm, n_arms, default_arm| WalkNode {
         base,
         state_off,
@@ -253,6 +255,9 @@ pub fn plan_of(pid: u32) -> TracePlan {
     arms[Arm::AwaitsDyn as usize] = to(4, 0x40);
     arms[Arm::AwaitsFar as usize] = to(8, 0x50 + 600);
     arms[ARMS] = to(7, 0);
+    for over in [Arm::Finished, Arm::Consumed] {
+        arms[over as usize].flags = ARM_ENDS;
+    }
 
     let all: [Arm; ARMS] = [
         Arm::Running,

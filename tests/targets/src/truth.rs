@@ -3,6 +3,10 @@
 //! Every future under test carries a [`Trail`]: its place in its task's await tree. Before each await it says
 //! where it stands (`here!`), so the tree that is printed is the one the program really is in, in every build.
 
+// Needs `JoinHandle::abort_handle`, which tokio 1.21 keeps to itself.
+#[cfg(not(feature = "no-resources"))]
+pub mod resources;
+
 use std::fmt::{Debug, Write as _};
 use std::io::Write as _;
 use std::sync::Mutex;
@@ -20,17 +24,31 @@ struct Node {
 struct Case {
     nodes: Vec<Node>,
     id: Option<String>,
+    /// The kind of runtime it is in.
+    kind: &'static str,
     runtime: u32,
     /// What the innermost future waits for: a kind of RESOURCE.
     waits_for: Option<&'static str>,
+    /// Path of the innermost future's type, without its parameters.
+    leaf: Option<&'static str>,
+    /// No task: given to `block_on`, and its id is the thread's.
+    root: bool,
+}
+
+/// A closure given to `spawn_blocking`.
+struct Blocking {
+    id: String,
+    name: &'static str,
+    state: &'static str,
 }
 
 struct Log {
     cases: Vec<Case>,
+    blocking: Vec<Blocking>,
     changed: Option<Instant>,
 }
 
-static LOG: Mutex<Log> = Mutex::new(Log { cases: Vec::new(), changed: None });
+static LOG: Mutex<Log> = Mutex::new(Log { cases: Vec::new(), blocking: Vec::new(), changed: None });
 
 fn with_log<R>(use_it: impl FnOnce(&mut Log) -> R) -> R {
     use_it(&mut LOG.lock().unwrap_or_else(|poisoned| poisoned.into_inner()))
@@ -70,7 +88,15 @@ impl Trail {
     /// The root future of a new task.
     pub fn root() -> Trail {
         with_log(|log| {
-            log.cases.push(Case { nodes: Vec::new(), id: None, runtime: 0, waits_for: None });
+            log.cases.push(Case {
+                nodes: Vec::new(),
+                id: None,
+                kind: "tokio",
+                runtime: 0,
+                waits_for: None,
+                leaf: None,
+                root: false,
+            });
             let case = log.cases.len() - 1;
             Trail { case, node: log.cases[case].place() }
         })
@@ -104,6 +130,13 @@ impl Trail {
         self
     }
 
+    /// The same for as many as there are.
+    pub fn adopt_all(self, children: &[Trail]) {
+        children.iter().for_each(|child| {
+            self.adopt(*child);
+        });
+    }
+
     /// This future is over, while its siblings are still awaited.
     pub fn done(self) {
         with_log(|log| log.cases[self.case].nodes[self.node].function.clear());
@@ -111,6 +144,26 @@ impl Trail {
 
     pub fn waits_for(self, kind: &'static str) {
         with_log(|log| log.cases[self.case].waits_for = Some(kind));
+    }
+
+    /// It is given to `block_on`, on this thread, and has this number among the program's runtimes.
+    pub fn is_root(self, runtime: u32) {
+        let id = thread_id();
+        with_log(|log| {
+            let case = &mut log.cases[self.case];
+            (case.id, case.runtime, case.root) = (Some(id), runtime, true);
+        });
+    }
+
+    /// In which leaf the task's await tree ends.
+    pub fn ends_in(self, leaf: &'static str) {
+        with_log(|log| log.cases[self.case].leaf = Some(leaf));
+    }
+
+    /// The task is in a runtime that prints no ids: its name tells it.
+    pub fn is_task_of(self, kind: &'static str) -> Trail {
+        with_log(|log| log.cases[self.case].kind = kind);
+        self
     }
 
     /// Names the task, and which of the program's runtimes it is in.
@@ -121,6 +174,18 @@ impl Trail {
             (case.id, case.runtime) = (Some(id), runtime);
         });
     }
+}
+
+/// A closure on the blocking pool, `running` or still `scheduled`.
+pub fn is_blocking(handle: &impl Debug, name: &'static str, state: &'static str) {
+    let id = id_of(handle);
+    with_log(|log| log.blocking.push(Blocking { id, name, state }));
+}
+
+/// This thread's id as the kernel gives it.
+fn thread_id() -> String {
+    let link = std::fs::read_link("/proc/thread-self").expect("procfs is mounted");
+    link.file_name().expect("PID/task/TID").to_string_lossy().into_owned()
 }
 
 impl Case {
@@ -172,16 +237,27 @@ pub fn tell_tasks() {
             let id = case.id.as_deref().unwrap_or("");
             let _ = write!(
                 line,
-                ",\"id\":{id:?},\"runtime\":{},\"name\":{:?}",
-                case.runtime, case.nodes[0].function
+                ",\"id\":{id:?},\"kind\":{:?},\"runtime\":{},\"name\":{:?}",
+                case.kind, case.runtime, case.nodes[0].function
             );
             if let Some(kind) = case.waits_for {
                 let _ = write!(line, ",\"waits_for\":{kind:?}");
+            }
+            if case.root {
+                line.push_str(",\"root\":true");
+            }
+            if let Some(leaf) = case.leaf {
+                let _ = write!(line, ",\"leaf\":{leaf:?}");
             }
             line.push_str(",\"tree\":");
             case.write(0, &mut line);
             line.push('}');
             say(&line);
+        }
+        for Blocking { id, name, state } in &log.blocking {
+            say(&format!(
+                "{{\"truth\":\"blocking\",\"id\":{id:?},\"name\":{name:?},\"state\":{state:?}}}"
+            ));
         }
     });
 }

@@ -1,10 +1,20 @@
-//! `bench all ROUNDS` measures and writes docs/BENCHMARKS.md. The other two subcommands are what it measures with, each in
-//! a process of its own: `bench time COMMAND…` tells wall time and peak memory of a command, `bench gimli-pass FILE` reads
-//! debug info and does nothing else, as a reference.
+//! `bench measure full|quick|ROUNDS [TABLE…]` measures and writes docs/BENCHMARKS.md, `bench list` names the tables. The other
+//! subcommands are what some of them measure with, each in a process of its own: `bench time COMMAND…` tells wall time and
+//! peak memory of a command, `bench gimli-pass FILE` reads debug info and does nothing else, as a reference.
 
+mod document;
+mod empty_session;
 mod gimli_pass;
+mod growth;
+mod lifecycle;
 mod measure;
-mod report;
+mod observer;
+mod ping_pong;
+mod server;
+mod snapshots;
+mod statistics;
+mod subject;
+mod tables;
 
 use anyhow::{Result, bail};
 
@@ -14,7 +24,8 @@ fn main() -> Result<()> {
     match arguments.as_slice() {
         ["time", command @ ..] => measure::time(command),
         ["gimli-pass", file] => gimli_pass::run(file),
-        ["all", rounds] => report::write(rounds.parse()?),
-        _ => bail!("bench all ROUNDS"),
+        ["list"] => tables::list(),
+        ["measure", effort, names @ ..] => tables::measure(tables::Effort::parse(effort)?, names),
+        _ => bail!("bench measure full|quick|ROUNDS [TABLE…], or bench list"),
     }
 }

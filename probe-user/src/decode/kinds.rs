@@ -2,56 +2,8 @@
 //!
 //! Names only: which lock, which socket and until when are facts of memory, not known here.
 
-use crate::decode::{Frame, FrameId, FrameKind, FrameState, Frames, Node};
+use super::{Frame, FrameId, FrameKind, FrameState, Frames, Node, ResourceKind, Wait};
 use std::sync::Arc;
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum WaitKind {
-    Timer,
-    Mutex,
-    RwLock,
-    Semaphore,
-    Mpsc,
-    Oneshot,
-    Watch,
-    Broadcast,
-    Notify,
-    Barrier,
-    Join,
-    Io,
-    OnceCell,
-    Unknown,
-}
-
-impl WaitKind {
-    /// The word of the JSON schema.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            WaitKind::Timer => "timer",
-            WaitKind::Mutex => "mutex",
-            WaitKind::RwLock => "rwlock",
-            WaitKind::Semaphore => "semaphore",
-            WaitKind::Mpsc => "mpsc",
-            WaitKind::Oneshot => "oneshot",
-            WaitKind::Watch => "watch",
-            WaitKind::Broadcast => "broadcast",
-            WaitKind::Notify => "notify",
-            WaitKind::Barrier => "barrier",
-            WaitKind::Join => "join",
-            WaitKind::Io => "io",
-            WaitKind::OnceCell => "once_cell",
-            WaitKind::Unknown => "unknown",
-        }
-    }
-}
-
-/// One thing a task waits for, named by the future at the chain's end (or, where that is a bare `PollFn`, by the
-/// one around it). A task inside `select!` or `join!` waits for several.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Wait {
-    pub kind: WaitKind,
-    pub leaf: FrameId,
-}
 
 /// How many leaves of one tree are looked at.
 const LEAVES: usize = 64;
@@ -68,7 +20,7 @@ pub fn wait_of_chain(chain: &[FrameId], frames: &Frames) -> Option<Wait> {
     let frame = frames.get(*id);
     let leaf = *above.last().filter(|_| is_bare(&frame)).unwrap_or(id);
     let above: Vec<_> = above.iter().map(|id| (*id, frames.get(*id))).collect();
-    waits_for_something(&frame).then(|| Wait { kind: kind_of(&frame, &above), leaf })
+    waits_for_something(&frame).then(|| Wait::of_kind(kind_of(&frame, &above), leaf))
 }
 
 fn collect(node: &Node, frames: &Frames, above: &mut Vec<(FrameId, Arc<Frame>)>, out: &mut Vec<Wait>) {
@@ -79,7 +31,7 @@ fn collect(node: &Node, frames: &Frames, above: &mut Vec<(FrameId, Arc<Frame>)>,
     if node.awaiting.is_empty() {
         if waits_for_something(&frame) {
             let leaf = above.last().filter(|_| is_bare(&frame)).map_or(node.frame, |(id, _)| *id);
-            out.push(Wait { kind: kind_of(&frame, above), leaf });
+            out.push(Wait::of_kind(kind_of(&frame, above), leaf));
         }
         return;
     }
@@ -91,21 +43,23 @@ fn collect(node: &Node, frames: &Frames, above: &mut Vec<(FrameId, Arc<Frame>)>,
 }
 
 /// A coroutine without an awaited future has not begun, is running, or has ended: it waits for nothing.
-fn waits_for_something(frame: &Frame) -> bool {
+pub(super) fn waits_for_something(frame: &Frame) -> bool {
     let ended = matches!(frame.state, FrameState::Unresumed | FrameState::Returned | FrameState::Panicked);
     match frame.kind {
         FrameKind::Leaf => !ended,
-        FrameKind::Future | FrameKind::Combinator => frame.state == FrameState::Suspended,
+        FrameKind::Future | FrameKind::Combinator | FrameKind::Collection => {
+            frame.state == FrameState::Suspended
+        }
         FrameKind::AsyncFn | FrameKind::AsyncBlock | FrameKind::AsyncClosure => false,
     }
 }
 
 /// Whether its name says nothing of what it waits for.
-fn is_bare(leaf: &Frame) -> bool {
+pub(super) fn is_bare(leaf: &Frame) -> bool {
     leaf.function.split('<').next().is_some_and(|head| head.ends_with("PollFn"))
 }
 
-fn kind_of(leaf: &Frame, above: &[(FrameId, Arc<Frame>)]) -> WaitKind {
+pub(super) fn kind_of(leaf: &Frame, above: &[(FrameId, Arc<Frame>)]) -> ResourceKind {
     let head = type_head(&leaf.type_name);
     let has = |what: &str| head.contains(what) || type_head(&leaf.function).contains(what);
     let inside = |what: &str| {
@@ -118,39 +72,55 @@ fn kind_of(leaf: &Frame, above: &[(FrameId, Arc<Frame>)]) -> WaitKind {
                 .any(|f| type_head(&f.function).contains(what))
     };
     if has("::time::") || has("async_io::Timer") {
-        WaitKind::Timer
-    } else if has("JoinHandle") || has("async_task::task::Task") {
-        WaitKind::Join
+        ResourceKind::Timer
+    } else if has("JoinHandle") || has("::join_set::") || has("async_task::task::") {
+        ResourceKind::Join
     } else if has("oneshot::") {
-        WaitKind::Oneshot
-    } else if inside("::once_cell::") {
-        WaitKind::OnceCell
+        ResourceKind::Oneshot
+    } else if inside("::once_cell::") && (has("batch_semaphore::") || has("event_listener::")) {
+        // Who makes the value waits for whatever its own future waits for.
+        ResourceKind::OnceCell
+    } else if has("event_listener::") {
+        match () {
+            // Each of these is made of the next ones.
+            () if inside("async_lock::barrier::") => ResourceKind::Barrier,
+            () if inside("async_lock::rwlock::") => ResourceKind::RwLock,
+            () if inside("async_lock::mutex::") => ResourceKind::Mutex,
+            () if inside("async_lock::semaphore::") => ResourceKind::Semaphore,
+            () if inside("async_channel::") => ResourceKind::Mpsc,
+            () => ResourceKind::Notify,
+        }
     } else if has("batch_semaphore::") {
         match () {
-            () if inside("::mutex::") => WaitKind::Mutex,
-            () if inside("::rwlock::") => WaitKind::RwLock,
-            () if inside("::mpsc::") => WaitKind::Mpsc,
-            () => WaitKind::Semaphore,
+            () if inside("::mutex::") => ResourceKind::Mutex,
+            () if inside("::rwlock::") => ResourceKind::RwLock,
+            () if inside("::mpsc::") => ResourceKind::Mpsc,
+            () => ResourceKind::Semaphore,
         }
+    } else if has("::scheduled_io::") {
+        ResourceKind::Io
     } else if has("::mpsc::") {
-        WaitKind::Mpsc
+        ResourceKind::Mpsc
     } else if inside("::broadcast::") {
-        WaitKind::Broadcast
+        ResourceKind::Broadcast
     } else if has("Notified") || has("::watch::") {
         match () {
+            // A signal's arrival is told through a watch channel, a closed mpsc channel through a notify.
+            () if inside("tokio::signal::") => ResourceKind::Io,
+            () if inside("::mpsc::") => ResourceKind::Mpsc,
             // A barrier waits on a watch channel of its own.
-            () if inside("::barrier::") => WaitKind::Barrier,
-            () if inside("::watch::") => WaitKind::Watch,
-            () => WaitKind::Notify,
+            () if inside("::barrier::") => ResourceKind::Barrier,
+            () if inside("::watch::") => ResourceKind::Watch,
+            () => ResourceKind::Notify,
         }
     } else if inside("tokio::net::")
         || inside("tokio::io::")
         || inside("runtime::io::")
         || has("async_io::Ready")
     {
-        WaitKind::Io
+        ResourceKind::Io
     } else {
-        WaitKind::Unknown
+        ResourceKind::Unknown
     }
 }
 

@@ -1,0 +1,63 @@
+//! The accounts of tasks.
+
+use super::maps::{TASKS, add_to, epoch};
+use super::memory::{get, put};
+use async_inspect_ebpf::{Account, Thread, next_number, settled};
+
+/// `BPF_NOEXIST`: a map's update that makes a new entry or fails.
+const NEW: u64 = 1;
+
+/// The account at the header that the thread looks at.
+#[inline(always)]
+pub fn of(thread: *mut Thread) -> Option<*mut Account> {
+    TASKS.get_ptr_mut(get!((*thread).header))
+}
+
+/// Opens an account for the task just read, whose first poll begins; in the place of another that stood at the same address,
+/// if there is one. False where there is no room.
+#[inline(always)]
+pub fn open(thread: *mut Thread, over: Option<*mut Account>) -> bool {
+    match over {
+        Some(account) => {
+            // The sums go on: user space takes differences. And so do the numbers, by which a straggler of the other task's
+            // knows that it is one.
+            let number = next_number(get!((*account).begun));
+            put!((*account).begun, number);
+            put!((*account).task, get!((*thread).task));
+            put!((*account).path, get!((*thread).path.hash));
+            put!((*account).site, get!((*thread).site));
+            put!((*account).epoch, epoch());
+            put!((*thread).account.begun, number);
+            true
+        }
+        None => {
+            put!((*thread).account.task, get!((*thread).task));
+            put!((*thread).account.path, get!((*thread).path.hash));
+            put!((*thread).account.site, get!((*thread).site));
+            put!((*thread).account.epoch, epoch());
+            put!((*thread).account.begun, 1);
+            // SAFETY: a part of the map value; nobody else looks at it while this thread is here.
+            let new = unsafe { &(*thread).account };
+            TASKS.insert(get!((*thread).header), new, NEW).is_ok()
+        }
+    }
+}
+
+/// Another poll ended.
+#[inline(always)]
+pub fn poll_ended(thread: *mut Thread, account: *mut Account, took_ns: u64) {
+    // SAFETY: only addresses in the map value are made here.
+    let (polls, busy_ns) = unsafe { (&raw mut (*account).polls, &raw mut (*account).busy_ns) };
+    // In this order: who reads the polls first has their time as well.
+    add_to(busy_ns, took_ns);
+    add_to(polls, 1);
+    put!((*account).tid, get!((*thread).tid));
+}
+
+/// The path just taken is where poll `number` left the task, for certain.
+#[inline(always)]
+pub fn settle(thread: *mut Thread, account: *mut Account, number: u32) {
+    put!((*account).path, get!((*thread).path.hash));
+    put!((*account).state, get!((*thread).state));
+    put!((*account).settled, settled(get!((*thread).path.hash), number));
+}

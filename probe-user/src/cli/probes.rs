@@ -1,0 +1,154 @@
+//! Probes that are in, kept within their budget.
+
+use super::Failure;
+use super::clock::monotonic_ns;
+use super::live::trace_failure;
+use super::source::EventStream;
+use crate::model::{Cost, Mode};
+use crate::sys::process_clock::process_cpu_ns;
+use crate::trace::{self, Budget, Spending, TraceEvent, Tracer, Verdict};
+
+/// A trace whose probes go out when they have cost enough, and in again.
+pub(super) struct Probes {
+    pid: u32,
+    tracer: Tracer,
+    /// What one hit costs the target, ns. None where it could not be tried.
+    price_ns: Option<u64>,
+    budget: Option<Budget>,
+    /// CLOCK_MONOTONIC, ns.
+    next_look_ns: u64,
+    change_ns: u64,
+    /// CPU time of the target when the probes went in first, and as last seen, ns.
+    cpu_before_ns: u64,
+    cpu_ns: u64,
+    /// Since when the probes are out, CLOCK_MONOTONIC ns, and how long they were before that.
+    out_since_ns: Option<u64>,
+    out_ns: u64,
+}
+
+impl Probes {
+    /// `price_ns`: of a poll. `max_overhead` in percent; 100 keeps the probes in whatever they cost.
+    pub fn new(pid: u32, tracer: Tracer, price_ns: Option<u64>, max_overhead: u8, change_ns: u64) -> Self {
+        let hits_per_poll = if tracer.entry_only() { 1 } else { 2 };
+        let mut probes = Probes {
+            pid,
+            tracer,
+            price_ns: price_ns.map(|poll| poll / hits_per_poll),
+            budget: None,
+            next_look_ns: 0,
+            change_ns,
+            cpu_before_ns: process_cpu_ns(pid).unwrap_or(0),
+            cpu_ns: 0,
+            out_since_ns: None,
+            out_ns: 0,
+        };
+        if max_overhead < 100 && price_ns.is_some() {
+            let start = probes.spending();
+            probes.budget = Some(Budget::new(max_overhead, start));
+        }
+        probes
+    }
+
+    fn hits(&self) -> u64 {
+        let hits = self.tracer.hits();
+        hits.entries.saturating_add(hits.returns)
+    }
+
+    /// Of the target. It stands still where the target has ended.
+    fn look_at_clock(&mut self) -> u64 {
+        self.cpu_ns = process_cpu_ns(self.pid).unwrap_or(self.cpu_ns.max(self.cpu_before_ns));
+        self.cpu_ns
+    }
+
+    fn spending(&mut self) -> Spending {
+        Spending {
+            t_ns: monotonic_ns(),
+            target_ns: self.look_at_clock(),
+            probes_ns: self.hits().saturating_mul(self.price_ns.unwrap_or(0)),
+            change_ns: self.change_ns,
+        }
+    }
+
+    fn keep_budget(&mut self, out: &mut Vec<TraceEvent>) -> Result<(), Failure> {
+        if self.budget.is_none() || monotonic_ns() < self.next_look_ns {
+            return Ok(());
+        }
+        let spending = self.spending();
+        let Some(budget) = &mut self.budget else { return Ok(()) };
+        let verdict = budget.look(spending);
+        self.next_look_ns = spending.t_ns.saturating_add(budget.next_look_ns());
+        match verdict {
+            Verdict::Stay => return Ok(()),
+            Verdict::Out => {
+                self.tracer.pause();
+                let t_ns = monotonic_ns();
+                self.out_since_ns = Some(t_ns);
+                out.push(TraceEvent::Paused { t_ns });
+            }
+            Verdict::In => {
+                self.tracer.resume().map_err(|error| trace_failure(&error, self.pid))?;
+                let t_ns = monotonic_ns();
+                self.out_ns += t_ns.saturating_sub(self.out_since_ns.take().unwrap_or(t_ns));
+                out.push(TraceEvent::Resumed { t_ns });
+            }
+        }
+        self.change_ns = monotonic_ns().saturating_sub(spending.t_ns);
+        Ok(())
+    }
+
+    fn failed(&self, error: &trace::TraceError) -> Failure {
+        trace_failure(error, self.pid)
+    }
+}
+
+impl EventStream for Probes {
+    fn mode(&self) -> Mode {
+        if self.tracer.entry_only() {
+            return Mode::EntryOnly;
+        }
+        match self.tracer.mode() {
+            trace::ProbeMode::Session => Mode::Session,
+            trace::ProbeMode::Multi => Mode::Multi,
+            trace::ProbeMode::Perf | trace::ProbeMode::Auto => Mode::PerfEvents,
+        }
+    }
+
+    fn notes(&self) -> Vec<String> {
+        let mut notes = self.tracer.notes().to_vec();
+        if self.price_ns.is_none() {
+            notes.push("what a probe costs could not be tried: --max-overhead is not kept".to_owned());
+        }
+        if self.budget.is_some() && self.tracer.mode() == trace::ProbeMode::Perf {
+            notes.push(
+                "this kernel takes long to take probes out: --max-overhead is kept over minutes, not seconds"
+                    .to_owned(),
+            );
+        }
+        notes
+    }
+
+    fn drain(&mut self, out: &mut Vec<TraceEvent>) -> Result<(), Failure> {
+        self.tracer.drain(out).map_err(|error| self.failed(&error))?;
+        match self.keep_budget(out) {
+            // The watcher will see that it has ended.
+            Err(failure) if failure.exit == super::Exit::NoTarget => Ok(()),
+            kept => kept,
+        }
+    }
+
+    fn finish(&mut self, out: &mut Vec<TraceEvent>) -> Result<(), Failure> {
+        self.tracer.finish(out).map_err(|error| self.failed(&error))
+    }
+
+    fn cost(&mut self) -> Option<Cost> {
+        let hits = self.hits();
+        let out_now = self.out_since_ns.map_or(0, |since| monotonic_ns().saturating_sub(since));
+        Some(Cost {
+            hits,
+            target_ns: self.price_ns.map(|price| hits.saturating_mul(price)),
+            cpu_ns: Some(self.look_at_clock().saturating_sub(self.cpu_before_ns)),
+            out_ns: self.out_ns + out_now,
+            own_ns: None,
+        })
+    }
+}

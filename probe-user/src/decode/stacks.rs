@@ -1,0 +1,140 @@
+//! The stacks of threads that sleep: copied and unwound, while the threads go on.
+
+use crate::dwarf::{Registers, UnwindInfo};
+use crate::target::{Avma, Bytes, Image, Memory, StackCopy, Subject, ThreadPlace, ThreadRegisters};
+
+/// Deeper stacks are cut.
+const MAX_FRAMES: usize = 1024;
+/// Threads beyond these are not looked at.
+const MAX_THREADS: usize = 4096;
+/// A thread that is awake, or wakes while its stack is copied, is looked at so often.
+const ATTEMPTS: usize = 3;
+
+/// One frame: a function that has not returned.
+#[derive(Clone, Copy, Debug)]
+pub struct StackFrame {
+    /// An address inside of the instruction that is being executed: the call's last byte, but for the innermost frame.
+    pub code: Avma,
+    pub registers: Registers,
+    /// What the stack pointer was before the function was called.
+    pub cfa: Avma,
+}
+
+#[derive(Clone, Debug)]
+pub struct ThreadStack {
+    pub registers: ThreadRegisters,
+    pub copy: StackCopy,
+    /// Innermost first.
+    pub frames: Vec<StackFrame>,
+    /// The outermost frame was reached.
+    pub whole: bool,
+}
+
+#[derive(Debug, Default)]
+pub struct Stacks {
+    pub asleep: Vec<ThreadStack>,
+    /// Threads that did not sleep while we looked.
+    pub running: Vec<u32>,
+}
+
+/// The other files whose code is on stacks: libc, the loader, shared libraries.
+#[derive(Debug, Default)]
+pub struct Libraries {
+    opened: Vec<(Image, Bytes)>,
+    /// Start and inode of each mapped piece of code when they were opened.
+    mapped: Vec<(Avma, u64)>,
+}
+
+impl Libraries {
+    /// Opens them anew where code was mapped or unmapped since.
+    pub fn refresh(&mut self, process: &impl Subject) {
+        // Of what a core file leaves out it does not tell whether it is code.
+        let code = process.regions().iter().filter(|r| !r.writable && r.inode != 0);
+        let mapped: Vec<_> = code.map(|r| (r.start, r.inode)).collect();
+        if mapped != self.mapped {
+            let open = |image: Image| Some((Bytes::open(&image.open().ok()?, &image.path).ok()?, image));
+            self.opened = process.other_images().into_iter().filter_map(open).map(|(b, i)| (i, b)).collect();
+            self.mapped = mapped;
+        }
+    }
+}
+
+impl Stacks {
+    /// `main` is the program and its bytes, `debug` those of the file with its debug information.
+    pub fn take(
+        process: &impl Subject,
+        main: (&Image, &[u8]),
+        debug: Option<&[u8]>,
+        libraries: &Libraries,
+    ) -> Stacks {
+        let others = libraries.opened.iter().map(|(image, bytes)| (image, UnwindInfo::of(bytes, None)));
+        let all = std::iter::once((main.0, UnwindInfo::of(main.1, debug))).chain(others);
+        let images: Vec<(&Image, UnwindInfo<'_>)> =
+            all.filter_map(|(image, info)| Some((image, info?))).collect();
+        let mut stacks = Stacks::default();
+        for tid in process.tids().into_iter().take(MAX_THREADS) {
+            match copied(process, tid) {
+                Ok((registers, copy)) => {
+                    let mut stack = ThreadStack { registers, copy, frames: Vec::new(), whole: false };
+                    stack.unwind(process, &images);
+                    stacks.asleep.push(stack);
+                }
+                Err(ThreadPlace::Running) => stacks.running.push(tid),
+                Err(_) => {}
+            }
+        }
+        stacks
+    }
+}
+
+/// A stack that its thread did not use while it was copied.
+fn copied(process: &impl Subject, tid: u32) -> Result<(ThreadRegisters, StackCopy), ThreadPlace> {
+    let mut last = ThreadPlace::Unknown;
+    for _ in 0..ATTEMPTS {
+        last = process.thread_place(tid);
+        if let ThreadPlace::Asleep(registers) = last
+            && let Some(copy) = StackCopy::take(process, registers.sp)
+        {
+            last = process.thread_place(tid);
+            if last == ThreadPlace::Asleep(registers) {
+                return Ok((registers, copy));
+            }
+            // It woke in between.
+            last = ThreadPlace::Running;
+        }
+        std::thread::yield_now();
+    }
+    Err(last)
+}
+
+impl ThreadStack {
+    /// A word of the target: of the copy where that has it.
+    pub fn word<M: Memory + ?Sized>(&self, memory: &M, at: Avma) -> Option<u64> {
+        self.copy.word(at).or_else(|| memory.read_u64(at).ok())
+    }
+
+    fn unwind<M: Memory>(&mut self, memory: &M, images: &[(&Image, UnwindInfo<'_>)]) {
+        let ThreadRegisters { pc, sp, bp, .. } = self.registers;
+        let mut registers = Registers::at(pc, sp, bp);
+        let mut exact = true;
+        while self.frames.len() < MAX_FRAMES {
+            let Some(pc) = registers.pc() else { return };
+            // What follows a call that never returns may be another function's.
+            let code = if exact { pc } else { pc.offset(1u64.wrapping_neg()) };
+            let found = images.iter().find_map(|(image, info)| Some((image, info, image.to_svma(code)?)));
+            let Some((image, info, stated)) = found else { return };
+            let step = info.step(&registers, stated, image.bias, &|at| self.word(memory, at));
+            let Some(step) = step else { return };
+            self.frames.push(StackFrame { code, registers, cfa: step.cfa });
+            let Some(caller) = step.caller else {
+                self.whole = true;
+                return;
+            };
+            // The caller's frame lies above; but for a signal's, which may come on a stack of its own.
+            if !step.interrupted && registers.sp().is_none_or(|sp| step.cfa <= sp) {
+                return;
+            }
+            (registers, exact) = (caller, step.interrupted);
+        }
+    }
+}

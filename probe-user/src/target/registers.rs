@@ -1,0 +1,68 @@
+//! Where a thread stands, without stopping it: the kernel tells program counter and stack pointer of a thread that sleeps.
+
+use super::Avma;
+use super::process::Process;
+
+/// What is known of a thread's registers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ThreadRegisters {
+    /// As seen where this command runs.
+    pub tid: u32,
+    pub pc: Avma,
+    pub sp: Avma,
+    /// None where only the kernel knows it: a live thread's.
+    pub bp: Option<u64>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ThreadPlace {
+    Asleep(ThreadRegisters),
+    /// On a CPU, or about to be.
+    Running,
+    /// It has ended, or we may not ask.
+    Unknown,
+}
+
+impl Process {
+    pub fn thread_place(&self, tid: u32) -> ThreadPlace {
+        self.proc_dir()
+            .read(&format!("task/{tid}/syscall"))
+            .map_or(ThreadPlace::Unknown, |bytes| parse(tid, &bytes))
+    }
+}
+
+/// `running`, or `-1 SP PC` (asleep outside of a system call), or the call's number, six arguments, SP and PC
+/// (proc_pid_syscall in fs/proc/base.c).
+fn parse(tid: u32, bytes: &[u8]) -> ThreadPlace {
+    let text = String::from_utf8_lossy(bytes);
+    let mut words = text.split_ascii_whitespace().rev();
+    let hex =
+        |word: Option<&str>| u64::from_str_radix(word?.strip_prefix("0x")?, 16).ok().filter(|n| *n != 0);
+    let (last, before) = (words.next(), words.next());
+    if last == Some("running") {
+        return ThreadPlace::Running;
+    }
+    match (hex(last), hex(before)) {
+        (Some(pc), Some(sp)) => {
+            ThreadPlace::Asleep(ThreadRegisters { tid, pc: Avma(pc), sp: Avma(sp), bp: None })
+        }
+        _ => ThreadPlace::Unknown,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_form_of_the_line() {
+        let asleep =
+            ThreadPlace::Asleep(ThreadRegisters { tid: 7, pc: Avma(0x7f10), sp: Avma(0x7ff0), bp: None });
+        assert_eq!(parse(7, b"202 0x1 0x2 0x3 0x0 0x0 0xffffffff 0x7ff0 0x7f10\n"), asleep);
+        assert_eq!(parse(7, b"-1 0x7ff0 0x7f10\n"), asleep);
+        assert_eq!(parse(7, b"running\n"), ThreadPlace::Running);
+        // A zombie has neither.
+        assert_eq!(parse(7, b"0 0x0 0x0 0x0 0x0 0x0 0x0 0x0 0x0\n"), ThreadPlace::Unknown);
+        assert_eq!(parse(7, b""), ThreadPlace::Unknown);
+    }
+}

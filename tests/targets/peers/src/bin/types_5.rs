@@ -1,0 +1,5 @@
+fn main() {
+    peers::sites::run(|| {
+        peers::types_5!(0);
+    })
+}
