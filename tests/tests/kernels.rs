@@ -122,8 +122,8 @@ fn verified(mode: ProbeMode) {
         for (program, instructions) in tracer.verified() {
             report(&format!("{mode}: {program} verified in {instructions} instructions"));
             // Before 5.16 the kernel does not say; it has no probes of ours either.
-            assert!(*instructions > 0, "{program}: the kernel does not say");
-            assert!(*instructions <= MOST_VERIFIED, "{program}: {instructions} are too near to a million");
+            assert!(instructions > 0, "{program}: the kernel does not say");
+            assert!(instructions <= MOST_VERIFIED, "{program}: {instructions} are too near to a million");
         }
     }
 }
