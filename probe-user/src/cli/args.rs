@@ -1,5 +1,6 @@
 //! The command line. A wrong one is a usage error: exit code 2.
 
+use super::recording_args::{RecordArgs, ReplayArgs};
 use super::source::{OpenOptions, ProbeMode};
 use crate::trace::DEFAULT_PERCENT;
 use clap::{ArgAction, ArgGroup, Args, Parser, Subcommand, ValueEnum};
@@ -16,6 +17,7 @@ use std::time::Duration;
   async-inspect ps                    which processes are async Rust programs?
   sudo async-inspect dump 4242        every task of process 4242, once
   sudo async-inspect attach shop      watch the process named shop, live
+  sudo async-inspect record shop      the same into a file, for async-inspect replay
   async-inspect check 4242            what can be seen, and why not more?
 
 Exit codes: 0 fine, 2 usage, 3 not permitted, 4 no such target, 5 nothing usable in the target,
@@ -67,6 +69,10 @@ pub enum Command {
     Attach(AttachArgs),
     /// Show every task once, with the place it awaits at
     Dump(DumpArgs),
+    /// Write what attach would show into a file
+    Record(RecordArgs),
+    /// Show a recording as attach would have, or the dump at one moment of it
+    Replay(ReplayArgs),
     /// Write the graph of who waits for what, and who holds it
     Export(ExportArgs),
     /// Tell what can be seen of a target, and why not more
@@ -157,6 +163,9 @@ pub struct DumpArgs {
     /// Write to this file instead of stdout
     #[arg(short, long, value_name = "FILE")]
     pub output: Option<PathBuf>,
+    /// Set by `replay --at`: what it was given.
+    #[arg(skip)]
+    pub replayed: Option<String>,
 }
 
 #[derive(Debug, Args)]
@@ -210,11 +219,21 @@ pub struct PsArgs {
 impl DumpArgs {
     /// What is dumped, as it was typed.
     pub fn subject(&self) -> String {
+        if let Some(replayed) = &self.replayed {
+            return replayed.clone();
+        }
         match (&self.core, &self.exe) {
             (Some(core), Some(exe)) => format!("--core {} --exe {}", core.display(), exe.display()),
             (Some(core), None) => format!("--core {}", core.display()),
             (None, _) => self.target.clone().unwrap_or_default(),
         }
+    }
+}
+
+impl DumpArgs {
+    /// The command that shows it.
+    pub fn command(&self) -> &'static str {
+        if self.replayed.is_some() { "replay" } else { "dump" }
     }
 }
 
@@ -227,7 +246,7 @@ impl Common {
 /// The longest time that can be asked for: a year.
 const LONGEST: f64 = 366.0 * 86_400.0;
 
-fn seconds(text: &str) -> Result<Duration, String> {
+pub(super) fn seconds(text: &str) -> Result<Duration, String> {
     let seconds: f64 = text.parse().map_err(|_| "not a number of seconds".to_owned())?;
     if seconds > 0.0 && seconds <= LONGEST {
         Ok(Duration::from_secs_f64(seconds))
@@ -236,8 +255,13 @@ fn seconds(text: &str) -> Result<Duration, String> {
     }
 }
 
+/// As [`seconds`]; also none at all.
+pub(super) fn moment(text: &str) -> Result<Duration, String> {
+    if text.parse() == Ok(0.0) { Ok(Duration::ZERO) } else { seconds(text) }
+}
+
 /// `42` or `#42`.
-fn task_id(text: &str) -> Result<u64, String> {
+pub(super) fn task_id(text: &str) -> Result<u64, String> {
     text.trim_start_matches('#').parse().map_err(|_| "not a task's id, which is a number".to_owned())
 }
 

@@ -2,6 +2,7 @@
 
 use super::args::{AttachArgs, Common};
 use super::child::{self, Keep};
+use super::feed::Feed;
 use super::output::{self, ProgressLine, Quit, Say};
 use super::source::TraceOptions;
 use super::watch::{self, Begun, Updates, WatchOptions};
@@ -12,6 +13,7 @@ use crate::model::{Aside, End, Event, Limits, Mode, Model};
 use crate::present::paint::Paint;
 use crate::present::source::SourceFiles;
 use crate::tui;
+use std::ffi::OsString;
 use std::io::{self, IsTerminal, Write};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -22,29 +24,33 @@ const WAIT: Duration = Duration::from_millis(100);
 /// Between two tables of `--plain`, ns.
 const TABLE_NS: u64 = 5_000_000_000;
 
+/// What to watch, and how.
+pub(super) struct Wanted<'a> {
+    pub target: Option<&'a str>,
+    /// Started first, where there is one.
+    pub command: &'a [OsString],
+    /// Where its output goes.
+    pub keep: Keep,
+    pub trace: TraceOptions,
+    pub interval: Option<Duration>,
+    pub duration: Option<Duration>,
+}
+
+/// A watch that has begun.
+pub(super) struct Watch {
+    pub begun: Begun,
+    pub updates: Updates,
+    /// The command, if we started one.
+    pub child: Option<u32>,
+}
+
 pub fn run(args: &AttachArgs, common: &Common, stop: Arc<AtomicBool>) -> Result<Exit, Quit> {
     let say = Say::new(common);
-    let screen = !args.plain && !args.json && io::stdin().is_terminal() && io::stdout().is_terminal();
-    let started = if args.command.is_empty() {
-        None
-    } else {
-        Some(child::start(&args.command, if screen { Keep::File } else { Keep::Stderr })?)
-    };
-    let (child, child_output) = started.map_or((None, None), |s| (Some(s.child), s.output));
-    let child_pid = child.as_ref().map(std::process::Child::id);
-    let target = child_pid.map(|pid| pid.to_string()).or_else(|| args.target.clone()).unwrap_or_default();
-    if let Some(path) = &child_output {
-        say.note(&format!("the command's output goes to {}", path.display()));
-    }
-
-    let open_options = common.open_options();
-    let progress = ProgressLine::new(common);
-    let open = move || {
-        let source = live::open(&target, &open_options, &progress);
-        progress.done();
-        source
-    };
-    let options = WatchOptions {
+    let screen = !args.plain && !args.json && is_screen();
+    let wanted = Wanted {
+        target: args.target.as_deref(),
+        command: &args.command,
+        keep: if screen { Keep::File } else { Keep::Stderr },
         trace: TraceOptions {
             entry_only: args.entry_only,
             probe_mode: args.probe_mode,
@@ -52,42 +58,68 @@ pub fn run(args: &AttachArgs, common: &Common, stop: Arc<AtomicBool>) -> Result<
         },
         interval: args.interval,
         duration: args.duration,
-        stop,
-        child,
     };
-    let (begun, updates) = match watch::begin(open, options) {
-        Ok(Some(watch)) => watch,
-        Ok(None) => return Ok(Exit::Fine),
+    let Some(watch) = begin(&wanted, common, stop, &say)? else { return Ok(Exit::Fine) };
+    let Watch { begun, mut updates, child } = watch;
+    let end = if screen {
+        on_screen(begun, &mut updates, common)?
+    } else if args.json {
+        json(output::stdout(), begun, &mut updates, &say)?
+    } else {
+        let paint = output::paint(common, io::stdout().is_terminal());
+        plain(output::stdout(), begun, &mut updates, paint)?
+    };
+    // On the screen Ctrl-C is a key, and reaches us alone.
+    let left = end == End::Duration || (screen && end == End::Interrupted);
+    if let Some(pid) = child.filter(|_| left) {
+        say.note(&format!("process {pid} goes on running"));
+    }
+    finish(end)
+}
+
+/// Whether there is a terminal for a screen and its keys.
+pub(super) fn is_screen() -> bool {
+    io::stdin().is_terminal() && io::stdout().is_terminal()
+}
+
+/// Starts the command if there is one, and watches. `None`: interrupted before it was ready.
+pub(super) fn begin(
+    wanted: &Wanted<'_>,
+    common: &Common,
+    stop: Arc<AtomicBool>,
+    say: &Say,
+) -> Result<Option<Watch>, Quit> {
+    let Wanted { target, command, keep, trace, interval, duration } = *wanted;
+    let started = if command.is_empty() { None } else { Some(child::start(command, keep)?) };
+    let (child, child_output) = started.map_or((None, None), |s| (Some(s.child), s.output));
+    let child_pid = child.as_ref().map(std::process::Child::id);
+    let target =
+        child_pid.map(|pid| pid.to_string()).or_else(|| target.map(str::to_owned)).unwrap_or_default();
+    if let Some(path) = &child_output {
+        say.note(&format!("the command's output goes to {}", path.display()));
+    }
+    let open_options = common.open_options();
+    let progress = ProgressLine::new(common);
+    let open = move || {
+        let source = live::open(&target, &open_options, &progress);
+        progress.done();
+        source
+    };
+    match watch::begin(open, WatchOptions { trace, interval, duration, stop, child }) {
+        Ok(None) => Ok(None),
+        Ok(Some((begun, updates))) => {
+            if let Some(failure) = &begun.fallen_back {
+                say.warn(&fallback(failure));
+            }
+            Ok(Some(Watch { begun, updates, child: child_pid }))
+        }
         Err(failure) => {
             if let Some(pid) = child_pid.filter(|_| failure.exit != Exit::NoTarget) {
                 say.note(&format!("process {pid} goes on running"));
             }
-            return Err(failure.into());
+            Err(failure.into())
         }
-    };
-    if let Some(failure) = &begun.because {
-        say.warn(&fallback(failure));
     }
-
-    let end = if screen {
-        let (end, t_ns, model) = on_screen(begun, &updates, common)?;
-        let mut out = output::stdout();
-        let paint = output::paint(common, true);
-        summary(&mut out, t_ns.saturating_sub(model.started_ns()), &end, &model, paint)?;
-        out.flush()?;
-        end
-    } else if args.json {
-        json(output::stdout(), begun, &updates, &say)?
-    } else {
-        let paint = output::paint(common, io::stdout().is_terminal());
-        plain(output::stdout(), begun, &updates, paint)?
-    };
-    // On the screen Ctrl-C is a key, and reaches us alone.
-    let left = end == End::Duration || (screen && end == End::Interrupted);
-    if let Some(pid) = child_pid.filter(|_| left) {
-        say.note(&format!("process {pid} goes on running"));
-    }
-    finish(end)
 }
 
 fn fallback(failure: &Failure) -> String {
@@ -99,7 +131,7 @@ fn fallback(failure: &Failure) -> String {
     )
 }
 
-fn finish(end: End) -> Result<Exit, Quit> {
+pub(super) fn finish(end: End) -> Result<Exit, Quit> {
     match end {
         End::TargetExited { .. } | End::Duration | End::Interrupted => Ok(Exit::Fine),
         End::Failed(why) => {
@@ -117,34 +149,35 @@ fn model_of(begun: &mut Begun, events: &mut Vec<Event>) -> Model {
     model
 }
 
-fn on_screen(mut begun: Begun, updates: &Updates, common: &Common) -> Result<(End, u64, Model), Quit> {
+/// The screen, and a summary when it is left.
+pub(super) fn on_screen(mut begun: Begun, feed: &mut dyn Feed, common: &Common) -> Result<End, Quit> {
     let model = model_of(&mut begun, &mut Vec::new());
     let sources = SourceFiles::new(common.src_path.clone(), begun.process.built);
-    let target = tui::Target {
-        pid: begun.process.pid,
-        exe: begun.process.exe,
-        because: begun.because.map(|failure| failure.why),
-    };
+    let target = tui::Target { pid: begun.process.pid, exe: begun.process.exe, because: begun.because };
     let color = output::paint(common, true).color;
     let mut screen = tui::Screen::new(target, model, Box::new(sources), color);
-    let shown = tui::run(&mut screen, &mut |timeout| updates.next(timeout));
+    let shown = tui::run(&mut screen, &mut |timeout| feed.next(timeout));
     let (t_ns, end) = shown.map_err(|error| output::plain("using the terminal", &error))?;
-    Ok((end, t_ns, screen.into_model()))
+    let model = screen.into_model();
+    let mut out = output::stdout();
+    let paint = output::paint(common, true);
+    summary(&mut out, t_ns.saturating_sub(model.started_ns()), &end, &model, paint)?;
+    out.flush()?;
+    Ok(end)
 }
 
-pub(super) fn json(out: impl Write, mut begun: Begun, updates: &Updates, say: &Say) -> Result<End, Quit> {
+pub(super) fn json(out: impl Write, mut begun: Begun, feed: &mut dyn Feed, say: &Say) -> Result<End, Quit> {
     let mut events = Vec::new();
     let mut model = model_of(&mut begun, &mut events);
     let mut stream = Stream::new(out);
-    let because = begun.because.as_ref().map(|failure| failure.why.as_str());
-    stream.start(begun.process.pid, &begun.process.exe, begun.mode, because)?;
+    stream.start(begun.process.pid, &begun.process.exe, begun.mode, begun.because.as_deref())?;
     stream.ready(model.now_ns(), model.live_count())?;
     loop {
         for event in events.drain(..) {
             stream.event(&event, &model)?;
         }
         stream.flush()?;
-        let Some(update) = updates.next(WAIT) else { continue };
+        let Some(update) = feed.next(WAIT) else { continue };
         match model.apply(update, &mut events) {
             Some(Aside::Note(text)) => say.warn(&text),
             Some(Aside::End { t_ns, end }) => {
@@ -156,7 +189,12 @@ pub(super) fn json(out: impl Write, mut begun: Begun, updates: &Updates, say: &S
     }
 }
 
-pub(super) fn plain(out: impl Write, mut begun: Begun, updates: &Updates, paint: Paint) -> Result<End, Quit> {
+pub(super) fn plain(
+    out: impl Write,
+    mut begun: Begun,
+    feed: &mut dyn Feed,
+    paint: Paint,
+) -> Result<End, Quit> {
     let mut out = out;
     let mut events = Vec::new();
     let mut model = model_of(&mut begun, &mut events);
@@ -178,7 +216,7 @@ pub(super) fn plain(out: impl Write, mut begun: Begun, updates: &Updates, paint:
             plain.table(&model)?;
         }
         plain.flush()?;
-        let Some(update) = updates.next(WAIT) else { continue };
+        let Some(update) = feed.next(WAIT) else { continue };
         match model.apply(update, &mut events) {
             Some(Aside::Note(text)) => plain.note(model.now_ns(), &text)?,
             Some(Aside::End { t_ns, end }) => {

@@ -86,9 +86,9 @@ fn events() -> Vec<TraceEvent> {
 
 fn watch_json(source: Scripted, options: WatchOptions) -> (End, Vec<serde_json::Value>) {
     let open = || Ok(Box::new(source) as Box<dyn Source>);
-    let (begun, updates) = send(open, options).unwrap().unwrap();
+    let (begun, mut updates) = send(open, options).unwrap().unwrap();
     let mut out = vec![];
-    let end = json(&mut out, begun, &updates, &quiet()).unwrap();
+    let end = json(&mut out, begun, &mut updates, &quiet()).unwrap();
     let lines = String::from_utf8(out).unwrap();
     (end, lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect())
 }
@@ -167,11 +167,11 @@ fn duration_and_ctrl_c_end_it() {
     source.looks = u32::MAX;
     let stop = Arc::new(AtomicBool::new(false));
     let open = || Ok(Box::new(source) as Box<dyn Source>);
-    let (begun, updates) =
+    let (begun, mut updates) =
         watch::begin(open, WatchOptions { stop: stop.clone(), ..options() }).unwrap().unwrap();
     stop.store(true, Ordering::Relaxed);
     let mut out = vec![];
-    let end = plain(&mut out, begun, &updates, Paint { color: false }).unwrap();
+    let end = plain(&mut out, begun, &mut updates, Paint { color: false }).unwrap();
     assert_eq!(end, End::Interrupted);
     let text = String::from_utf8(out).unwrap();
     assert!(text.starts_with("watching pid 4242 by probes: /srv/shop\n"), "{text}");
@@ -190,9 +190,9 @@ fn a_reader_that_leaves_ends_it_quietly() {
         }
     }
     let source = scripted(Ok(vec![]));
-    let (begun, updates) =
+    let (begun, mut updates) =
         watch::begin(|| Ok(Box::new(source) as Box<dyn Source>), options()).unwrap().unwrap();
-    assert!(matches!(json(Closed, begun, &updates, &quiet()), Err(Quit::PipeClosed)));
+    assert!(matches!(json(Closed, begun, &mut updates, &quiet()), Err(Quit::PipeClosed)));
 }
 
 #[test]

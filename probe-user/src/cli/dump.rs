@@ -61,7 +61,7 @@ fn no_such_task(id: u64, args: &DumpArgs) -> Failure {
         exit: Exit::Plain,
         tried: format!("showing task #{id} of {}", args.subject()),
         why: "no such task now: it may have ended".into(),
-        next: format!("async-inspect dump {} --all", args.subject()),
+        next: format!("async-inspect {} {} --all", args.command(), args.subject()),
     }
 }
 

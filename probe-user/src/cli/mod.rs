@@ -9,10 +9,15 @@ mod core;
 mod dump;
 mod exit;
 mod export;
+mod feed;
 pub mod live;
 mod manual;
 mod output;
 mod probes;
+mod record;
+mod recording_args;
+mod replay;
+mod replay_at;
 mod signals;
 mod source;
 mod watch;
@@ -72,6 +77,16 @@ fn run(cli: Cli) -> Result<Exit, Quit> {
             drop(progress);
             let stop = signals::install().map_err(|error| output::plain("handling signals", &error))?;
             attach::run(&args, &common, stop)
+        }
+        Command::Record(args) => {
+            drop(progress);
+            let stop = signals::install().map_err(|error| output::plain("handling signals", &error))?;
+            record::run(&args, &common, stop)
+        }
+        Command::Replay(args) => {
+            drop(progress);
+            let stop = signals::install().map_err(|error| output::plain("handling signals", &error))?;
+            replay::run(&args, &common, stop)
         }
         Command::Dump(args) => {
             let options = common.open_options();

@@ -3,6 +3,7 @@
 //! A view that is slow (a pager on stdout) must not make us grow: the queue is bounded by not reading more.
 //! The kernel's ring buffer then overflows, and says how much it lost.
 
+use super::feed::Feed;
 use super::source::{EventStream, ProbeMode, ProcessInfo, Source, TraceOptions};
 use super::{Exit, Failure, clock};
 use crate::decode::{Frames, Snapshot};
@@ -31,7 +32,9 @@ pub struct Begun {
     pub process: ProcessInfo,
     pub mode: Mode,
     /// Why there are no probes.
-    pub because: Option<Failure>,
+    pub because: Option<String>,
+    /// The same with what to do about it, where that can still be done.
+    pub fallen_back: Option<Failure>,
     pub frames: Arc<Frames>,
     /// CLOCK_MONOTONIC.
     pub t_ns: u64,
@@ -109,9 +112,8 @@ pub fn begin(
     }
 }
 
-impl Updates {
-    /// The next update, waiting for it at most `timeout`. Not to be called after [`Update::End`].
-    pub fn next(&self, timeout: Duration) -> Option<Update> {
+impl Feed for Updates {
+    fn next(&mut self, timeout: Duration) -> Option<Update> {
         let update = match self.queue.recv_timeout(timeout) {
             Ok(update) => update,
             Err(RecvTimeoutError::Timeout) => return None,
@@ -200,7 +202,8 @@ impl Watcher {
         }
         let took = began.elapsed();
         let (process, frames) = (source.process(), source.frames());
-        let begun = Begun { process, mode, because, frames, t_ns, first };
+        let (why, fallen_back) = (because.as_ref().map(|failure: &Failure| failure.why.clone()), because);
+        let begun = Begun { process, mode, because: why, fallen_back, frames, t_ns, first };
         Ok((Watcher { source, options, queue, gate, drained, took, noted: String::new() }, begun))
     }
 

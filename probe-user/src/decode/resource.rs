@@ -3,9 +3,10 @@
 use super::{FrameId, SourceLine, TaskId};
 use crate::runtime::ResourceKind;
 use crate::target::Avma;
+use serde::{Deserialize, Serialize};
 
 /// How far a statement about who holds what can be trusted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Certainty {
     /// Nothing else fits what was read, and a second read said the same.
     Proven,
@@ -13,7 +14,7 @@ pub enum Certainty {
 }
 
 /// One thing that a task waits for; a task inside `select!` or `join!` waits for several.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Wait {
     pub kind: ResourceKind,
     /// Names it: the future at the chain's end or, where that is a bare `PollFn`, the one around it.
@@ -58,7 +59,7 @@ impl Wait {
 }
 
 /// What keeping a thing means for others.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Role {
     /// A guard that lets nobody else in.
     Exclusive,
@@ -80,7 +81,7 @@ impl Role {
 }
 
 /// A guard, permit or channel end that a task keeps across an await.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Hold {
     pub kind: ResourceKind,
     pub role: Role,

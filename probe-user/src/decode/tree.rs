@@ -5,17 +5,18 @@
 
 use super::{Hold, Wait};
 use crate::target::Avma;
+use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
 use std::sync::{Arc, RwLock};
 
 /// A line of source, `file` as the compiler wrote it (absolute, or relative to the crate's directory).
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct SourceLine {
     pub file: Arc<str>,
     pub line: u32,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum FrameKind {
     AsyncFn,
     AsyncBlock,
@@ -30,7 +31,7 @@ pub enum FrameKind {
     Leaf,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum FrameState {
     Unresumed,
     Suspended,
@@ -41,7 +42,7 @@ pub enum FrameState {
 }
 
 /// A place a future can be in: all that does not depend on which task it is.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Frame {
     /// `shop::api::fetch_user<u32>`; blocks keep `{async_block#0}`.
     pub function: Arc<str>,
@@ -62,7 +63,7 @@ pub struct Frame {
 }
 
 /// Index into a [`Frames`] table.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct FrameId(pub u32);
 
 /// Append-only table of frames; shared by all snapshots and the trace of one target.
@@ -105,7 +106,7 @@ impl Frames {
 }
 
 /// A future at an address, and what it awaits.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Node {
     pub frame: FrameId,
     /// Of a collection: futures it has beside those that are shown. Of a set of tasks: how many there are.
@@ -116,7 +117,7 @@ pub struct Node {
     pub held: Box<[Node]>,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum RuntimeKind {
     Tokio,
     AsyncTask,
@@ -125,7 +126,7 @@ pub enum RuntimeKind {
 }
 
 /// What the runtime's own state word says of a task.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum TaskState {
     Idle,
     Scheduled,
@@ -135,14 +136,14 @@ pub enum TaskState {
 }
 
 /// A task's identity in its process. Never the address alone: addresses are reused.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct TaskId {
     pub runtime: RuntimeKind,
     /// As the runtime itself prints it.
     pub id: u64,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Task {
     pub id: TaskId,
     /// Address of the task's header.
@@ -164,7 +165,7 @@ pub struct Task {
     pub holds: Box<[Hold]>,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RuntimeInfo {
     pub kind: RuntimeKind,
     pub version: Option<String>,
@@ -178,7 +179,7 @@ pub struct RuntimeInfo {
 }
 
 /// How much of what there is was seen.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Coverage {
     pub tasks_found: u64,
     pub tasks_decoded: u64,
@@ -188,7 +189,7 @@ pub struct Coverage {
 }
 
 /// What the target's debug information allows (FIELD-NOTES: less debug info leaves less).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum DebugInfoLevel {
     Full,
     /// debug=1 or line tables: names, no types.
@@ -198,7 +199,7 @@ pub enum DebugInfoLevel {
     None,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Snapshot {
     pub pid: u32,
     pub exe: String,
@@ -209,7 +210,10 @@ pub struct Snapshot {
     pub debuginfo: DebugInfoLevel,
     pub runtimes: Vec<RuntimeInfo>,
     pub coverage: Coverage,
+    /// A recording keeps them, and the frames, apart.
+    #[serde(skip)]
     pub tasks: Vec<Task>,
+    #[serde(skip)]
     pub frames: Arc<Frames>,
 }
 

@@ -54,7 +54,8 @@ struct TaskHead<'a> {
     name: &'a str,
     state: &'static str,
     stale: bool,
-    address: Text<Avma>,
+    /// Absent where a recording's trace tells of it and no snapshot.
+    address: Option<Text<Avma>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     spawned_at: Option<Line<'a>>,
 }
@@ -164,7 +165,7 @@ impl Trees {
             name: &task.name,
             state: state_word(task.state),
             stale: task.stale,
-            address: Text(task.address),
+            address: (!task.address.is_null()).then_some(Text(task.address)),
             spawned_at: task.spawned_at.as_ref().map(Line::from),
         };
         self.text.clear();

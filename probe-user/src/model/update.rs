@@ -3,9 +3,10 @@
 use super::{Event, Model};
 use crate::decode::{RuntimeKind, Snapshot, TaskId};
 use crate::trace::TraceEvent;
+use serde::{Deserialize, Serialize};
 
 /// How a target is watched.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Mode {
     /// uprobe session links: entry and return of each poll.
     Session,
@@ -47,7 +48,7 @@ impl Mode {
 }
 
 /// What watching has cost so far. Absent where it was not measured.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Cost {
     /// Probe hits in the target.
     pub hits: u64,
@@ -62,7 +63,7 @@ pub struct Cost {
 }
 
 /// Why watching ended.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum End {
     /// `status`: in words, where the target was our child.
     TargetExited {

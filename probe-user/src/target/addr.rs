@@ -1,5 +1,6 @@
 //! Addresses, one type per meaning, so that a link-time address never meets a run-time one unnoticed.
 
+use serde::{Deserialize, Serialize};
 use std::fmt;
 
 /// Stated virtual memory address: what the ELF file and its DWARF say.
@@ -7,7 +8,7 @@ use std::fmt;
 pub struct Svma(pub u64);
 
 /// Actual virtual memory address: where the thing is in the running process.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
 pub struct Avma(pub u64);
 
 /// Offset in a file; what uprobes attach to.

@@ -1,12 +1,13 @@
 //! What the trace says, already translated from the kernel's records into frames and task ids.
 
 use crate::decode::{FrameId, TaskId};
+use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
 /// The primary await chain of a task, outermost first. Equal paths share one allocation.
 pub type Path = Arc<[FrameId]>;
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum PollEnd {
     Pending,
     Complete,
@@ -18,7 +19,7 @@ pub enum PollEnd {
     Unseen,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum TraceEvent {
     /// A task seen for the first time; `parent` where the spawn itself was seen.
     Spawn {

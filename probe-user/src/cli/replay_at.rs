@@ -1,0 +1,228 @@
+//! `replay --at`: the dump at a moment of a recording.
+//!
+//! A snapshot is taken about once a second. Of the time since, the trace tells which tasks were born, ended or moved.
+
+use super::args::{Common, DumpArgs};
+use super::output::{Quit, Say};
+use super::recording_args::ReplayArgs;
+use super::replay::{self, Recording};
+use super::source::{EventStream, ProcessInfo, Source, TraceOptions};
+use super::watch::Begun;
+use super::{Exit, Failure, dump};
+use crate::decode::{FrameId, Frames, Node, Snapshot, Task, TaskState, waits_of};
+use crate::model::{Limits, Model, TaskEntry, TaskPhase, Update, place_of, primary_chain};
+use crate::present::units::{counted, span};
+use crate::target::Avma;
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Trace events come up to this much after the moment they speak of: they are put in order first, and sums of polls are
+/// read once a second.
+const LATE_NS: u64 = 2_000_000_000;
+
+pub fn run(mut recording: Recording, at: Duration, args: &ReplayArgs, common: &Common) -> Result<Exit, Quit> {
+    let head = recording.head().clone();
+    let begun = replay::begin(&mut recording);
+    let process = begun.process.clone();
+    let wanted_ns = head.t_ns.saturating_add(at.as_nanos() as u64);
+    let (model, t_ns) = model_at(&mut recording, begun, wanted_ns, &Say::new(common));
+    let since = |t_ns: u64| t_ns.saturating_sub(head.t_ns);
+    if t_ns != wanted_ns {
+        let edge = if t_ns < wanted_ns { "ends" } else { "has its first snapshot" };
+        Say::new(common)
+            .note(&format!("the recording {edge} {} after it began: shown is that", span(since(t_ns))));
+    }
+    let snapshot = match model.snapshot() {
+        Some(snapshot) => as_of(t_ns, &model, snapshot.clone(), head.began_at_ns.saturating_add(since(t_ns))),
+        None => return Err(no_snapshot(args).into()),
+    };
+    let dump_args = DumpArgs {
+        target: None,
+        core: None,
+        exe: None,
+        json: args.json,
+        task: args.task.clone(),
+        filter: args.filter.clone(),
+        all: args.all,
+        output: None,
+        replayed: Some(format!("{} --at {}", args.file.display(), at.as_secs_f64())),
+    };
+    let mut moment = Moment { process, frames: model.frames().clone(), snapshot: Some(snapshot) };
+    dump::run(&mut moment, &dump_args, common)
+}
+
+fn no_snapshot(args: &ReplayArgs) -> Failure {
+    let file = args.file.display();
+    Failure {
+        exit: Exit::NothingUsable,
+        tried: format!("showing a moment of {file}"),
+        why: "no snapshot was recorded before it".into(),
+        next: format!("async-inspect replay {file} --plain"),
+    }
+}
+
+/// What was known of the moment `t_ns`, or of the nearest one that the recording has: the second value says which.
+fn model_at(recording: &mut Recording, mut begun: Begun, mut t_ns: u64, say: &Say) -> (Model, u64) {
+    let mut events = Vec::new();
+    let mut model = Model::new(begun.mode, begun.frames.clone(), begun.t_ns, Limits::default());
+    if let Some(first) = begun.first.take() {
+        t_ns = t_ns.max(first.t_ns.unwrap_or(0));
+        model.snapshot_taken(first, &mut events);
+    }
+    for update in recording {
+        let update = match update {
+            Update::Trace(mut events) => {
+                events.retain(|event| event.t_ns() <= t_ns);
+                Update::Trace(events)
+            }
+            Update::Snapshot(snapshot) if snapshot.t_ns.is_some_and(|taken| taken <= t_ns) => {
+                Update::Snapshot(snapshot)
+            }
+            Update::Tick(now) if now > t_ns.saturating_add(LATE_NS) => break,
+            Update::Tick(now) => Update::Tick(now.min(t_ns)),
+            Update::Note(text) => {
+                say.warn(&text);
+                continue;
+            }
+            Update::End { t_ns: end_ns, .. } => {
+                t_ns = t_ns.min(end_ns.max(model.now_ns()));
+                break;
+            }
+            Update::Snapshot(_) | Update::Cost(_) => continue,
+        };
+        model.apply(update, &mut events);
+        events.clear();
+    }
+    (model, t_ns)
+}
+
+/// What changed between a snapshot and a later moment.
+#[derive(Default)]
+struct Since {
+    ended: u64,
+    moved: u64,
+    born: u64,
+}
+
+/// The snapshot with what the trace knows of the time since.
+fn as_of(t_ns: u64, model: &Model, mut snapshot: Snapshot, realtime_ns: u64) -> Snapshot {
+    let taken_ns = snapshot.t_ns.unwrap_or(t_ns);
+    let mut since = Since::default();
+    let seen: HashSet<_> = snapshot.tasks.iter().map(|task| task.id).collect();
+    snapshot.tasks.retain_mut(|task| {
+        // A finished task whose handle is kept is in no table of living ones, and still in memory.
+        if matches!(task.state, TaskState::Complete | TaskState::Cancelled) {
+            return true;
+        }
+        match model.get(task.id).filter(|entry| !entry.has_ended()) {
+            Some(entry) => since.moved += u64::from(follow(task, entry, taken_ns, model.frames())),
+            None => since.ended += 1,
+        }
+        model.get(task.id).is_some_and(|entry| !entry.has_ended())
+    });
+    let mut born: Vec<Task> = model
+        .tasks()
+        .filter(|entry| !entry.has_ended() && !seen.contains(&entry.id))
+        .map(|entry| newborn(entry, model.frames()))
+        .collect();
+    born.sort_by_key(|task| task.id);
+    since.born = born.len() as u64;
+    snapshot.tasks.extend(born);
+    snapshot.coverage.tasks_found = snapshot.tasks.len() as u64;
+    snapshot.coverage.tasks_decoded = snapshot.tasks.iter().filter(|task| task.tree.is_some()).count() as u64;
+    (snapshot.t_ns, snapshot.taken_at_ns) = (Some(t_ns), realtime_ns);
+    let Since { ended, moved, born } = since;
+    let age = span(t_ns.saturating_sub(taken_ns));
+    snapshot.coverage.issues.push(format!(
+        "read {age} before this moment; since then {} ended and {} left out, {} moved and {} were born, which are marked stale: \
+         the trace tells where they stand, not what they hold",
+        counted(ended, "task"),
+        if ended == 1 { "is" } else { "are" },
+        moved,
+        born
+    ));
+    snapshot
+}
+
+/// Brings a task up to where the trace saw it last. Whether it stands elsewhere than in the snapshot.
+fn follow(task: &mut Task, entry: &TaskEntry, taken_ns: u64, frames: &Frames) -> bool {
+    if entry.phase == TaskPhase::Idle && entry.idle.is_some_and(|idle| idle.t_ns > taken_ns) {
+        task.state = TaskState::Idle;
+    }
+    let (Some(tree), Some(path)) = (&task.tree, entry.path()) else { return false };
+    let chain = primary_chain(tree, frames);
+    let same = path.place == place_of(&chain, frames)
+        || chain.starts_with(&path.frames)
+        || path.frames.starts_with(&chain);
+    if !same {
+        task.tree = chain_of(&path.frames);
+        task.waits = task.tree.as_ref().map(|tree| waits_of(tree, frames)).unwrap_or_default().into();
+        task.holds = Box::default();
+        task.stale = true;
+    }
+    !same
+}
+
+/// A task that no snapshot has seen.
+fn newborn(entry: &TaskEntry, frames: &Frames) -> Task {
+    let tree = entry.path().and_then(|path| chain_of(&path.frames));
+    Task {
+        id: entry.id,
+        address: Avma::default(),
+        state: if entry.phase == TaskPhase::Idle { TaskState::Idle } else { TaskState::Scheduled },
+        stale: true,
+        name: entry.name.clone(),
+        owner: None,
+        waits: tree.as_ref().map(|tree| waits_of(tree, frames)).unwrap_or_default().into(),
+        tree,
+        spawned_at: None,
+        holds: Box::default(),
+    }
+}
+
+/// A path as a tree of one branch. Where its futures lie is not known, and no view tells.
+fn chain_of(path: &[FrameId]) -> Option<Node> {
+    path.iter().rfold(None, |below, frame| {
+        let awaiting = below.into_iter().collect();
+        Some(Node { frame: *frame, more: 0, address: Avma::default(), awaiting, held: Box::default() })
+    })
+}
+
+/// One snapshot, to be looked at once.
+struct Moment {
+    process: ProcessInfo,
+    frames: Arc<Frames>,
+    snapshot: Option<Snapshot>,
+}
+
+impl Source for Moment {
+    fn process(&self) -> ProcessInfo {
+        self.process.clone()
+    }
+
+    fn frames(&self) -> Arc<Frames> {
+        self.frames.clone()
+    }
+
+    fn snapshot(&mut self) -> Result<Snapshot, Failure> {
+        self.snapshot.take().ok_or_else(over)
+    }
+
+    fn start_trace(&mut self, _options: TraceOptions) -> Result<Box<dyn EventStream>, Failure> {
+        Err(over())
+    }
+
+    fn has_exited(&mut self) -> bool {
+        true
+    }
+}
+
+fn over() -> Failure {
+    Failure {
+        exit: Exit::Bug,
+        tried: "looking at a recording again".into(),
+        why: "a moment is looked at once".into(),
+        next: String::new(),
+    }
+}
