@@ -6,6 +6,7 @@
 mod build;
 pub mod compare;
 pub mod cores;
+pub mod counted;
 pub mod inspector;
 mod program;
 pub mod real;

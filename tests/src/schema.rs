@@ -61,7 +61,8 @@ pub struct Task {
     pub name: Option<String>,
     pub state: TaskState,
     pub stale: bool,
-    pub address: String,
+    /// Null where a recording's trace tells of the task and no snapshot.
+    pub address: Option<String>,
     pub spawned_at: Option<Location>,
     pub location: Option<Location>,
     pub r#await: Option<Node>,

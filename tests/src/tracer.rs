@@ -5,6 +5,7 @@ use crate::schema::{Cost, Line, RuntimeKind, Totals};
 use anyhow::{Context as _, Result, bail};
 use std::collections::{HashMap, HashSet};
 use std::io::{BufRead as _, BufReader, Read as _};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::thread::JoinHandle;
@@ -16,6 +17,7 @@ pub struct Tracer {
     lines: Receiver<String>,
     stderr: Option<JoinHandle<String>>,
     seen: Vec<Line>,
+    text: Vec<String>,
 }
 
 /// What it printed, and how it ended.
@@ -24,6 +26,8 @@ pub struct Traced {
     /// None when a signal ended it.
     pub code: Option<i32>,
     pub lines: Vec<Line>,
+    /// The same as they were printed.
+    pub text: Vec<String>,
     pub stderr: String,
 }
 
@@ -56,19 +60,40 @@ impl Tracer {
             let _ = errors.read_to_string(&mut text);
             text
         });
-        Ok(Tracer { child, lines, stderr: Some(stderr), seen: Vec::new() })
+        Ok(Tracer { child, lines, stderr: Some(stderr), seen: Vec::new(), text: Vec::new() })
     }
 
     /// Starts it, and waits until its probes are live.
     pub fn attach(pid: u32, options: &[&str]) -> Result<Tracer> {
-        let mut tracer = Tracer::start(pid, options)?;
-        while let Some(line) = tracer.line()? {
+        Tracer::start(pid, options)?.ready()
+    }
+
+    /// `record --json`, which prints what it records; waits until its probes are live.
+    pub fn record(pid: u32, file: &Path, options: &[&str]) -> Result<Tracer> {
+        let mut command = inspector::command();
+        command
+            .args(["record", "--json", "--max-overhead", "100", "-o"])
+            .arg(file)
+            .args(options)
+            .arg(pid.to_string());
+        Tracer::spawn(command)?.ready()
+    }
+
+    /// All that `replay --json` prints.
+    pub fn replay(file: &Path) -> Result<Traced> {
+        let mut command = inspector::command();
+        command.args(["replay", "--json"]).arg(file);
+        Tracer::spawn(command)?.finish()
+    }
+
+    fn ready(mut self) -> Result<Tracer> {
+        while let Some(line) = self.line()? {
             if matches!(line, Line::Ready {}) {
-                return Ok(tracer);
+                return Ok(self);
             }
         }
-        let traced = tracer.finish()?;
-        bail!("attach ended with {:?} before it was ready: {}", traced.code, traced.stderr)
+        let traced = self.finish()?;
+        bail!("it ended with {:?} before it was ready: {}", traced.code, traced.stderr)
     }
 
     pub fn pid(&self) -> u32 {
@@ -81,6 +106,7 @@ impl Tracer {
                 let line: Line =
                     serde_json::from_str(&text).with_context(|| format!("not in the schema: {text}"))?;
                 self.seen.push(line.clone());
+                self.text.push(text);
                 Ok(Some(line))
             }
             Err(RecvTimeoutError::Disconnected) => Ok(None),
@@ -94,11 +120,13 @@ impl Tracer {
         rustix::process::kill_process(pid, rustix::process::Signal::INT).context("the tracer is gone")
     }
 
-    /// SIGKILL, and nobody to clean up.
-    pub fn kill(mut self) -> Result<()> {
+    /// SIGKILL, and nobody to clean up. The whole lines that it had printed by then.
+    pub fn kill(mut self) -> Result<Vec<String>> {
         self.child.kill()?;
         self.child.wait()?;
-        Ok(())
+        let mut text = std::mem::take(&mut self.text);
+        text.extend(self.lines.iter());
+        Ok(text)
     }
 
     /// Reads to its end.
@@ -114,7 +142,8 @@ impl Tracer {
         };
         let stderr = self.stderr.take().context("finished once")?;
         let stderr = stderr.join().expect("the reader does not panic");
-        Ok(Traced { code: status.code(), lines: std::mem::take(&mut self.seen), stderr })
+        let (lines, text) = (std::mem::take(&mut self.seen), std::mem::take(&mut self.text));
+        Ok(Traced { code: status.code(), lines, text, stderr })
     }
 }
 

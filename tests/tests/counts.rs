@@ -1,9 +1,9 @@
 //! What a trace counts equals what the program counts itself, and nothing is lost.
 
 use anyhow::{Result, ensure};
-use e2e::tracer::{Seen, Traced, Tracer};
+use e2e::counted::differences;
+use e2e::tracer::{Traced, Tracer};
 use e2e::{Lto, Mangling, Panic, Program, Tokio, Truth, Variant, rights};
-use std::collections::HashMap;
 
 /// Traces `counts MODE` from before its start signal to its end.
 fn trace(variant: Variant, mode: &str) -> Result<(Vec<Truth>, Traced)> {
@@ -18,56 +18,6 @@ fn trace(variant: Variant, mode: &str) -> Result<(Vec<Truth>, Traced)> {
     ensure!(program.is_running(), "the program did not outlive the tracer");
     ensure!(traced.code == Some(0), "attach ended with {:?}: {}", traced.code, traced.stderr);
     Ok((truth, traced))
-}
-
-/// All that differs, as text.
-fn differences(truth: &[Truth], traced: &Traced) -> Vec<String> {
-    let mut wrong = Vec::new();
-    let mut seen: HashMap<String, Seen> = traced.tasks();
-    if traced.lost() != 0 {
-        wrong.push(format!("{} events lost", traced.lost()));
-    }
-    let (mut spawns, mut completed) = (0, 0);
-    match traced.totals() {
-        None => wrong.push("the last line is not a summary".to_string()),
-        Some(totals) => {
-            let polls: u64 = seen.values().map(|seen| seen.polls).sum();
-            if (totals.polls, totals.lost) != (polls, 0) {
-                wrong.push(format!("the summary has {} polls, the events {polls}", totals.polls));
-            }
-        }
-    }
-    for seen in seen.values() {
-        spawns += seen.spawns;
-        completed += seen.completed;
-    }
-    for line in truth {
-        match line {
-            Truth::Polls { id, name, polls, changes } => {
-                let seen = seen.remove(id).unwrap_or_default();
-                if seen.polls != *polls {
-                    wrong.push(format!("task {id} {name}: {} polls, not {polls}", seen.polls));
-                }
-                if changes.is_some_and(|changes| changes != seen.changes) {
-                    wrong.push(format!("task {id} {name}: {} state changes, not {changes:?}", seen.changes));
-                }
-                if seen.completed != 1 {
-                    wrong.push(format!("task {id} {name}: completed {} times", seen.completed));
-                }
-            }
-            Truth::Totals { spawned, completed: all, .. } => {
-                if spawns != *spawned {
-                    wrong.push(format!("{spawns} tasks spawned, not {spawned}"));
-                }
-                if completed != *all {
-                    wrong.push(format!("{completed} tasks completed, not {all}"));
-                }
-            }
-            other => wrong.push(format!("unexpected truth {other:?}")),
-        }
-    }
-    wrong.extend(seen.keys().map(|id| format!("task {id} does not exist")));
-    wrong
 }
 
 fn check(variant: Variant, mode: &str) {

@@ -61,6 +61,10 @@ pub(super) fn write(out: &mut Vec<u8>, task: &Task, snapshot: &Snapshot) -> io::
     }
     out.write_all(b",\"waiting_on\":")?;
     list(out, task.waits.iter().map(|wait| waited(wait, snapshot.t_ns)))?;
+    // A tree that was made of a path that the trace saw lies nowhere; what such a task holds is not known.
+    if task.tree.as_ref().is_some_and(|tree| tree.address.is_null()) {
+        return out.write_all(b",\"holds\":null}");
+    }
     let holds = |guards: bool| task.holds.iter().filter(move |hold| hold.role.is_guard() == guards);
     out.write_all(b",\"holds\":")?;
     list(out, holds(true).map(|hold| held(hold, &task.id)))?;

@@ -12,6 +12,8 @@ mod sound;
 mod writer;
 
 #[cfg(test)]
+mod older_recordings;
+#[cfg(test)]
 mod tests;
 
 pub use format::{Head, VERSION};
