@@ -140,3 +140,7 @@ impl Feed for Paced {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "replay_tests.rs"]
+mod tests;

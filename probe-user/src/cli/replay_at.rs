@@ -11,7 +11,7 @@ use super::watch::Begun;
 use super::{Exit, Failure, dump};
 use crate::decode::{FrameId, Frames, Node, Snapshot, Task, TaskState, waits_of};
 use crate::model::{Limits, Model, TaskEntry, TaskPhase, Update, place_of, primary_chain};
-use crate::present::units::{counted, span};
+use crate::present::units::span;
 use crate::target::Avma;
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -22,21 +22,9 @@ use std::time::Duration;
 const LATE_NS: u64 = 2_000_000_000;
 
 pub fn run(mut recording: Recording, at: Duration, args: &ReplayArgs, common: &Common) -> Result<Exit, Quit> {
-    let head = recording.head().clone();
     let begun = replay::begin(&mut recording);
-    let process = begun.process.clone();
-    let wanted_ns = head.t_ns.saturating_add(at.as_nanos() as u64);
-    let (model, t_ns) = model_at(&mut recording, begun, wanted_ns, &Say::new(common));
-    let since = |t_ns: u64| t_ns.saturating_sub(head.t_ns);
-    if t_ns != wanted_ns {
-        let edge = if t_ns < wanted_ns { "ends" } else { "has its first snapshot" };
-        Say::new(common)
-            .note(&format!("the recording {edge} {} after it began: shown is that", span(since(t_ns))));
-    }
-    let snapshot = match model.snapshot() {
-        Some(snapshot) => as_of(t_ns, &model, snapshot.clone(), head.began_at_ns.saturating_add(since(t_ns))),
-        None => return Err(no_snapshot(args).into()),
-    };
+    let (process, frames) = (begun.process.clone(), begun.frames.clone());
+    let snapshot = dump_at(&mut recording, begun, at, &Say::new(common)).ok_or_else(|| no_snapshot(args))?;
     let dump_args = DumpArgs {
         target: None,
         core: None,
@@ -48,8 +36,22 @@ pub fn run(mut recording: Recording, at: Duration, args: &ReplayArgs, common: &C
         output: None,
         replayed: Some(format!("{} --at {}", args.file.display(), at.as_secs_f64())),
     };
-    let mut moment = Moment { process, frames: model.frames().clone(), snapshot: Some(snapshot) };
+    let mut moment = Moment { process, frames, snapshot: Some(snapshot) };
     dump::run(&mut moment, &dump_args, common)
+}
+
+/// The snapshot of a moment, `at` this long after the recording began. None if no snapshot was recorded until then.
+pub(super) fn dump_at(recording: &mut Recording, begun: Begun, at: Duration, say: &Say) -> Option<Snapshot> {
+    let head = recording.head().clone();
+    let wanted_ns = head.t_ns.saturating_add(at.as_nanos() as u64);
+    let (model, t_ns) = model_at(recording, begun, wanted_ns, say);
+    let since_ns = t_ns.saturating_sub(head.t_ns);
+    if t_ns != wanted_ns {
+        let edge = if t_ns < wanted_ns { "ends" } else { "has its first snapshot" };
+        say.note(&format!("the recording {edge} {} after it began: shown is that", span(since_ns)));
+    }
+    let snapshot = model.snapshot()?.clone();
+    Some(as_of(t_ns, &model, snapshot, head.began_at_ns.saturating_add(since_ns)))
 }
 
 fn no_snapshot(args: &ReplayArgs) -> Failure {
@@ -135,12 +137,8 @@ fn as_of(t_ns: u64, model: &Model, mut snapshot: Snapshot, realtime_ns: u64) -> 
     let Since { ended, moved, born } = since;
     let age = span(t_ns.saturating_sub(taken_ns));
     snapshot.coverage.issues.push(format!(
-        "read {age} before this moment; since then {} ended and {} left out, {} moved and {} were born, which are marked stale: \
-         the trace tells where they stand, not what they hold",
-        counted(ended, "task"),
-        if ended == 1 { "is" } else { "are" },
-        moved,
-        born
+        "read {age} before this moment; since then {ended} ended (left out), {moved} moved, {born} were born (marked stale: the trace \
+         tells where they stand, not what they hold)"
     ));
     snapshot
 }

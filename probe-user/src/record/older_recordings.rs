@@ -19,7 +19,7 @@ fn version_1() {
         let updates = day(&shop);
         std::fs::write(kept("v1"), record(&shop.frames, &updates)).expect("writes");
     }
-    let mut reader = Reader::open(std::fs::File::open(kept("v1")).expect("is kept")).expect("is read");
+    let reader = Reader::open(std::fs::File::open(kept("v1")).expect("is kept")).expect("is read");
     let first = reader.head().clone();
     assert_eq!((first.pid, first.exe, first.mode, first.t_ns), (4242, head().exe, Mode::Session, SECOND));
     let frames = reader.frames().clone();
