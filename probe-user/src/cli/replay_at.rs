@@ -1,6 +1,6 @@
 //! `replay --at`: the dump at a moment of a recording.
 //!
-//! A snapshot is taken about once a second. Of the time since, the trace tells which tasks were born, ended or moved.
+//! A snapshot is taken about once a second. Of the time since, the trace tells which tasks were born, polled or ended.
 
 use super::args::{Common, DumpArgs};
 use super::output::{Quit, Say};
@@ -103,26 +103,33 @@ fn model_at(recording: &mut Recording, mut begun: Begun, mut t_ns: u64, say: &Sa
 #[derive(Default)]
 struct Since {
     ended: u64,
-    moved: u64,
+    polled: u64,
     born: u64,
 }
 
 /// The snapshot with what the trace knows of the time since.
 fn as_of(t_ns: u64, model: &Model, mut snapshot: Snapshot, realtime_ns: u64) -> Snapshot {
     let taken_ns = snapshot.t_ns.unwrap_or(t_ns);
-    let mut since = Since::default();
+    let (mut since, mut gone) = (Since::default(), HashSet::new());
     let seen: HashSet<_> = snapshot.tasks.iter().map(|task| task.id).collect();
     snapshot.tasks.retain_mut(|task| {
         // A finished task whose handle is kept is in no table of living ones, and still in memory.
         if matches!(task.state, TaskState::Complete | TaskState::Cancelled) {
             return true;
         }
-        match model.get(task.id).filter(|entry| !entry.has_ended()) {
-            Some(entry) => since.moved += u64::from(follow(task, entry, taken_ns, model.frames())),
-            None => since.ended += 1,
-        }
-        model.get(task.id).is_some_and(|entry| !entry.has_ended())
+        let Some(entry) = model.get(task.id).filter(|entry| !entry.has_ended()) else {
+            gone.insert(task.id);
+            return false;
+        };
+        since.polled += u64::from(follow(task, entry, taken_ns, model.frames()));
+        true
     });
+    for task in &mut snapshot.tasks {
+        // Whom it waited for is no longer there. What it did then, nobody saw.
+        let waited_for = task.waits.iter().flat_map(|wait| wait.task.iter().chain(&wait.holders));
+        task.stale |= waited_for.into_iter().any(|id| gone.contains(id));
+    }
+    since.ended = gone.len() as u64;
     let mut born: Vec<Task> = model
         .tasks()
         .filter(|entry| !entry.has_ended() && !seen.contains(&entry.id))
@@ -134,32 +141,39 @@ fn as_of(t_ns: u64, model: &Model, mut snapshot: Snapshot, realtime_ns: u64) -> 
     snapshot.coverage.tasks_found = snapshot.tasks.len() as u64;
     snapshot.coverage.tasks_decoded = snapshot.tasks.iter().filter(|task| task.tree.is_some()).count() as u64;
     (snapshot.t_ns, snapshot.taken_at_ns) = (Some(t_ns), realtime_ns);
-    let Since { ended, moved, born } = since;
+    let Since { ended, polled, born } = since;
     let age = span(t_ns.saturating_sub(taken_ns));
     snapshot.coverage.issues.push(format!(
-        "read {age} before this moment; since then {ended} ended (left out), {moved} moved, {born} were born (marked stale: the trace \
+        "read {age} before this moment; since then {ended} ended (left out), {polled} were polled, {born} were born (marked stale: the trace \
          tells where they stand, not what they hold)"
     ));
     snapshot
 }
 
-/// Brings a task up to where the trace saw it last. Whether it stands elsewhere than in the snapshot.
+/// Brings a task up to where the trace saw it last. Whether it was polled since the snapshot: then what that says of its
+/// waits and guards is over, even if it stands at the same place again.
 fn follow(task: &mut Task, entry: &TaskEntry, taken_ns: u64, frames: &Frames) -> bool {
-    if entry.phase == TaskPhase::Idle && entry.idle.is_some_and(|idle| idle.t_ns > taken_ns) {
+    let polled = entry.idle.is_some_and(|idle| idle.t_ns > taken_ns);
+    if polled && entry.phase == TaskPhase::Idle {
         task.state = TaskState::Idle;
     }
-    let (Some(tree), Some(path)) = (&task.tree, entry.path()) else { return false };
+    let (Some(tree), Some(path)) = (&mut task.tree, entry.path()) else { return false };
     let chain = primary_chain(tree, frames);
-    let same = path.place == place_of(&chain, frames)
-        || chain.starts_with(&path.frames)
-        || path.frames.starts_with(&chain);
-    if !same {
-        task.tree = chain_of(&path.frames);
-        task.waits = task.tree.as_ref().map(|tree| waits_of(tree, frames)).unwrap_or_default().into();
-        task.holds = Box::default();
-        task.stale = true;
+    // The trace may cut the same chain at another depth.
+    let deeper = chain.starts_with(&path.frames);
+    let same = path.place == place_of(&chain, frames) || deeper || path.frames.starts_with(&chain);
+    if !polled && same {
+        return false;
     }
-    !same
+    if deeper {
+        tree.address = Avma::default();
+    } else {
+        task.tree = chain_of(&path.frames);
+    }
+    task.waits = task.tree.as_ref().map(|tree| waits_of(tree, frames)).unwrap_or_default().into();
+    task.holds = Box::default();
+    task.stale = true;
+    true
 }
 
 /// A task that no snapshot has seen.
