@@ -54,7 +54,7 @@ fn is_whole(dump: &Dump) -> Result<()> {
     let identities: HashSet<(RuntimeKind, &str)> =
         dump.tasks.iter().map(|task| (task.runtime, task.id.as_str())).collect();
     ensure!(identities.len() == dump.tasks.len(), "two tasks have one identity");
-    let places: HashSet<&str> = dump.tasks.iter().map(|task| task.address.as_str()).collect();
+    let places: HashSet<&str> = dump.tasks.iter().filter_map(|task| task.address.as_deref()).collect();
     ensure!(places.len() == dump.tasks.len(), "two tasks have one address");
     Ok(())
 }
