@@ -17,9 +17,9 @@ use std::time::Duration;
   sudo async-inspect record shop                        until Ctrl-C, into async-inspect-PID.rec
   async-inspect replay shop.rec                         what attach would have shown
 
-The file needs neither the program nor its debug information to be replayed. It holds names, places and addresses
-of the target, and nobody but you may read it. It grows while it is written; whatever ends the recording, what was
-written up to the last second can be replayed."
+The file needs neither the program nor its debug information to be replayed. It holds names,
+places and addresses of the target; only you may read it. It grows while it is written: whatever
+ends the recording, what was written up to the last second can be replayed."
 )]
 pub struct RecordArgs {
     /// A PID, or the name of a process
@@ -51,7 +51,7 @@ pub struct RecordArgs {
 
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
-  async-inspect replay shop.rec                       the screen, at the speed it was recorded; q quits
+  async-inspect replay shop.rec                       the screen, at the speed of then; q quits
   async-inspect replay shop.rec --plain               lines of text, at once
   async-inspect replay shop.rec --json | jq .event    the lines that attach --json would have given
   async-inspect replay shop.rec --at 12.5             the dump 12.5 s after the recording began
