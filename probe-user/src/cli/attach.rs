@@ -50,6 +50,7 @@ pub fn run(args: &AttachArgs, common: &Common, stop: Arc<AtomicBool>) -> Result<
             probe_mode: args.probe_mode,
             max_overhead: args.max_overhead,
         },
+        sample: args.sample,
         interval: args.interval,
         duration: args.duration,
         stop,
@@ -66,7 +67,7 @@ pub fn run(args: &AttachArgs, common: &Common, stop: Arc<AtomicBool>) -> Result<
         }
     };
     if let Some(failure) = &begun.because {
-        say.warn(&fallback(failure));
+        say.warn(&fallback(failure, args.sample.is_some()));
     }
 
     let end = if screen {
@@ -90,7 +91,10 @@ pub fn run(args: &AttachArgs, common: &Common, stop: Arc<AtomicBool>) -> Result<
     finish(end)
 }
 
-fn fallback(failure: &Failure) -> String {
+fn fallback(failure: &Failure, sampling: bool) -> String {
+    if sampling {
+        return format!("no looks ({}: {}): taking snapshots instead", failure.tried, failure.why);
+    }
     let next = failure.next.lines().next().unwrap_or_default();
     let hint = if next.is_empty() { String::new() } else { format!(" (for probes: {next})") };
     format!(
@@ -162,9 +166,10 @@ pub(super) fn plain(out: impl Write, mut begun: Begun, updates: &Updates, paint:
     let mut model = model_of(&mut begun, &mut events);
     let process = &begun.process;
     let mode = match begun.mode {
-        Mode::Snapshots => "by snapshots",
-        Mode::EntryOnly => "by entry probes",
-        Mode::Session | Mode::Multi | Mode::PerfEvents => "by probes",
+        Mode::Snapshots => "by snapshots".to_owned(),
+        Mode::Sample { hz } => format!("by looks, {hz} a second"),
+        Mode::EntryOnly => "by entry probes".to_owned(),
+        Mode::Session | Mode::Multi | Mode::PerfEvents => "by probes".to_owned(),
     };
     let exe = crate::present::escape::escape(&process.exe);
     writeln!(out, "{}", paint.bold(format!("watching pid {} {mode}: {exe}", process.pid)))?;

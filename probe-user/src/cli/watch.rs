@@ -3,6 +3,7 @@
 //! A view that is slow (a pager on stdout) must not make us grow: the queue is bounded by not reading more.
 //! The kernel's ring buffer then overflows, and says how much it lost.
 
+use super::sampled::Sampled;
 use super::source::{EventStream, ProbeMode, ProcessInfo, Source, TraceOptions};
 use super::{Exit, Failure, clock};
 use crate::decode::{Frames, Snapshot};
@@ -16,6 +17,8 @@ use std::time::{Duration, Instant};
 
 pub struct WatchOptions {
     pub trace: TraceOptions,
+    /// Looks a second, instead of probes.
+    pub sample: Option<u32>,
     /// Between two snapshots; None: what suits the mode.
     pub interval: Option<Duration>,
     /// From `ready` on.
@@ -133,7 +136,10 @@ struct Watcher {
     queue: Sender<Update>,
     gate: Arc<Gate>,
     drained: Option<Drained>,
+    sampled: Option<Sampled>,
     took: Duration,
+    /// 0 to 999, anew for each snapshot.
+    drawn: u32,
     noted: String,
 }
 
@@ -161,16 +167,19 @@ impl Watcher {
         };
         let pid = source.process().pid;
         let t_ns = clock::monotonic_ns();
-        let traced = source.start_trace(options.trace);
+        let traced = match options.sample {
+            None => source.start_trace(options.trace).map(Some),
+            Some(_) => Ok(None),
+        };
         if let Some(status) = exited(&mut *source, options.child.as_mut()) {
             return Err(ended_early(pid, status));
         }
-        let (stream, because) = match traced {
-            Ok(stream) => (Some(stream), None),
+        let (stream, mut because) = match traced {
+            Ok(stream) => (stream, None),
             Err(failure) if may_fall_back(&failure, options.trace) => (None, Some(failure)),
             Err(failure) => return Err(failure),
         };
-        let mode = stream.as_ref().map_or(Mode::Snapshots, |stream| stream.mode());
+        let mut mode = stream.as_ref().map_or(Mode::Snapshots, |stream| stream.mode());
         for note in stream.iter().flat_map(|stream| stream.notes()) {
             let _ = queue.send(Update::Note(note));
         }
@@ -199,9 +208,18 @@ impl Watcher {
             return Err(ended_early(pid, status));
         }
         let took = began.elapsed();
+        let mut sampled = None;
+        if let Some(hz) = options.sample {
+            match source.start_sampling(hz) {
+                Ok(stream) => sampled = Some(Sampled::start(stream, queue.clone())?),
+                Err(failure) => because = Some(failure),
+            }
+            mode = if sampled.is_some() { Mode::Sample { hz } } else { Mode::Snapshots };
+        }
         let (process, frames) = (source.process(), source.frames());
         let begun = Begun { process, mode, because, frames, t_ns, first };
-        Ok((Watcher { source, options, queue, gate, drained, took, noted: String::new() }, begun))
+        let noted = String::new();
+        Ok((Watcher { source, options, queue, gate, drained, sampled, took, drawn: 500, noted }, begun))
     }
 
     fn run(&mut self) {
@@ -232,6 +250,7 @@ impl Watcher {
             }
             thread::sleep(LOOK);
         };
+        self.sampled = None;
         let end = match self.drained.take().map(Drained::finish) {
             Some(Err(failure)) if !matches!(end, End::TargetExited { .. }) => {
                 End::Failed(failure.to_string())
@@ -243,9 +262,17 @@ impl Watcher {
 
     /// Time between two snapshots.
     fn pause(&self) -> Duration {
-        let traced = self.drained.is_some();
-        let (usual, share) = if traced { (1000, TRACED_SHARE) } else { (250, ALONE_SHARE) };
-        self.options.interval.unwrap_or(Duration::from_millis(usual)).max(self.took * share)
+        let (usual, share) = match (&self.drained, &self.sampled) {
+            (Some(_), _) => (1000, TRACED_SHARE),
+            (None, Some(_)) => (250, TRACED_SHARE),
+            (None, None) => (250, ALONE_SHARE),
+        };
+        let pause = self.options.interval.unwrap_or(Duration::from_millis(usual)).max(self.took * share);
+        if self.sampled.is_none() {
+            return pause;
+        }
+        // How long tasks rest is told by counting snapshots: they must not keep step with the target.
+        pause / 2 + pause * self.drawn / 1000
     }
 
     fn snapshot(&mut self) {
@@ -267,6 +294,8 @@ impl Watcher {
             }
         };
         self.took = began.elapsed();
+        // Nanoseconds below a microsecond: as good as drawn.
+        self.drawn = (clock::monotonic_ns() % 1000) as u32;
         let _ = self.queue.send(update);
         if self.drained.is_none() {
             let own_ns = Some(clock::own_cpu_ns());
