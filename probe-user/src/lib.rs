@@ -1,7 +1,7 @@
 //! async-inspect: see every task of a running, uninstrumented, release-built async Rust program.
 //!
 //! Data flows one way, and each module uses only those above it:
-//! `sys` → `target` → `dwarf` → `runtime` → `decode` → `trace` / `sample` → `model` → `present` → `export` / `tui` → `cli`.
+//! `sys` → `target` → `dwarf` → `runtime` → `decode` → `trace` → `sample` → `model` → `present` → `export` / `tui` → `cli`.
 //! ARCHITECTURE.md tells why; `cargo xtask tidy` checks it.
 
 pub mod analysis;

@@ -36,7 +36,7 @@ impl LookStream for ScriptedLooks {
     fn round(&mut self) -> Option<Round> {
         std::thread::sleep(Duration::from_millis(10));
         let looks = self.0 / 100;
-        let runs = vec![Run { task: 1, tid: 7, hits: looks }];
+        let runs = vec![Run { task: 1, tid: 7, path: None, hits: looks }];
         let period_ns = 1_000_000_000 / u64::from(self.0);
         let t_ns = crate::cli::clock::monotonic_ns();
         Some(Round { t_ns, period_ns, looks, missed: 0, threads: 1, runs })

@@ -6,10 +6,11 @@ use super::source::{
     EventStream, LookStream, OpenOptions, ProbeMode, ProcessInfo, Progress, Source, TraceOptions,
 };
 use super::{Exit, Failure};
-use crate::decode::{Frames, Inspector, OpenError, Snapshot};
-use crate::sample::{Round, Sampler, Scout};
-use crate::target::{self, Process, TargetError};
+use crate::decode::{Frames, Inspector, OpenError, RuntimeKind, Snapshot};
+use crate::sample::{Round, Sampler, Scout, Tables};
+use crate::target::{self, Avma, Process, TargetError};
 use crate::trace::{self, TraceError, TraceTarget, Tracer};
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -67,8 +68,8 @@ impl Source for Live {
     fn snapshot(&mut self) -> Result<Snapshot, Failure> {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let snapshot = self.inspector.snapshot(now.as_nanos() as u64, Some(monotonic_ns())).map_err(failure);
-        if let Some(scout) = &self.scout {
-            scout.tell(&self.inspector.polling);
+        if let (Some(scout), Ok(snapshot)) = (&self.scout, &snapshot) {
+            scout.tell(&self.inspector.polling, headers(snapshot));
         }
         snapshot
     }
@@ -123,8 +124,11 @@ impl Source for Live {
                 next: format!("async-inspect check {pid}"),
             });
         }
-        let (sampler, scout) = Sampler::new(pid, hz);
-        scout.tell(&self.inspector.polling);
+        let Inspector { image, model, ids, polling, .. } = &self.inspector;
+        let plan = trace::compile(&model.recipes, &model.sites, image, ids);
+        let (sampler, scout) = Sampler::new(pid, Tables::new(plan, model.sites.vtable.poll), hz);
+        // The next snapshot tells where tasks are.
+        scout.tell(polling, HashMap::new());
         self.scout = Some(scout);
         Ok(Box::new(Looks(sampler)))
     }
@@ -132,6 +136,12 @@ impl Source for Live {
     fn has_exited(&mut self) -> bool {
         !self.inspector.process.is_alive()
     }
+}
+
+/// Where tokio's tasks are, by their ids.
+fn headers(snapshot: &Snapshot) -> HashMap<u64, Avma> {
+    let tasks = snapshot.tasks.iter().filter(|task| task.id.runtime == RuntimeKind::Tokio);
+    tasks.map(|task| (task.id.id, task.address)).collect()
 }
 
 struct Looks(Sampler);

@@ -1,7 +1,7 @@
 //! `attach --json`: one object per line.
 
 use super::json::{Line, SCHEMA, runtime_word};
-use super::stream_samples::{Looked, Time};
+use super::stream_samples::{Looked, SampledPoll, Time};
 use crate::decode::{Frame, FrameId, TaskId};
 use crate::model::{AwaitPath, End, Ending, Event, Mode, Model, Spot, TaskEntry};
 use crate::trace::PollEnd;
@@ -98,9 +98,6 @@ struct Poll {
     #[serde(skip_serializing_if = "Option::is_none")]
     duration_ns: Option<u64>,
     end: &'static str,
-    /// Not counted: a thread was seen in a poll of this task, for about this long.
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
-    sampled: bool,
 }
 
 #[derive(Serialize)]
@@ -184,16 +181,11 @@ impl<W: Write> Stream<W> {
                 count: *count,
                 duration_ns: *duration_ns,
                 end: end_word(*end),
-                sampled: false,
             }),
-            Event::Sampled { t_ns, task, tid, busy_ns, .. } => self.line(&Poll {
-                about: about(*t_ns, "poll", *task),
-                tid: *tid,
-                count: 0,
-                duration_ns: Some(*busy_ns),
-                end: end_word(PollEnd::Unseen),
-                sampled: true,
-            }),
+            Event::Sampled { t_ns, task, tid, at, busy_ns, .. } => {
+                let frame = await_frame(*at, model);
+                self.line(&SampledPoll::new(about(*t_ns, "poll", *task), *tid, *busy_ns, frame.as_deref()))
+            }
             Event::Looked { t_ns, looks, missed, period_ns, threads } => self.line(&Looked {
                 t_ns: *t_ns,
                 event: "sample",
@@ -270,7 +262,7 @@ impl<W: Write> Stream<W> {
     /// What looks say of a task at each place; nothing where it is not sampled.
     fn times(&mut self, t_ns: u64, task: &TaskEntry, model: &Model) -> io::Result<()> {
         for time in model.times(task) {
-            let frame = if let Spot::Await(id) = time.at { Some(model.frames().get(id)) } else { None };
+            let frame = await_frame(time.at, model);
             self.line(&Time {
                 about: about(t_ns, "time", task.id),
                 name: &task.name,
@@ -316,6 +308,10 @@ impl<'a> From<&'a Frame> for PathPlace<'a> {
             line: frame.line.as_ref().map(Line::from),
         }
     }
+}
+
+fn await_frame(at: Spot, model: &Model) -> Option<Arc<Frame>> {
+    if let Spot::Await(id) = at { Some(model.frames().get(id)) } else { None }
 }
 
 /// The path's address; the map keeps the path alive, so it is not reused.

@@ -1,6 +1,7 @@
 //! What `attach --sample --json` adds to the stream.
 
 use super::stream::{About, PathPlace};
+use crate::decode::Frame;
 use crate::sample::{Estimate, Z_95};
 use serde::Serialize;
 
@@ -13,6 +14,27 @@ pub(super) struct Looked {
     pub missed: u32,
     pub period_ns: u64,
     pub threads: u32,
+}
+
+/// Polls that looks fell into; how many there were nobody counted.
+#[derive(Serialize)]
+pub(super) struct SampledPoll<'a> {
+    #[serde(flatten)]
+    about: About,
+    tid: u32,
+    count: u64,
+    duration_ns: u64,
+    end: &'static str,
+    sampled: bool,
+    /// Where they began.
+    at: Option<PathPlace<'a>>,
+}
+
+impl<'a> SampledPoll<'a> {
+    pub fn new(about: About, tid: u32, busy_ns: u64, at: Option<&'a Frame>) -> Self {
+        let at = at.map(PathPlace::from);
+        SampledPoll { about, tid, count: 0, duration_ns: busy_ns, end: "unseen", sampled: true, at }
+    }
 }
 
 /// How long a task ran and rested at one place; its last word on that, or the stream's.

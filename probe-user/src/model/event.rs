@@ -1,6 +1,6 @@
 //! The model's own event: what happened to a task, whoever saw it.
 
-use super::AwaitPath;
+use super::{AwaitPath, Spot};
 use crate::decode::TaskId;
 use crate::trace::PollEnd;
 use std::sync::Arc;
@@ -70,6 +70,8 @@ pub enum Event {
         t_ns: u64,
         task: TaskId,
         tid: u32,
+        /// Where those polls began.
+        at: Spot,
         hits: u64,
         busy_ns: u64,
     },

@@ -162,7 +162,7 @@ impl Model {
             let task = TaskId { runtime: RuntimeKind::Tokio, id: run.task };
             let hits = u64::from(run.hits);
             if self.live.contains_key(&task) {
-                self.ran(round.t_ns, task, run.tid, hits, out);
+                self.ran(round.t_ns, task, run.tid, run.path.as_deref(), hits, out);
                 continue;
             }
             let room = looks_room(self.looks.as_ref(), self.limits.live);
@@ -178,17 +178,27 @@ impl Model {
         }
     }
 
-    fn ran(&mut self, t_ns: u64, id: TaskId, tid: u32, hits: u64, out: &mut Vec<Event>) {
+    /// `path`: where the polls began, if looks told; else it is where the task stood last.
+    fn ran(
+        &mut self,
+        t_ns: u64,
+        id: TaskId,
+        tid: u32,
+        path: Option<&[FrameId]>,
+        hits: u64,
+        out: &mut Vec<Event>,
+    ) {
+        let told = path.map(|path| self.paths.intern(path, &self.frames).place);
         let busy_ns = hits * self.looks.as_ref().map_or(0, |looks| looks.period_ns);
         let Some(task) = self.live.get_mut(&id) else { return };
-        let at = task.spot();
+        let at = told.map_or_else(|| task.spot(), |place| place.map_or(Spot::Start, Spot::Await));
         let Some(sampled) = &mut task.sampled else { return };
         sampled.stay(at).ran += hits;
         task.busy_ns = Some(task.busy_ns.unwrap_or(0) + busy_ns);
         if let Some(total) = &mut self.totals.busy_ns {
             *total += busy_ns;
         }
-        out.push(Event::Sampled { t_ns, task: id, tid, hits, busy_ns });
+        out.push(Event::Sampled { t_ns, task: id, tid, at, hits, busy_ns });
     }
 
     /// A task that is to be sampled has been seen first.
@@ -236,7 +246,7 @@ impl Model {
             if let Some(sampled) = self.live.get_mut(&id).and_then(|task| task.sampled.as_mut()) {
                 sampled.looks_before = sampled.looks_before.min(looks_before);
             }
-            self.ran(t_ns, id, tid, hits, out);
+            self.ran(t_ns, id, tid, None, hits, out);
         }
     }
 }

@@ -8,7 +8,7 @@ fn model(shop: &Shop) -> Model {
 }
 
 fn round(t_ns: u64, runs: &[(u64, u32)]) -> Update {
-    let runs = runs.iter().map(|(task, hits)| Run { task: *task, tid: 7, hits: *hits }).collect();
+    let runs = runs.iter().map(|(task, hits)| Run { task: *task, tid: 7, path: None, hits: *hits }).collect();
     Update::Samples(Round { t_ns, period_ns: MS, looks: 100, missed: 2, threads: 2, runs })
 }
 
@@ -42,6 +42,34 @@ fn looks_are_booked_where_a_task_last_rested() {
     assert_eq!(model.totals().busy_ns, Some(50 * MS));
     let looks = model.looks().expect("sampled");
     assert_eq!((looks.looks, looks.missed, looks.span_ns()), (200, 4, 200 * MS));
+}
+
+#[test]
+fn what_looks_tell_of_a_place_counts_more_than_an_old_snapshot() {
+    let (shop, mut out) = (Shop::new(), vec![]);
+    let mut model = model(&shop);
+    let (sleeping, reading) = (shop.sleeping(), shop.reading());
+    model.apply(snapshot(&shop, SECOND, &[(1, &sleeping)]), &mut out);
+    let run = |path: Option<&Vec<FrameId>>, hits| Run {
+        task: 1,
+        tid: 7,
+        path: path.map(|path| path[..].into()),
+        hits,
+    };
+    let runs =
+        vec![run(None, 5), run(Some(&sleeping), 1), run(Some(&reading), 30), run(Some(&shop.unresumed()), 2)];
+    let round = Round { t_ns: SECOND + 100 * MS, period_ns: MS, looks: 100, missed: 0, threads: 2, runs };
+    model.apply(Update::Samples(round), &mut out);
+    let task = model.get(tokio(1)).expect("it lives");
+    let place =
+        |path: &[FrameId]| Spot::Await(crate::model::place_of(path, &shop.frames).expect("it awaits"));
+    let times: Vec<_> = model.times(task).iter().map(|time| (time.at, time.busy.hits)).collect();
+    assert_eq!(times, [(place(&reading), 30), (place(&sleeping), 6), (Spot::Start, 2)]);
+    assert_eq!(
+        task.path().and_then(|path| path.place).map(Spot::Await),
+        Some(place(&sleeping)),
+        "where it rests"
+    );
 }
 
 #[test]

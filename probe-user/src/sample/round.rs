@@ -1,9 +1,9 @@
 //! What some looks in a row saw.
 
-use serde::{Deserialize, Serialize};
+use crate::trace::Path;
 
 /// One look reads what every thread polls, at about one moment.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Round {
     /// When it ended, CLOCK_MONOTONIC ns.
     pub t_ns: u64,
@@ -14,16 +14,18 @@ pub struct Round {
     pub missed: u32,
     /// Threads looked at.
     pub threads: u32,
-    /// By task and thread, ascending.
+    /// By task, thread and path, ascending.
     pub runs: Vec<Run>,
 }
 
 /// A thread polled a task.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Run {
     /// tokio's id.
     pub task: u64,
     pub tid: u32,
+    /// The await that the poll began at, if it could be read.
+    pub path: Option<Path>,
     /// In how many of the looks.
     pub hits: u32,
 }

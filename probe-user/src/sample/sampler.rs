@@ -1,10 +1,12 @@
 //! The looks themselves.
 
-use super::{Round, Run};
+use super::{Round, Run, Tables};
 use crate::decode::PollingThread;
 use crate::sys::process_vm;
+use crate::target::Avma;
+use crate::trace::Path;
 use rustix::time::{ClockId, clock_gettime};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -21,21 +23,42 @@ pub trait Words: Send {
     /// # Errors
     /// When the target has gone.
     fn read(&mut self, at: &[u64], words: &mut Vec<Option<u64>>) -> io::Result<()>;
+
+    /// As many bytes from `at` on as can be read, at most what `bytes` has room for.
+    ///
+    /// # Errors
+    /// When the target has gone.
+    fn block(&mut self, at: u64, bytes: &mut [u8]) -> io::Result<usize>;
 }
 
-/// The threads to look at, as snapshots find them.
+/// What to look at, as snapshots find it.
 #[derive(Clone, Debug, Default)]
-pub struct Scout(Arc<Mutex<Arc<[PollingThread]>>>);
+pub struct Scout(Arc<Mutex<Sight>>);
+
+#[derive(Clone, Debug)]
+struct Sight {
+    threads: Arc<[PollingThread]>,
+    /// Headers of tasks, by tokio's id.
+    headers: Arc<HashMap<u64, Avma>>,
+}
+
+impl Default for Sight {
+    fn default() -> Self {
+        Sight { threads: [].into(), headers: Arc::default() }
+    }
+}
 
 impl Scout {
-    /// From now on these are looked at. Returns how many there was no room for.
-    pub fn tell(&self, threads: &[PollingThread]) -> usize {
+    /// From now on these threads are looked at, and paths are read of these tasks: headers by tokio's id. Returns for how many
+    /// threads there was no room.
+    pub fn tell(&self, threads: &[PollingThread], headers: HashMap<u64, Avma>) -> usize {
         let kept = threads.len().min(THREADS);
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = threads[..kept].into();
+        let sight = Sight { threads: threads[..kept].into(), headers: Arc::new(headers) };
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = sight;
         threads.len() - kept
     }
 
-    fn threads(&self) -> Arc<[PollingThread]> {
+    fn sight(&self) -> Sight {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
@@ -43,6 +66,7 @@ impl Scout {
 /// See the module.
 pub struct Sampler {
     words: Box<dyn Words>,
+    tables: Tables,
     scout: Scout,
     period_ns: u64,
     /// Begin of the period that the next look belongs to, CLOCK_MONOTONIC ns.
@@ -52,16 +76,17 @@ pub struct Sampler {
 
 impl Sampler {
     /// Looks `hz` times a second (1 to 10,000) at the threads that the scout is told of.
-    pub fn new(pid: u32, hz: u32) -> (Sampler, Scout) {
-        Self::over(Box::new(Remote { pid }), hz)
+    pub fn new(pid: u32, tables: Tables, hz: u32) -> (Sampler, Scout) {
+        Self::over(Box::new(Remote { pid }), tables, hz)
     }
 
     /// The same over other words.
-    pub fn over(words: Box<dyn Words>, hz: u32) -> (Sampler, Scout) {
+    pub fn over(words: Box<dyn Words>, tables: Tables, hz: u32) -> (Sampler, Scout) {
         let scout = Scout::default();
         let begin_ns = now_ns();
         let period_ns = 1_000_000_000 / u64::from(hz.clamp(1, 10_000));
-        let sampler = Sampler { words, scout: scout.clone(), period_ns, begin_ns, random: begin_ns | 1 };
+        let sampler =
+            Sampler { words, tables, scout: scout.clone(), period_ns, begin_ns, random: begin_ns | 1 };
         (sampler, scout)
     }
 
@@ -70,9 +95,9 @@ impl Sampler {
     /// # Errors
     /// When the target has gone.
     pub fn round(&mut self) -> io::Result<Round> {
-        let mut seen = Seen::of(self.scout.threads());
+        let mut seen = Seen::of(self.scout.sight());
         let mut round =
-            Round { period_ns: self.period_ns, threads: seen.threads.len() as u32, ..Round::default() };
+            Round { period_ns: self.period_ns, threads: seen.sight.threads.len() as u32, ..Round::default() };
         let periods = (ROUND.as_nanos() as u64 / self.period_ns).max(1);
         let end_ns = self.begin_ns.saturating_add(periods.saturating_mul(self.period_ns));
         while self.begin_ns < end_ns {
@@ -82,15 +107,15 @@ impl Sampler {
                 // The moment has passed, and another one would not have been drawn.
                 continue;
             }
-            match seen.look(&mut *self.words)? {
+            match seen.look(&mut *self.words, &mut self.tables)? {
                 true => round.looks += 1,
                 false => round.missed += 1,
             }
             self.begin_ns += self.period_ns;
         }
         round.t_ns = now_ns();
-        round.runs =
-            seen.hits.iter().map(|((task, tid), hits)| Run { task: *task, tid: *tid, hits: *hits }).collect();
+        let run = |((task, tid, path), hits)| Run { task, tid, path, hits };
+        round.runs = seen.hits.into_iter().map(run).collect();
         Ok(round)
     }
 
@@ -117,33 +142,60 @@ impl Sampler {
 
 /// What one round has seen so far.
 struct Seen {
-    threads: Arc<[PollingThread]>,
+    sight: Sight,
     at: Vec<u64>,
     words: Vec<Option<u64>>,
-    hits: BTreeMap<(u64, u32), u32>,
+    hits: BTreeMap<(u64, u32, Option<Path>), u32>,
 }
 
 impl Seen {
-    fn of(threads: Arc<[PollingThread]>) -> Seen {
-        // The id again where there is no tag: it is its own.
-        let at =
-            threads.iter().flat_map(|t| [t.current.id.0, t.current.tag.unwrap_or(t.current.id).0]).collect();
-        Seen { threads, at, words: Vec::new(), hits: BTreeMap::new() }
+    fn of(sight: Sight) -> Seen {
+        let at = sight.threads.iter().flat_map(words_of).collect();
+        Seen { sight, at, words: Vec::new(), hits: BTreeMap::new() }
     }
 
     /// False where there was nothing to look at.
-    fn look(&mut self, words: &mut dyn Words) -> io::Result<bool> {
+    fn look(&mut self, words: &mut dyn Words, tables: &mut Tables) -> io::Result<bool> {
         words.read(&self.at, &mut self.words)?;
         let mut looked = false;
-        for (thread, pair) in self.threads.iter().zip(self.words.chunks_exact(2)) {
-            let &[Some(id), Some(tag)] = pair else { continue };
+        for i in 0..self.sight.threads.len() {
+            let Some(seen) = polled(&self.words[2 * i..]) else { continue };
             looked = true;
-            if tag != 0 && id != 0 {
-                *self.hits.entry((id, thread.tid)).or_insert(0) += 1;
+            if let Some(task) = seen {
+                let thread = self.sight.threads[i];
+                let path = self.path(&thread, task, words, tables)?;
+                *self.hits.entry((task, thread.tid, path)).or_insert(0) += 1;
             }
         }
         Ok(looked)
     }
+
+    /// Where the task stood that the thread was seen to poll, if it still does.
+    fn path(
+        &self,
+        thread: &PollingThread,
+        task: u64,
+        words: &mut dyn Words,
+        tables: &mut Tables,
+    ) -> io::Result<Option<Path>> {
+        let Some(header) = self.sight.headers.get(&task) else { return Ok(None) };
+        let Some(path) = tables.path(words, *header, task)? else { return Ok(None) };
+        // What was read while it ended the poll is of no moment.
+        let mut again = Vec::new();
+        words.read(&words_of(thread), &mut again)?;
+        Ok((polled(&again) == Some(Some(task))).then_some(path))
+    }
+}
+
+/// The id, and the tag; the id again where there is no tag: it is its own.
+fn words_of(thread: &PollingThread) -> [u64; 2] {
+    [thread.current.id.0, thread.current.tag.unwrap_or(thread.current.id).0]
+}
+
+/// The task that those words say is polled; None where they could not be read.
+fn polled(words: &[Option<u64>]) -> Option<Option<u64>> {
+    let &[Some(id), Some(tag), ..] = words else { return None };
+    Some((id != 0 && tag != 0).then_some(id))
 }
 
 struct Remote {
@@ -151,6 +203,13 @@ struct Remote {
 }
 
 impl Words for Remote {
+    fn block(&mut self, at: u64, bytes: &mut [u8]) -> io::Result<usize> {
+        match process_vm::read(self.pid, &mut [(at, bytes)]) {
+            Err(error) if error.raw_os_error() == Some(libc::EFAULT) => Ok(0),
+            read => read,
+        }
+    }
+
     fn read(&mut self, at: &[u64], words: &mut Vec<Option<u64>>) -> io::Result<()> {
         words.clear();
         let mut bytes = vec![[0u8; 8]; at.len()];

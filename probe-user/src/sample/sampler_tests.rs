@@ -1,7 +1,11 @@
 use super::*;
 use crate::runtime::CurrentTask;
-use crate::target::Avma;
+use crate::trace::TracePlan;
 use std::sync::atomic::{AtomicU64, Ordering};
+
+fn no_tables() -> Tables {
+    Tables::new(TracePlan::default(), 0)
+}
 
 fn thread(tid: u32, id: u64, tag: Option<u64>) -> PollingThread {
     PollingThread { tid, current: CurrentTask { id: Avma(id), tag: tag.map(Avma) } }
@@ -24,6 +28,10 @@ impl Words for Made {
         words.extend(at.iter().map(word));
         Ok(())
     }
+
+    fn block(&mut self, _: u64, _: &mut [u8]) -> io::Result<usize> {
+        Ok(0)
+    }
 }
 
 fn hits(round: &Round, task: u64, tid: u32) -> u32 {
@@ -32,15 +40,16 @@ fn hits(round: &Round, task: u64, tid: u32) -> u32 {
 
 #[test]
 fn a_round_counts_who_was_seen_where() {
-    let (mut sampler, scout) = Sampler::over(Box::new(Made(0)), 1000);
+    let (mut sampler, scout) = Sampler::over(Box::new(Made(0)), no_tables(), 1000);
     // The second has ended; of the fourth the tag says that there is no task, of the fifth that there is.
-    scout.tell(&[
+    let threads = [
         thread(11, 1, None),
         thread(12, 0, None),
         thread(13, 2, None),
         thread(14, 2, Some(3)),
         thread(15, 1, Some(2)),
-    ]);
+    ];
+    scout.tell(&threads, HashMap::new());
     let round = sampler.round().expect("made-up words");
     assert_eq!(
         (round.looks + round.missed, round.period_ns, round.threads),
@@ -55,9 +64,9 @@ fn a_round_counts_who_was_seen_where() {
 
 #[test]
 fn who_sees_nothing_says_so() {
-    let (mut sampler, scout) = Sampler::over(Box::new(Made(0)), 10_000);
+    let (mut sampler, scout) = Sampler::over(Box::new(Made(0)), no_tables(), 10_000);
     assert_eq!(sampler.round().expect("made-up words").looks, 0, "no thread is known");
-    scout.tell(&[thread(11, 0, None)]);
+    scout.tell(&[thread(11, 0, None)], HashMap::new());
     let round = sampler.round().expect("made-up words");
     assert_eq!((round.looks, round.runs.len()), (0, 0));
     assert!(round.missed >= 1000, "{round:?}");
@@ -65,9 +74,9 @@ fn who_sees_nothing_says_so() {
 
 #[test]
 fn more_threads_than_fit_are_counted() {
-    let (_, scout) = Sampler::over(Box::new(Made(0)), 100);
+    let (_, scout) = Sampler::over(Box::new(Made(0)), no_tables(), 100);
     let many: Vec<_> = (0..THREADS as u32 + 3).map(|tid| thread(tid, 1, None)).collect();
-    assert_eq!(scout.tell(&many), 3);
+    assert_eq!(scout.tell(&many, HashMap::new()), 3);
 }
 
 #[test]
@@ -92,9 +101,13 @@ fn looks_are_drawn_within_their_period() {
             words.clear();
             Ok(())
         }
+
+        fn block(&mut self, _: u64, _: &mut [u8]) -> io::Result<usize> {
+            Ok(0)
+        }
     }
     let moments = Arc::default();
-    let (mut sampler, _) = Sampler::over(Box::new(Moments(Arc::clone(&moments))), 100);
+    let (mut sampler, _) = Sampler::over(Box::new(Moments(Arc::clone(&moments))), no_tables(), 100);
     let (begin, period) = (sampler.begin_ns, sampler.period_ns);
     for _ in 0..5 {
         sampler.round().expect("made-up words");
