@@ -1,99 +1,103 @@
-//! `shares MS`: tasks that each burn a known share of the time, on workers of their own, and tell how long they were in polls.
-//! Another task rests for longer at one await than at the other. All from the line `go` on stdin, for MS milliseconds.
+//! `shares`: tasks that each burn a known share of the time, and one that rests for longer at one await than at the other. At each line
+//! on stdin it tells how long each was in polls that began at which await, and how long it rested there, since it began.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
-use tokio::task::JoinHandle;
 use tokio::time::sleep;
 
-/// Of each round of ROUND ms, how many a task burns.
-const BURNS: [u64; 4] = [1, 3, 6, 12];
-const ROUND: u64 = 40;
-
-static OVER: AtomicBool = AtomicBool::new(false);
-static COUNTED: AtomicBool = AtomicBool::new(false);
-static BUSY_NS: [AtomicU64; BURNS.len()] = [const { AtomicU64::new(0) }; BURNS.len()];
-static LINE: AtomicU64 = AtomicU64::new(0);
-static RESTED_NS: [AtomicU64; 2] = [const { AtomicU64::new(0) }; 2];
-static RESTED_LINES: [AtomicU64; 2] = [const { AtomicU64::new(0) }; 2];
-
-fn add(to: &AtomicU64, began: Instant) {
-    if COUNTED.load(Relaxed) {
-        to.fetch_add(began.elapsed().as_nanos() as u64, Relaxed);
-    }
+/// An await, and the time that belongs to it.
+struct Place {
+    line: AtomicU32,
+    /// In polls that began here.
+    busy_ns: AtomicU64,
+    rested_ns: AtomicU64,
 }
 
-/// One poll, from one await to the next.
+const PLACE: Place =
+    Place { line: AtomicU32::new(0), busy_ns: AtomicU64::new(0), rested_ns: AtomicU64::new(0) };
+/// Of each task two.
+static PLACES: [[Place; 2]; 4] = [const { [PLACE; 2] }; 4];
+
+/// What one task does over and over: it rests, burns, rests at another await, burns. Milliseconds.
+struct Turn {
+    rests: [u64; 2],
+    burns: [u64; 2],
+}
+
+const TURNS: [Turn; 4] = [
+    Turn { rests: [20, 19], burns: [1, 1] },
+    Turn { rests: [15, 15], burns: [2, 8] },
+    Turn { rests: [10, 10], burns: [15, 5] },
+    Turn { rests: [300, 100], burns: [0, 0] },
+];
+
+/// Runs, within one poll.
 #[inline(never)]
-fn burn(for_ms: u64, busy_ns: &AtomicU64) {
+fn burn(ms: u64, place: &Place) {
     let began = Instant::now();
-    while began.elapsed() < Duration::from_millis(for_ms) {
+    while began.elapsed() < Duration::from_millis(ms) {
         std::hint::spin_loop();
     }
-    add(busy_ns, began);
+    place.busy_ns.fetch_add(began.elapsed().as_nanos() as u64, Relaxed);
 }
 
-async fn burns(nth: usize) {
-    while !OVER.load(Relaxed) {
-        burn(BURNS[nth], &BUSY_NS[nth]);
-        LINE.store(u64::from(line!()) + 1, Relaxed);
-        sleep(Duration::from_millis(ROUND - BURNS[nth])).await;
-    }
+macro_rules! turns {
+    ($name:ident, $nth:literal) => {
+        async fn $name() {
+            let (Turn { rests, burns }, places) = (&TURNS[$nth], &PLACES[$nth]);
+            loop {
+                rest_and_burn(rests[0], burns[0], &places[0]).await;
+                other_rest_and_burn(rests[1], burns[1], &places[1]).await;
+            }
+        }
+    };
 }
 
-async fn rests() {
-    while !OVER.load(Relaxed) {
-        let began = Instant::now();
-        RESTED_LINES[0].store(u64::from(line!()) + 1, Relaxed);
-        sleep(Duration::from_millis(300)).await;
-        add(&RESTED_NS[0], began);
-        let began = Instant::now();
-        RESTED_LINES[1].store(u64::from(line!()) + 1, Relaxed);
-        sleep(Duration::from_millis(100)).await;
-        add(&RESTED_NS[1], began);
-    }
+// Where a task rests and from where it burns: two functions, each with one await of its own.
+async fn rest_and_burn(rest_ms: u64, burn_ms: u64, place: &Place) {
+    place.line.store(line!() + 2, Relaxed);
+    let began = Instant::now();
+    sleep(Duration::from_millis(rest_ms)).await;
+    place.rested_ns.fetch_add(began.elapsed().as_nanos() as u64, Relaxed);
+    burn(burn_ms, place);
 }
 
-fn spawned(handle: JoinHandle<()>, handles: &mut Vec<(String, JoinHandle<()>)>) {
-    handles.push((truth::id_of(&handle), handle));
+async fn other_rest_and_burn(rest_ms: u64, burn_ms: u64, place: &Place) {
+    place.line.store(line!() + 2, Relaxed);
+    let began = Instant::now();
+    sleep(Duration::from_millis(rest_ms)).await;
+    place.rested_ns.fetch_add(began.elapsed().as_nanos() as u64, Relaxed);
+    burn(burn_ms, place);
 }
+
+turns!(little, 0);
+turns!(more, 1);
+turns!(most, 2);
+turns!(rests, 3);
 
 fn main() {
-    let ms: u64 = std::env::args().nth(1).and_then(|text| text.parse().ok()).expect("shares MS");
     truth::end_by_itself();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_time()
         .build()
         .expect("a runtime with two workers");
-    let mut tasks = Vec::new();
-    for nth in 0..BURNS.len() {
-        spawned(runtime.spawn(burns(nth)), &mut tasks);
-    }
-    spawned(runtime.spawn(rests()), &mut tasks);
-    truth::say("{\"truth\":\"waiting\"}");
-    std::io::stdin().read_line(&mut String::new()).expect("go");
+    let tasks =
+        [runtime.spawn(little()), runtime.spawn(more()), runtime.spawn(most()), runtime.spawn(rests())];
+    let ids = tasks.each_ref().map(|task| truth::id_of(task));
     let began = Instant::now();
-    COUNTED.store(true, Relaxed);
-    std::thread::sleep(Duration::from_millis(ms));
-    COUNTED.store(false, Relaxed);
-    let over_ns = began.elapsed().as_nanos();
-    // Whoever watches has ended when there is another line: what is true now stays so until then.
-    for (nth, (id, _)) in tasks.iter().take(BURNS.len()).enumerate() {
-        let (busy, line) = (BUSY_NS[nth].load(Relaxed), LINE.load(Relaxed));
-        truth::say(&format!(
-            "{{\"id\":{id:?},\"busy_ns\":{busy},\"line\":{line},\"watched_ns\":{over_ns}}}"
-        ));
+    truth::say("{\"truth\":\"waiting\"}");
+    while std::io::stdin().read_line(&mut String::new()).is_ok_and(|read| read > 0) {
+        for (id, places) in ids.iter().zip(&PLACES) {
+            for Place { line, busy_ns, rested_ns } in places {
+                let (line, t_ns) = (line.load(Relaxed), began.elapsed().as_nanos());
+                let (busy, rested) = (busy_ns.load(Relaxed), rested_ns.load(Relaxed));
+                truth::say(&format!(
+                    "{{\"id\":{id:?},\"line\":{line},\"t_ns\":{t_ns},\"busy_ns\":{busy},\"rested_ns\":{rested}}}"
+                ));
+            }
+        }
+        truth::say("{\"truth\":\"waiting\"}");
     }
-    let id = &tasks[BURNS.len()].0;
-    for (rested, line) in RESTED_NS.iter().zip(&RESTED_LINES) {
-        let (rested, line) = (rested.load(Relaxed), line.load(Relaxed));
-        truth::say(&format!(
-            "{{\"id\":{id:?},\"rested_ns\":{rested},\"line\":{line},\"watched_ns\":{over_ns}}}"
-        ));
-    }
-    OVER.store(true, Relaxed);
-    for (_, task) in tasks {
-        runtime.block_on(task).expect("no task panics");
-    }
+    std::process::exit(0);
 }
