@@ -59,7 +59,7 @@ impl Source for Scripted {
     fn start_trace(&mut self, _: TraceOptions) -> Result<Box<dyn EventStream>, Failure> {
         self.trace.clone().map(|events| Box::new(ScriptedStream(Some(events))) as Box<dyn EventStream>)
     }
-    fn start_sampling(&mut self, hz: u32) -> Result<Box<dyn LookStream>, Failure> {
+    fn start_sampling(&mut self, hz: u32, _: &Snapshot) -> Result<Box<dyn LookStream>, Failure> {
         self.trace.clone().map(|_| Box::new(ScriptedLooks(hz)) as Box<dyn LookStream>)
     }
     fn has_exited(&mut self) -> bool {

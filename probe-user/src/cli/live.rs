@@ -113,9 +113,9 @@ impl Source for Live {
         Ok(Box::new(Probes::new(process.pid(), tracer, price_ns, options.max_overhead, took_ns)))
     }
 
-    fn start_sampling(&mut self, hz: u32) -> Result<Box<dyn LookStream>, Failure> {
+    fn start_sampling(&mut self, hz: u32, first: &Snapshot) -> Result<Box<dyn LookStream>, Failure> {
         let pid = self.inspector.process.pid();
-        if self.inspector.polling.is_empty() {
+        if self.inspector.polling.threads.is_empty() {
             return Err(Failure {
                 exit: Exit::NothingUsable,
                 tried: format!("looking at what each thread of process {pid} polls"),
@@ -127,8 +127,7 @@ impl Source for Live {
         let Inspector { image, model, ids, polling, .. } = &self.inspector;
         let plan = trace::compile(&model.recipes, &model.sites, image, ids);
         let (sampler, scout) = Sampler::new(pid, Tables::new(plan, model.sites.vtable.poll), hz);
-        // The next snapshot tells where tasks are.
-        scout.tell(polling, HashMap::new());
+        scout.tell(polling, headers(first));
         self.scout = Some(scout);
         Ok(Box::new(Looks(sampler)))
     }

@@ -71,12 +71,12 @@ pub trait Source {
     /// `NotPermitted`, `Kernel` or `NothingUsable` make `attach` fall back to snapshots.
     fn start_trace(&mut self, options: TraceOptions) -> Result<Box<dyn EventStream>, Failure>;
 
-    /// Begins to look from outside at which task each thread polls, `hz` times a second. A snapshot must have been taken; each
-    /// later one tells which threads there are.
+    /// Begins to look from outside at which task each thread polls, `hz` times a second. `first`: the latest snapshot,
+    /// which told what threads and tasks there are, as each later one will.
     ///
     /// # Errors
     /// `NothingUsable` where threads do not tell.
-    fn start_sampling(&mut self, _hz: u32) -> Result<Box<dyn LookStream>, Failure> {
+    fn start_sampling(&mut self, _hz: u32, _first: &Snapshot) -> Result<Box<dyn LookStream>, Failure> {
         let ProcessInfo { pid, exe, .. } = self.process();
         Err(Failure {
             exit: Exit::NothingUsable,

@@ -209,8 +209,8 @@ impl Watcher {
         }
         let took = began.elapsed();
         let mut sampled = None;
-        if let Some(hz) = options.sample {
-            match source.start_sampling(hz) {
+        if let (Some(hz), Some(first)) = (options.sample, &first) {
+            match source.start_sampling(hz, first) {
                 Ok(stream) => sampled = Some(Sampled::start(stream, queue.clone())?),
                 Err(failure) => because = Some(failure),
             }

@@ -41,7 +41,7 @@ pub use discover::{Discovery, Found, FoundScheduler, Scope, Search};
 pub use executors::{ExecutorTask, Executors, FoundExecutors, Owners, Status as ExecutorStatus};
 pub use inspector::{Inspector, OpenError, StaticModel, find_files};
 pub use kinds::{wait_of_chain, waits_of};
-pub use polling::PollingThread;
+pub use polling::{Polling, PollingThread};
 pub use recipe::{Arm, Child, Kept, Recipe, RecipeId, Recipes, switch_of};
 pub use resource::{Certainty, Hold, Role as HoldRole, Wait};
 pub use sites::{Site, Sites, TaskVtable, Typed};

@@ -1,6 +1,7 @@
 //! Where each thread says which task it polls.
 
-use super::Inspector;
+use super::discover::Discovery;
+use super::{Inspector, blocking};
 use crate::runtime::{CurrentTask, Reflect};
 use crate::target::{Avma, Subject};
 use std::collections::{HashMap, HashSet};
@@ -12,9 +13,18 @@ pub struct PollingThread {
     pub current: CurrentTask,
 }
 
+/// What looking at threads takes.
+#[derive(Clone, Debug, Default)]
+pub struct Polling {
+    /// By tid. Threads whose runtime is not begun, or keeps no such id, are absent.
+    pub threads: Vec<PollingThread>,
+    /// Ids of what is no task of the program: a worker thread with nothing to poll says that it polls itself.
+    pub workers: HashSet<u64>,
+}
+
 impl<S: Subject> Inspector<S> {
-    /// By tid. `tls_blocks` are the threads', by tid. Threads whose runtime is not begun, or keeps no such id, are absent.
-    pub(super) fn polling_threads(&self, tls_blocks: &HashMap<u32, Avma>) -> Vec<PollingThread> {
+    /// `tls_blocks` are the threads', by tid.
+    pub(super) fn polling(&self, tls_blocks: &HashMap<u32, Avma>, discovery: &Discovery) -> Polling {
         let program = self.model.program();
         let reflect = Reflect { program, memory: &self.process };
         // An arena of units may each describe the static; one address, one description.
@@ -29,6 +39,6 @@ impl<S: Subject> Inspector<S> {
             })
             .collect();
         threads.sort_unstable_by_key(|thread| thread.tid);
-        threads
+        Polling { threads, workers: blocking::workers(&self.process, &discovery.blocking) }
     }
 }

@@ -1,12 +1,12 @@
 //! The looks themselves.
 
 use super::{Round, Run, Tables};
-use crate::decode::PollingThread;
+use crate::decode::{Polling, PollingThread};
 use crate::sys::process_vm;
 use crate::target::Avma;
 use crate::trace::Path;
 use rustix::time::{ClockId, clock_gettime};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -38,22 +38,25 @@ pub struct Scout(Arc<Mutex<Sight>>);
 #[derive(Clone, Debug)]
 struct Sight {
     threads: Arc<[PollingThread]>,
+    workers: Arc<HashSet<u64>>,
     /// Headers of tasks, by tokio's id.
     headers: Arc<HashMap<u64, Avma>>,
 }
 
 impl Default for Sight {
     fn default() -> Self {
-        Sight { threads: [].into(), headers: Arc::default() }
+        Sight { threads: [].into(), workers: Arc::default(), headers: Arc::default() }
     }
 }
 
 impl Scout {
     /// From now on these threads are looked at, and paths are read of these tasks: headers by tokio's id. Returns for how many
     /// threads there was no room.
-    pub fn tell(&self, threads: &[PollingThread], headers: HashMap<u64, Avma>) -> usize {
+    pub fn tell(&self, polling: &Polling, headers: HashMap<u64, Avma>) -> usize {
+        let threads = &polling.threads;
         let kept = threads.len().min(THREADS);
-        let sight = Sight { threads: threads[..kept].into(), headers: Arc::new(headers) };
+        let workers = Arc::new(polling.workers.clone());
+        let sight = Sight { threads: threads[..kept].into(), workers, headers: Arc::new(headers) };
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = sight;
         threads.len() - kept
     }
@@ -161,7 +164,7 @@ impl Seen {
         for i in 0..self.sight.threads.len() {
             let Some(seen) = polled(&self.words[2 * i..]) else { continue };
             looked = true;
-            if let Some(task) = seen {
+            if let Some(task) = seen.filter(|id| !self.sight.workers.contains(id)) {
                 let thread = self.sight.threads[i];
                 let path = self.path(&thread, task, words, tables)?;
                 *self.hits.entry((task, thread.tid, path)).or_insert(0) += 1;

@@ -11,7 +11,7 @@ fn thread(tid: u32, id: u64, tag: Option<u64>) -> PollingThread {
     PollingThread { tid, current: CurrentTask { id: Avma(id), tag: tag.map(Avma) } }
 }
 
-/// Word 1 is 7 in two looks out of five, word 2 is always 9, word 3 is 0; nothing else can be read.
+/// Word 1 is 7 in two looks out of five, word 2 is always 9, word 3 is 0, word 4 names a worker; nothing else can be read.
 struct Made(u32);
 
 impl Words for Made {
@@ -22,6 +22,7 @@ impl Words for Made {
             1 => Some(first),
             2 => Some(9),
             3 => Some(0),
+            4 => Some(4),
             _ => None,
         };
         words.clear();
@@ -32,6 +33,10 @@ impl Words for Made {
     fn block(&mut self, _: u64, _: &mut [u8]) -> io::Result<usize> {
         Ok(0)
     }
+}
+
+fn polling(threads: Vec<PollingThread>) -> Polling {
+    Polling { threads, workers: [4].into() }
 }
 
 fn hits(round: &Round, task: u64, tid: u32) -> u32 {
@@ -48,12 +53,13 @@ fn a_round_counts_who_was_seen_where() {
         thread(13, 2, None),
         thread(14, 2, Some(3)),
         thread(15, 1, Some(2)),
+        thread(16, 4, None),
     ];
-    scout.tell(&threads, HashMap::new());
+    scout.tell(&polling(threads.into()), HashMap::new());
     let round = sampler.round().expect("made-up words");
     assert_eq!(
         (round.looks + round.missed, round.period_ns, round.threads),
-        (100, 1_000_000, 5),
+        (100, 1_000_000, 6),
         "{round:?}"
     );
     assert!(round.looks > 0 && hits(&round, 9, 13) == round.looks, "{round:?}");
@@ -66,7 +72,7 @@ fn a_round_counts_who_was_seen_where() {
 fn who_sees_nothing_says_so() {
     let (mut sampler, scout) = Sampler::over(Box::new(Made(0)), no_tables(), 10_000);
     assert_eq!(sampler.round().expect("made-up words").looks, 0, "no thread is known");
-    scout.tell(&[thread(11, 0, None)], HashMap::new());
+    scout.tell(&polling(vec![thread(11, 0, None)]), HashMap::new());
     let round = sampler.round().expect("made-up words");
     assert_eq!((round.looks, round.runs.len()), (0, 0));
     assert!(round.missed >= 1000, "{round:?}");
@@ -76,7 +82,7 @@ fn who_sees_nothing_says_so() {
 fn more_threads_than_fit_are_counted() {
     let (_, scout) = Sampler::over(Box::new(Made(0)), no_tables(), 100);
     let many: Vec<_> = (0..THREADS as u32 + 3).map(|tid| thread(tid, 1, None)).collect();
-    assert_eq!(scout.tell(&many, HashMap::new()), 3);
+    assert_eq!(scout.tell(&polling(many), HashMap::new()), 3);
 }
 
 #[test]
