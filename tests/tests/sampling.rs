@@ -128,18 +128,21 @@ fn interval(length: &Value) -> (f64, f64) {
 fn differences(lines: &[Value], truth: &Shares) -> Vec<String> {
     let mut wrong = Vec::new();
     for ((id, line), (busy, rested)) in truth {
-        let mut times = events(lines, "time")
-            .filter(|time| time["task"] == **id && time["at"]["line"] == *line && time["elsewhere"] == false);
-        let (Some(time), None) = (times.next(), times.next()) else {
-            wrong.push(format!("#{id} line {line}: not one `time`"));
+        let of_task: Vec<&Value> = events(lines, "time").filter(|time| time["task"] == **id).collect();
+        let here = |time: &&&Value| time["at"]["line"] == *line && time["elsewhere"] == false;
+        let times: Vec<&&Value> = of_task.iter().filter(here).collect();
+        if of_task.is_empty() || times.len() > 1 {
+            wrong.push(format!("#{id} line {line}: {times:?} of {of_task:?}"));
             continue;
-        };
+        }
         for (what, share) in [("busy", busy), ("wait", rested)] {
-            let (low, high) = interval(&time[what]);
+            let nothing = serde_json::json!({"hits": 0, "looks": of_task[0][what]["looks"]});
+            let length = times.first().map_or(&nothing, |time| &time[what]);
+            let (low, high) = interval(length);
+            println!("#{id} line {line}: {what} {share:.4}, by looks {low:.4} to {high:.4}");
             if !(low..=high).contains(share) {
                 wrong.push(format!(
-                    "#{id} line {line}: {what} {share:.4}, not in {low:.4} to {high:.4}: {}",
-                    time[what]
+                    "#{id} line {line}: {what} {share:.4}, not in {low:.4} to {high:.4}: {length}"
                 ));
             }
         }
