@@ -91,8 +91,8 @@ pub enum Command {
   sudo async-inspect attach 4242 --json > events    one JSON object per line
   sudo async-inspect attach -- ./target/release/shop --port 8080
 
-With --sample nothing is put into the target: its memory is read so many times a second, polls are not
-counted, and times are estimates.
+With --sample nothing is put into the target: its memory is read so many times a second. Polls
+are not counted, and times are estimates.
 
 Without the right to trace, or on a kernel without uprobes, attach takes snapshots several times
 a second instead and says so: states and places are then seen, single polls are not."
