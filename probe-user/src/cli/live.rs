@@ -119,7 +119,7 @@ impl Source for Live {
             return Err(Failure {
                 exit: Exit::NothingUsable,
                 tried: format!("looking at what each thread of process {pid} polls"),
-                why: "no thread tells: tokio does from 1.24 on, and its types must be known (debug = 2)"
+                why: "no thread tells: its tokio is too old for that, or its types are not known (debug = 2)"
                     .into(),
                 next: format!("async-inspect check {pid}"),
             });

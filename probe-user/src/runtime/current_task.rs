@@ -12,7 +12,7 @@ use std::sync::Arc;
 pub struct CurrentTask {
     /// Eight bytes: the id.
     pub id: Avma,
-    /// Eight bytes that are 0 for `None`, where ids may be 0 themselves (tokio before 1.33).
+    /// Eight bytes that are 0 for `None`, where ids may be 0 themselves, as in older versions.
     pub tag: Option<Avma>,
 }
 
