@@ -97,6 +97,9 @@ pub enum Command {
   sudo async-inspect attach 4242 --json > events    one JSON object per line
   sudo async-inspect attach -- ./target/release/shop --port 8080
 
+With --sample nothing is put into the target: its memory is read so many times a second. Polls
+are not counted, and times are estimates.
+
 Without the right to trace, or on a kernel without uprobes, attach takes snapshots several times
 a second instead and says so: states and places are then seen, single polls are not."
 )]
@@ -121,6 +124,9 @@ pub struct AttachArgs {
     /// Use no return probes: poll durations stay unknown, backtraces of the target stay whole
     #[arg(long)]
     pub entry_only: bool,
+    /// No probes: look from outside, this many times a second, at which task each thread polls
+    #[arg(long, value_name = "HZ", conflicts_with_all = ["entry_only", "max_overhead", "probe_mode"], value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub sample: Option<u32>,
     /// What the probes may cost, in percent of the target's CPU time: beyond that they go out for a while. 100: whatever they cost
     #[arg(long, value_name = "PCT", default_value_t = DEFAULT_PERCENT, value_parser = clap::value_parser!(u8).range(1..=100))]
     pub max_overhead: u8,

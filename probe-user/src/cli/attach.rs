@@ -32,6 +32,8 @@ pub(super) struct Wanted<'a> {
     /// Where its output goes.
     pub keep: Keep,
     pub trace: TraceOptions,
+    /// Looks a second, instead of probes.
+    pub sample: Option<u32>,
     pub interval: Option<Duration>,
     pub duration: Option<Duration>,
 }
@@ -56,6 +58,7 @@ pub fn run(args: &AttachArgs, common: &Common, stop: Arc<AtomicBool>) -> Result<
             probe_mode: args.probe_mode,
             max_overhead: args.max_overhead,
         },
+        sample: args.sample,
         interval: args.interval,
         duration: args.duration,
     };
@@ -89,7 +92,7 @@ pub(super) fn begin(
     stop: Arc<AtomicBool>,
     say: &Say,
 ) -> Result<Option<Watch>, Quit> {
-    let Wanted { target, command, keep, trace, interval, duration } = *wanted;
+    let Wanted { target, command, keep, trace, sample, interval, duration } = *wanted;
     let started = if command.is_empty() { None } else { Some(child::start(command, keep)?) };
     let (child, child_output) = started.map_or((None, None), |s| (Some(s.child), s.output));
     let child_pid = child.as_ref().map(std::process::Child::id);
@@ -105,11 +108,11 @@ pub(super) fn begin(
         progress.done();
         source
     };
-    match watch::begin(open, WatchOptions { trace, interval, duration, stop, child }) {
+    match watch::begin(open, WatchOptions { trace, sample, interval, duration, stop, child }) {
         Ok(None) => Ok(None),
         Ok(Some((begun, updates))) => {
             if let Some(failure) = &begun.fallen_back {
-                say.warn(&fallback(failure));
+                say.warn(&fallback(failure, sample.is_some()));
             }
             Ok(Some(Watch { begun, updates, child: child_pid }))
         }
@@ -122,7 +125,10 @@ pub(super) fn begin(
     }
 }
 
-fn fallback(failure: &Failure) -> String {
+fn fallback(failure: &Failure, sampling: bool) -> String {
+    if sampling {
+        return format!("no looks ({}: {}): taking snapshots instead", failure.tried, failure.why);
+    }
     let next = failure.next.lines().next().unwrap_or_default();
     let hint = if next.is_empty() { String::new() } else { format!(" (for probes: {next})") };
     format!(
@@ -200,9 +206,10 @@ pub(super) fn plain(
     let mut model = model_of(&mut begun, &mut events);
     let process = &begun.process;
     let mode = match begun.mode {
-        Mode::Snapshots => "by snapshots",
-        Mode::EntryOnly => "by entry probes",
-        Mode::Session | Mode::Multi | Mode::PerfEvents => "by probes",
+        Mode::Snapshots => "by snapshots".to_owned(),
+        Mode::Sample { hz } => format!("by looks, {hz} a second"),
+        Mode::EntryOnly => "by entry probes".to_owned(),
+        Mode::Session | Mode::Multi | Mode::PerfEvents => "by probes".to_owned(),
     };
     let exe = crate::present::escape::escape(&process.exe);
     writeln!(out, "{}", paint.bold(format!("watching pid {} {mode}: {exe}", process.pid)))?;

@@ -1,7 +1,8 @@
 use super::*;
-use crate::cli::source::{EventStream, ProbeMode, ProcessInfo, Source};
+use crate::cli::source::{EventStream, LookStream, ProbeMode, ProcessInfo, Source};
 use crate::decode::{Frames, Snapshot};
 use crate::model::sample::{MS, Shop, tokio};
+use crate::sample::{Round, Run};
 use crate::trace::{PollEnd, TraceEvent};
 use std::collections::VecDeque;
 use std::sync::atomic::Ordering;
@@ -28,6 +29,20 @@ impl EventStream for ScriptedStream {
     }
 }
 
+/// Each look finds task 1 running.
+struct ScriptedLooks(u32);
+
+impl LookStream for ScriptedLooks {
+    fn round(&mut self) -> Option<Round> {
+        std::thread::sleep(Duration::from_millis(10));
+        let looks = self.0 / 100;
+        let runs = vec![Run { task: 1, tid: 7, path: None, hits: looks }];
+        let period_ns = 1_000_000_000 / u64::from(self.0);
+        let t_ns = crate::cli::clock::monotonic_ns();
+        Some(Round { t_ns, period_ns, looks, missed: 0, threads: 1, runs })
+    }
+}
+
 impl Source for Scripted {
     fn process(&self) -> ProcessInfo {
         ProcessInfo { pid: 4242, exe: "/srv/shop".into(), built: None }
@@ -43,6 +58,9 @@ impl Source for Scripted {
     }
     fn start_trace(&mut self, _: TraceOptions) -> Result<Box<dyn EventStream>, Failure> {
         self.trace.clone().map(|events| Box::new(ScriptedStream(Some(events))) as Box<dyn EventStream>)
+    }
+    fn start_sampling(&mut self, hz: u32, _: &Snapshot) -> Result<Box<dyn LookStream>, Failure> {
+        self.trace.clone().map(|_| Box::new(ScriptedLooks(hz)) as Box<dyn LookStream>)
     }
     fn has_exited(&mut self) -> bool {
         self.looks = self.looks.saturating_sub(1);
@@ -61,6 +79,7 @@ fn scripted(trace: Result<Vec<TraceEvent>, Failure>) -> Scripted {
 fn options() -> WatchOptions {
     WatchOptions {
         trace: TraceOptions::default(),
+        sample: None,
         interval: Some(Duration::from_millis(20)),
         duration: None,
         stop: Arc::default(),
@@ -125,7 +144,7 @@ fn without_rights_it_falls_back_to_snapshots_and_says_so() {
     assert_eq!((&lines[0]["mode"], &lines[0]["because"]), (&"snapshots".into(), &"it cannot be".into()));
     assert_eq!((&lines[2]["existing"], &lines[3]["existing"]), (&true.into(), &false.into()));
     assert_eq!(lines[4]["totals"]["polls"], serde_json::Value::Null, "unknown, not zero");
-    assert!(fallback(&failure(Exit::NotPermitted)).contains("snapshots instead"));
+    assert!(fallback(&failure(Exit::NotPermitted), false).contains("snapshots instead"));
 }
 
 #[test]
@@ -199,4 +218,34 @@ fn a_reader_that_leaves_ends_it_quietly() {
 fn a_panic_while_opening_is_ours() {
     let result = std::panic::catch_unwind(|| watch::begin(|| panic!("a bug"), options()).map(|_| ()));
     assert!(result.is_err());
+}
+
+#[test]
+fn looks_become_estimates_in_the_stream() {
+    let mut source = scripted(Ok(vec![]));
+    source.looks = 40;
+    let (end, lines) = watch_json(source, WatchOptions { sample: Some(1000), ..options() });
+    assert_eq!(end, End::TargetExited { status: None });
+    assert_eq!(lines[0]["mode"], "sample");
+    let looked: u64 =
+        lines.iter().filter(|line| line["event"] == "sample").filter_map(|line| line["looks"].as_u64()).sum();
+    let polls: Vec<_> = lines.iter().filter(|line| line["event"] == "poll").collect();
+    assert!(
+        looked >= 10
+            && polls.iter().all(|poll| poll["task"] == "1" && poll["sampled"] == true && poll["count"] == 0)
+    );
+    let busy: u64 = polls.iter().filter_map(|poll| poll["duration_ns"].as_u64()).sum();
+    assert_eq!(busy, looked * MS, "it ran all the time");
+    let time = lines.iter().find(|line| line["event"] == "time" && line["task"] == "1").unwrap();
+    assert_eq!(time["busy"]["hits"], looked);
+    assert_eq!(lines.last().unwrap()["totals"]["busy_ns"], busy);
+    assert_eq!(lines.last().unwrap()["totals"]["polls"], serde_json::Value::Null);
+}
+
+#[test]
+fn without_looks_there_are_snapshots() {
+    let source = scripted(Err(failure(Exit::NothingUsable)));
+    let (_, lines) = watch_json(source, WatchOptions { sample: Some(1000), ..options() });
+    assert_eq!((&lines[0]["mode"], &lines[0]["because"]), (&"snapshots".into(), &"it cannot be".into()));
+    assert!(!lines.iter().any(|line| line["event"] == "sample"));
 }

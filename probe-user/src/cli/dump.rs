@@ -45,6 +45,7 @@ pub fn run(source: &mut dyn Source, args: &DumpArgs, common: &Common) -> Result<
                 frames: &snapshot.frames,
                 places: &places,
                 sources: &sources,
+                busy: None,
                 now_ns: snapshot.t_ns,
             };
             write_with_tree(&mut out, input, paint)?;

@@ -2,11 +2,15 @@
 
 use super::clock::monotonic_ns;
 use super::probes::Probes;
-use super::source::{EventStream, OpenOptions, ProbeMode, ProcessInfo, Progress, Source, TraceOptions};
+use super::source::{
+    EventStream, LookStream, OpenOptions, ProbeMode, ProcessInfo, Progress, Source, TraceOptions,
+};
 use super::{Exit, Failure};
-use crate::decode::{Frames, Inspector, OpenError, Snapshot};
-use crate::target::{self, Process, TargetError};
+use crate::decode::{Frames, Inspector, OpenError, RuntimeKind, Snapshot};
+use crate::sample::{Round, Sampler, Scout, Tables};
+use crate::target::{self, Avma, Process, TargetError};
 use crate::trace::{self, TraceError, TraceTarget, Tracer};
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -23,7 +27,7 @@ pub fn open(
     if !inspector.model.has_runtime() {
         return Err(no_runtime(&inspector));
     }
-    Ok(Box::new(Live { inspector }))
+    Ok(Box::new(Live { inspector, scout: None }))
 }
 
 /// The target with its debug information indexed.
@@ -40,6 +44,8 @@ pub(super) fn inspect(
 
 struct Live {
     inspector: Inspector,
+    /// Tells the sampler which threads there are.
+    scout: Option<Scout>,
 }
 
 impl Source for Live {
@@ -61,7 +67,11 @@ impl Source for Live {
 
     fn snapshot(&mut self) -> Result<Snapshot, Failure> {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        self.inspector.snapshot(now.as_nanos() as u64, Some(monotonic_ns())).map_err(failure)
+        let snapshot = self.inspector.snapshot(now.as_nanos() as u64, Some(monotonic_ns())).map_err(failure);
+        if let (Some(scout), Ok(snapshot)) = (&self.scout, &snapshot) {
+            scout.tell(&self.inspector.polling, headers(snapshot));
+        }
+        snapshot
     }
 
     fn start_trace(&mut self, options: TraceOptions) -> Result<Box<dyn EventStream>, Failure> {
@@ -103,8 +113,41 @@ impl Source for Live {
         Ok(Box::new(Probes::new(process.pid(), tracer, price_ns, options.max_overhead, took_ns)))
     }
 
+    fn start_sampling(&mut self, hz: u32, first: &Snapshot) -> Result<Box<dyn LookStream>, Failure> {
+        let pid = self.inspector.process.pid();
+        if self.inspector.polling.threads.is_empty() {
+            return Err(Failure {
+                exit: Exit::NothingUsable,
+                tried: format!("looking at what each thread of process {pid} polls"),
+                why: "no thread tells: its tokio is too old for that, or its types are not known (debug = 2)"
+                    .into(),
+                next: format!("async-inspect check {pid}"),
+            });
+        }
+        let Inspector { image, model, ids, polling, .. } = &self.inspector;
+        let plan = trace::compile(&model.recipes, &model.sites, image, ids);
+        let (sampler, scout) = Sampler::new(pid, Tables::new(plan, model.sites.vtable.poll), hz);
+        scout.tell(polling, headers(first));
+        self.scout = Some(scout);
+        Ok(Box::new(Looks(sampler)))
+    }
+
     fn has_exited(&mut self) -> bool {
         !self.inspector.process.is_alive()
+    }
+}
+
+/// Where tokio's tasks are, by their ids.
+fn headers(snapshot: &Snapshot) -> HashMap<u64, Avma> {
+    let tasks = snapshot.tasks.iter().filter(|task| task.id.runtime == RuntimeKind::Tokio);
+    tasks.map(|task| (task.id.id, task.address)).collect()
+}
+
+struct Looks(Sampler);
+
+impl LookStream for Looks {
+    fn round(&mut self) -> Option<Round> {
+        self.0.round().ok()
     }
 }
 

@@ -18,12 +18,15 @@ mod record;
 mod recording_args;
 mod replay;
 mod replay_at;
+mod sampled;
 mod signals;
 mod source;
 mod watch;
 
 pub use exit::{Exit, Failure};
-pub use source::{EventStream, OpenOptions, ProbeMode, ProcessInfo, Progress, Source, TraceOptions};
+pub use source::{
+    EventStream, LookStream, OpenOptions, ProbeMode, ProcessInfo, Progress, Source, TraceOptions,
+};
 
 use crate::export::{check, ps};
 use args::{Cli, Command, Common};

@@ -37,6 +37,7 @@ pub fn run(args: &RecordArgs, common: &Common, stop: Arc<AtomicBool>) -> Result<
             probe_mode: args.probe_mode,
             max_overhead: args.max_overhead,
         },
+        sample: args.sample,
         interval: args.interval,
         duration: args.duration,
     };

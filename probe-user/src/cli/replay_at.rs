@@ -81,6 +81,7 @@ fn model_at(recording: &mut Recording, mut begun: Begun, mut t_ns: u64, say: &Sa
             Update::Snapshot(snapshot) if snapshot.t_ns.is_some_and(|taken| taken <= t_ns) => {
                 Update::Snapshot(snapshot)
             }
+            Update::Samples(round) if round.t_ns <= t_ns => Update::Samples(round),
             Update::Tick(now) if now > t_ns.saturating_add(LATE_NS) => break,
             Update::Tick(now) => Update::Tick(now.min(t_ns)),
             Update::Note(text) => {
@@ -91,7 +92,7 @@ fn model_at(recording: &mut Recording, mut begun: Begun, mut t_ns: u64, say: &Sa
                 t_ns = t_ns.min(end_ns.max(model.now_ns()));
                 break;
             }
-            Update::Snapshot(_) | Update::Cost(_) => continue,
+            Update::Snapshot(_) | Update::Samples(_) | Update::Cost(_) => continue,
         };
         model.apply(update, &mut events);
         events.clear();

@@ -1,8 +1,9 @@
 //! What the commands need of a target. `live` gives it for a running process; tests give it from made-up data.
 
-use super::Failure;
+use super::{Exit, Failure};
 use crate::decode::{Frames, Snapshot};
 use crate::model::{Cost, Mode};
+use crate::sample::Round;
 use crate::trace::TraceEvent;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -70,13 +71,28 @@ pub trait Source {
     /// `NotPermitted`, `Kernel` or `NothingUsable` make `attach` fall back to snapshots.
     fn start_trace(&mut self, options: TraceOptions) -> Result<Box<dyn EventStream>, Failure>;
 
+    /// Begins to look from outside at which task each thread polls, `hz` times a second. `first`: the latest snapshot,
+    /// which told what threads and tasks there are, as each later one will.
+    ///
+    /// # Errors
+    /// `NothingUsable` where threads do not tell.
+    fn start_sampling(&mut self, _hz: u32, _first: &Snapshot) -> Result<Box<dyn LookStream>, Failure> {
+        let ProcessInfo { pid, exe, .. } = self.process();
+        Err(Failure {
+            exit: Exit::NothingUsable,
+            tried: format!("sampling process {pid} ({exe})"),
+            why: "only a process that runs can be looked at".into(),
+            next: String::new(),
+        })
+    }
+
     /// Whether the target has ended. Cheap: asked a hundred times a second.
     fn has_exited(&mut self) -> bool;
 }
 
 /// Probes that are in; dropping it takes them out. Drained on a thread of its own.
 pub trait EventStream: Send {
-    /// Never [`Mode::Snapshots`].
+    /// Never [`Mode::Snapshots`] or [`Mode::Sample`].
     fn mode(&self) -> Mode;
 
     /// What is not as one would expect of this mode, and why; for people.
@@ -96,4 +112,10 @@ pub trait EventStream: Send {
     fn cost(&mut self) -> Option<Cost> {
         None
     }
+}
+
+/// Looks at a target. On a thread of its own.
+pub trait LookStream: Send {
+    /// Looks for about a tenth of a second. None when the target has gone.
+    fn round(&mut self) -> Option<Round>;
 }

@@ -4,6 +4,7 @@
 //! The kernel's ring buffer then overflows, and says how much it lost.
 
 use super::feed::Feed;
+use super::sampled::Sampled;
 use super::source::{EventStream, ProbeMode, ProcessInfo, Source, TraceOptions};
 use super::{Exit, Failure, clock};
 use crate::decode::{Frames, Snapshot};
@@ -17,6 +18,8 @@ use std::time::{Duration, Instant};
 
 pub struct WatchOptions {
     pub trace: TraceOptions,
+    /// Looks a second, instead of probes.
+    pub sample: Option<u32>,
     /// Between two snapshots; None: what suits the mode.
     pub interval: Option<Duration>,
     /// From `ready` on.
@@ -135,7 +138,10 @@ struct Watcher {
     queue: Sender<Update>,
     gate: Arc<Gate>,
     drained: Option<Drained>,
+    sampled: Option<Sampled>,
     took: Duration,
+    /// 0 to 999, anew for each snapshot.
+    drawn: u32,
     noted: String,
 }
 
@@ -163,16 +169,19 @@ impl Watcher {
         };
         let pid = source.process().pid;
         let t_ns = clock::monotonic_ns();
-        let traced = source.start_trace(options.trace);
+        let traced = match options.sample {
+            None => source.start_trace(options.trace).map(Some),
+            Some(_) => Ok(None),
+        };
         if let Some(status) = exited(&mut *source, options.child.as_mut()) {
             return Err(ended_early(pid, status));
         }
-        let (stream, because) = match traced {
-            Ok(stream) => (Some(stream), None),
+        let (stream, mut because) = match traced {
+            Ok(stream) => (stream, None),
             Err(failure) if may_fall_back(&failure, options.trace) => (None, Some(failure)),
             Err(failure) => return Err(failure),
         };
-        let mode = stream.as_ref().map_or(Mode::Snapshots, |stream| stream.mode());
+        let mut mode = stream.as_ref().map_or(Mode::Snapshots, |stream| stream.mode());
         for note in stream.iter().flat_map(|stream| stream.notes()) {
             let _ = queue.send(Update::Note(note));
         }
@@ -201,10 +210,19 @@ impl Watcher {
             return Err(ended_early(pid, status));
         }
         let took = began.elapsed();
+        let mut sampled = None;
+        if let (Some(hz), Some(first)) = (options.sample, &first) {
+            match source.start_sampling(hz, first) {
+                Ok(stream) => sampled = Some(Sampled::start(stream, queue.clone())?),
+                Err(failure) => because = Some(failure),
+            }
+            mode = if sampled.is_some() { Mode::Sample { hz } } else { Mode::Snapshots };
+        }
         let (process, frames) = (source.process(), source.frames());
         let (why, fallen_back) = (because.as_ref().map(|failure: &Failure| failure.why.clone()), because);
         let begun = Begun { process, mode, because: why, fallen_back, frames, t_ns, first };
-        Ok((Watcher { source, options, queue, gate, drained, took, noted: String::new() }, begun))
+        let noted = String::new();
+        Ok((Watcher { source, options, queue, gate, drained, sampled, took, drawn: 500, noted }, begun))
     }
 
     fn run(&mut self) {
@@ -235,6 +253,7 @@ impl Watcher {
             }
             thread::sleep(LOOK);
         };
+        self.sampled = None;
         let end = match self.drained.take().map(Drained::finish) {
             Some(Err(failure)) if !matches!(end, End::TargetExited { .. }) => {
                 End::Failed(failure.to_string())
@@ -246,9 +265,17 @@ impl Watcher {
 
     /// Time between two snapshots.
     fn pause(&self) -> Duration {
-        let traced = self.drained.is_some();
-        let (usual, share) = if traced { (1000, TRACED_SHARE) } else { (250, ALONE_SHARE) };
-        self.options.interval.unwrap_or(Duration::from_millis(usual)).max(self.took * share)
+        let (usual, share) = match (&self.drained, &self.sampled) {
+            (Some(_), _) => (1000, TRACED_SHARE),
+            (None, Some(_)) => (250, TRACED_SHARE),
+            (None, None) => (250, ALONE_SHARE),
+        };
+        let pause = self.options.interval.unwrap_or(Duration::from_millis(usual)).max(self.took * share);
+        if self.sampled.is_none() {
+            return pause;
+        }
+        // How long tasks rest is told by counting snapshots: they must not keep step with the target.
+        pause / 2 + pause * self.drawn / 1000
     }
 
     fn snapshot(&mut self) {
@@ -270,6 +297,8 @@ impl Watcher {
             }
         };
         self.took = began.elapsed();
+        // Nanoseconds below a microsecond: as good as drawn.
+        self.drawn = (clock::monotonic_ns() % 1000) as u32;
         let _ = self.queue.send(update);
         if self.drained.is_none() {
             let own_ns = Some(clock::own_cpu_ns());

@@ -8,6 +8,7 @@ use super::stacks::Stacks;
 use super::{RuntimeKind, Task, TaskId, TaskState};
 use crate::runtime::TaskWord;
 use crate::target::{Avma, Memory};
+use std::collections::HashSet;
 
 /// `found` is what the search took for tasks of the blocking pool.
 pub(super) fn closures<M: Memory>(memory: &M, found: &[Found], stacks: &Stacks) -> Vec<Task> {
@@ -16,6 +17,12 @@ pub(super) fn closures<M: Memory>(memory: &M, found: &[Found], stacks: &Stacks) 
         .filter(|found| !is_worker(&found.vtable.site.name))
         .filter_map(|f| closure(memory, f, stacks))
         .collect()
+}
+
+/// Ids of the closures that are a runtime's own worker threads.
+pub(super) fn workers<M: Memory>(memory: &M, found: &[Found]) -> HashSet<u64> {
+    let own = found.iter().filter(|found| is_worker(&found.vtable.site.name));
+    own.filter_map(|f| memory.read_u64(f.header.offset(f.vtable.id?)).ok()).collect()
 }
 
 fn closure<M: Memory>(memory: &M, found: &Found, stacks: &Stacks) -> Option<Task> {

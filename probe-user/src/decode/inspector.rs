@@ -7,7 +7,7 @@ use super::executors::{Executors, add_executors};
 use super::relations::relate;
 use super::snapshot::{SnapshotParts, tasks};
 use super::threads::Threads;
-use super::{DebugInfoLevel, Frames, Recipes, RuntimeKind, Sites, Snapshot};
+use super::{DebugInfoLevel, Frames, Polling, Recipes, RuntimeKind, Sites, Snapshot};
 use crate::dwarf::{self, Code, DwarfError, INDEX_SCHEMA, Index, OpenSibling, Program, Sections, TaskNames};
 use crate::runtime::Routines;
 use crate::target::{
@@ -174,6 +174,8 @@ pub struct Inspector<S: Subject = Process> {
     pub model: StaticModel,
     /// Offset of the id in tasks with this poll function, as the latest snapshot found it.
     pub ids: HashMap<Svma, u64>,
+    /// Threads that tell which task they poll, as the latest snapshot found them.
+    pub polling: Polling,
     /// What the first snapshot learned is in the index cache.
     saved: bool,
     pub(super) threads: Threads,
@@ -198,6 +200,7 @@ impl<S: Subject> Inspector<S> {
             image,
             model,
             ids: HashMap::new(),
+            polling: Polling::default(),
             saved: false,
             threads: Threads::default(),
         })
@@ -211,6 +214,7 @@ impl<S: Subject> Inspector<S> {
         let tls_blocks = self.tls_blocks(&pointers);
         let discovery = self.discover(&pointers, &tls_blocks)?;
         self.ids.clone_from(&discovery.ids);
+        self.polling = self.polling(&tls_blocks, &discovery);
         let version = self.model.sites.tokio_version.as_deref();
         let (recipes, bias) = (&self.model.recipes, self.image.bias);
         let mut parts = tasks(recipes, &self.process, bias, &discovery, version);

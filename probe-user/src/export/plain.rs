@@ -1,12 +1,13 @@
 //! `attach --plain`: one readable line per transition, a table now and then, a summary at the end.
 
 use crate::decode::{FrameId, TaskId};
-use crate::model::{AwaitPath, End, Ending, Event, Model, TaskPhase};
+use crate::model::{AwaitPath, End, Ending, Event, Model, Spot, TaskPhase};
 use crate::present::card::phase_word;
 use crate::present::cost;
 use crate::present::names;
 use crate::present::paint::Paint;
 use crate::present::places::Places;
+use crate::present::samples::{self, busy_span};
 use crate::present::table;
 use crate::present::units::{count, counted, known_span, or_dash, span};
 use std::io::{self, Write};
@@ -50,8 +51,14 @@ impl<W: Write> Plain<W> {
 
     pub fn event(&mut self, event: &Event, model: &Model) -> io::Result<()> {
         // Those that were there already are in the first table; polls are in every table.
-        let silent =
-            matches!(event, Event::Poll { .. } | Event::Spawn { existing: true, .. } | Event::Budget { .. });
+        let silent = matches!(
+            event,
+            Event::Poll { .. }
+                | Event::Spawn { existing: true, .. }
+                | Event::Budget { .. }
+                | Event::Looked { .. }
+                | Event::Sampled { .. }
+        );
         if silent || !self.within_budget(event.t_ns())? {
             return Ok(());
         }
@@ -69,6 +76,10 @@ impl<W: Write> Plain<W> {
     fn words(&mut self, event: &Event, model: &Model) -> (Option<TaskId>, String) {
         match event {
             Event::Poll { task, count: n, .. } => (Some(*task), counted(*n, "poll")),
+            Event::Sampled { task, busy_ns, .. } => {
+                (Some(*task), format!("ran for about {}", span(*busy_ns)))
+            }
+            Event::Looked { looks, .. } => (None, counted(u64::from(*looks), "look")),
             Event::Spawn { task, parent, .. } => match parent {
                 Some(parent) => (Some(*task), format!("spawned by #{}", parent.id)),
                 None => (Some(*task), "spawned".into()),
@@ -125,7 +136,7 @@ impl<W: Write> Plain<W> {
         );
         writeln!(self.out, "{}", self.paint.dim(titles))?;
         for row in rows.iter().take(ROWS) {
-            let busy = row.busy_ns.map(span);
+            let busy = row.busy_ns.map(|ns| busy_span(ns, model.mode()));
             let polls = row.polls.map(count);
             let idle = row.longest_idle.map(known_span);
             let name = names::fit(&row.name, NAME_WIDTH);
@@ -171,8 +182,24 @@ impl<W: Write> Plain<W> {
         self.say_left_out()?;
         writeln!(self.out)?;
         summary(&mut self.out, t_ns.saturating_sub(self.started_ns), end, model, self.paint)?;
+        self.busiest_tasks(model)?;
         self.busiest_places(model)?;
         self.out.flush()
+    }
+
+    /// Who ran for longest, by looks, and how far that is to be trusted.
+    fn busiest_tasks(&mut self, model: &Model) -> io::Result<()> {
+        for (i, (task, busy)) in samples::busiest(model, PLACES).into_iter().enumerate() {
+            let label = if i == 0 { "busiest" } else { "" };
+            let at = model.times(task).first().map_or(Spot::Start, |time| time.at);
+            let from = match at {
+                Spot::Await(place) => format!(", most of it from {}", self.frame_place(place, model)),
+                Spot::Start | Spot::Elsewhere => String::new(),
+            };
+            let name = names::short(&task.name);
+            writeln!(self.out, "  {label:<10} #{} {name}  {}{from}", task.id.id, samples::length(busy))?;
+        }
+        Ok(())
     }
 
     /// Where tasks came most often, and how long they stayed.
@@ -255,7 +282,7 @@ fn ended(id: TaskId, how: Ending, model: &Model) -> String {
         words += &format!(", {}", counted(polls, "poll"));
     }
     if let Some(busy) = task.busy_ns.filter(|_| task.unmeasured == 0) {
-        words += &format!(", busy {}", span(busy));
+        words += &format!(", busy {}", busy_span(busy, model.mode()));
     }
     words
 }
@@ -295,10 +322,14 @@ pub fn summary(
     let least = if totals.lost > 0 { "at least " } else { "" };
     let polls = match totals.polls {
         Some(polls) => format!("{least}{}", count(polls)),
+        None if model.mode().samples() => "unknown (looks do not count them)".into(),
         None => "unknown (snapshots do not see them)".into(),
     };
-    let busy = totals.busy_ns.map(|ns| format!(", busy {}", span(ns))).unwrap_or_default();
+    let busy = totals.busy_ns.map(|ns| format!(", busy {}", busy_span(ns, model.mode()))).unwrap_or_default();
     writeln!(out, "  polls      {polls}{busy}")?;
+    if let Some(looks) = model.looks() {
+        writeln!(out, "  looks      {}", samples::looks(looks))?;
+    }
     writeln!(out, "  moves      {least}{} from one await to another", count(totals.transitions))?;
     if totals.lost > 0 {
         writeln!(out, "  {}       {}", paint.warn("lost"), counted(totals.lost, "event"))?;

@@ -1,8 +1,9 @@
 //! `attach --json`: one object per line.
 
 use super::json::{Line, SCHEMA, runtime_word};
+use super::stream_samples::{Looked, SampledPoll, Time};
 use crate::decode::{Frame, FrameId, TaskId};
-use crate::model::{AwaitPath, End, Ending, Event, Mode, Model};
+use crate::model::{AwaitPath, End, Ending, Event, Mode, Model, Spot, TaskEntry};
 use crate::trace::PollEnd;
 use serde::Serialize;
 use serde_json::value::RawValue;
@@ -67,7 +68,7 @@ struct TotalsJson {
 
 /// What every event about a task begins with.
 #[derive(Serialize)]
-struct About {
+pub(super) struct About {
     t_ns: u64,
     event: &'static str,
     task: String,
@@ -135,7 +136,7 @@ struct CostJson {
 }
 
 #[derive(Serialize)]
-struct PlaceJson<'a> {
+pub(super) struct PathPlace<'a> {
     function: &'a str,
     suspend_point: Option<u32>,
     #[serde(flatten)]
@@ -145,8 +146,8 @@ struct PlaceJson<'a> {
 #[derive(Serialize)]
 struct PathJson<'a> {
     #[serde(flatten)]
-    place: Option<PlaceJson<'a>>,
-    path: Vec<PlaceJson<'a>>,
+    place: Option<PathPlace<'a>>,
+    path: Vec<PathPlace<'a>>,
 }
 
 impl<W: Write> Stream<W> {
@@ -181,6 +182,18 @@ impl<W: Write> Stream<W> {
                 duration_ns: *duration_ns,
                 end: end_word(*end),
             }),
+            Event::Sampled { t_ns, task, tid, at, busy_ns, .. } => {
+                let frame = await_frame(*at, model);
+                self.line(&SampledPoll::new(about(*t_ns, "poll", *task), *tid, *busy_ns, frame.as_deref()))
+            }
+            Event::Looked { t_ns, looks, missed, period_ns, threads } => self.line(&Looked {
+                t_ns: *t_ns,
+                event: "sample",
+                looks: *looks,
+                missed: *missed,
+                period_ns: *period_ns,
+                threads: *threads,
+            }),
             Event::State { t_ns, task, from, to } => {
                 for path in from.iter().chain([to]) {
                     self.learn(path, model)?;
@@ -192,6 +205,9 @@ impl<W: Write> Stream<W> {
                 writeln!(self.out, "{text}")
             }
             Event::Ended { t_ns, task, how } => {
+                if let Some(entry) = model.get(*task) {
+                    self.times(*t_ns, entry, model)?;
+                }
                 let unseen = (*how == Ending::Unseen).then_some("unseen");
                 self.line(&About { how: unseen, ..about(*t_ns, ending_word(*how), *task) })
             }
@@ -204,6 +220,11 @@ impl<W: Write> Stream<W> {
     }
 
     pub fn end(&mut self, t_ns: u64, end: &End, model: &Model) -> io::Result<()> {
+        let mut living: Vec<&TaskEntry> = model.tasks().filter(|task| !task.has_ended()).collect();
+        living.sort_unstable_by_key(|task| (task.id.runtime as u8, task.id.id));
+        for task in living {
+            self.times(t_ns, task, model)?;
+        }
         let totals = model.totals();
         let cost = model.cost().map(|cost| CostJson {
             hits: cost.hits,
@@ -238,6 +259,22 @@ impl<W: Write> Stream<W> {
         self.out.flush()
     }
 
+    /// What looks say of a task at each place; nothing where it is not sampled.
+    fn times(&mut self, t_ns: u64, task: &TaskEntry, model: &Model) -> io::Result<()> {
+        for time in model.times(task) {
+            let frame = await_frame(time.at, model);
+            self.line(&Time {
+                about: about(t_ns, "time", task.id),
+                name: &task.name,
+                at: frame.as_deref().map(PathPlace::from),
+                elsewhere: time.at == Spot::Elsewhere,
+                busy: time.busy.into(),
+                wait: time.wait.into(),
+            })?;
+        }
+        Ok(())
+    }
+
     fn line(&mut self, object: &impl Serialize) -> io::Result<()> {
         serde_json::to_writer(&mut self.out, object)?;
         self.out.write_all(b"\n")
@@ -255,22 +292,26 @@ impl<W: Write> Stream<W> {
         let frames: Vec<_> = path.frames.iter().map(frame).collect();
         let place = path.place.as_ref().map(frame).or_else(|| frames.first().cloned());
         let text = serde_json::value::to_raw_value(&PathJson {
-            place: place.as_ref().map(|frame| PlaceJson::from(&**frame)),
-            path: frames.iter().map(|frame| PlaceJson::from(&**frame)).collect(),
+            place: place.as_ref().map(|frame| PathPlace::from(&**frame)),
+            path: frames.iter().map(|frame| PathPlace::from(&**frame)).collect(),
         })?;
         self.paths.insert(key(path), (path.clone(), text));
         Ok(())
     }
 }
 
-impl<'a> From<&'a Frame> for PlaceJson<'a> {
-    fn from(frame: &'a Frame) -> PlaceJson<'a> {
-        PlaceJson {
+impl<'a> From<&'a Frame> for PathPlace<'a> {
+    fn from(frame: &'a Frame) -> PathPlace<'a> {
+        PathPlace {
             function: &frame.function,
             suspend_point: frame.suspend_point,
             line: frame.line.as_ref().map(Line::from),
         }
     }
+}
+
+fn await_frame(at: Spot, model: &Model) -> Option<Arc<Frame>> {
+    if let Spot::Await(id) = at { Some(model.frames().get(id)) } else { None }
 }
 
 /// The path's address; the map keeps the path alive, so it is not reused.

@@ -1,6 +1,6 @@
 //! The model's own event: what happened to a task, whoever saw it.
 
-use super::AwaitPath;
+use super::{AwaitPath, Spot};
 use crate::decode::TaskId;
 use crate::trace::PollEnd;
 use std::sync::Arc;
@@ -57,6 +57,24 @@ pub enum Event {
         t_ns: u64,
         probes_in: bool,
     },
+    /// Looks at what each thread polls: `looks` were made since the last ones, `missed` were not.
+    Looked {
+        t_ns: u64,
+        looks: u32,
+        missed: u32,
+        period_ns: u64,
+        threads: u32,
+    },
+    /// In `hits` of those, thread `tid` polled this task: for about `busy_ns`.
+    Sampled {
+        t_ns: u64,
+        task: TaskId,
+        tid: u32,
+        /// Where those polls began.
+        at: Spot,
+        hits: u64,
+        busy_ns: u64,
+    },
 }
 
 impl Event {
@@ -67,7 +85,9 @@ impl Event {
             | Event::State { t_ns, .. }
             | Event::Ended { t_ns, .. }
             | Event::Lost { t_ns, .. }
-            | Event::Budget { t_ns, .. } => *t_ns,
+            | Event::Budget { t_ns, .. }
+            | Event::Looked { t_ns, .. }
+            | Event::Sampled { t_ns, .. } => *t_ns,
         }
     }
 }

@@ -8,6 +8,7 @@ mod limits;
 mod path;
 #[cfg(test)]
 pub mod sample;
+mod sampled;
 mod snapshot;
 mod summary;
 mod task;
@@ -20,6 +21,7 @@ mod tests;
 pub use event::{Ending, Event};
 pub use limits::Limits;
 pub use path::{AwaitPath, place_of, primary_chain};
+pub use sampled::{Looks, Sampled, Spot, Time};
 pub use summary::{PlaceTotals, Totals};
 pub use task::{Known, Since, Stop, TaskEntry, TaskPhase};
 pub use tasks::Model;

@@ -24,6 +24,7 @@ impl Model {
         for (index, task) in snapshot.tasks.iter().enumerate() {
             self.merge(task, index as u32, t_ns, first, out);
         }
+        self.name_pending(t_ns, out);
         self.give_up_missing(t_ns, out);
         self.just_ended.retain(|_, ended_ns| ended_ns.saturating_add(SETTLED_NS) >= t_ns);
         self.latest = Some(snapshot.into());
@@ -74,6 +75,7 @@ impl Model {
         }
         entry.phase = phase;
         self.merge_path(task, t_ns, first, out);
+        self.rested(task.id, task.state, t_ns);
     }
 
     fn merge_path(&mut self, task: &Task, t_ns: u64, first: bool, out: &mut Vec<Event>) {

@@ -1,6 +1,6 @@
 //! One row of the task table.
 
-use super::{AwaitPath, Ending};
+use super::{AwaitPath, Ending, Sampled};
 use crate::decode::{TaskId, TaskState};
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -61,7 +61,7 @@ pub struct TaskEntry {
     pub ended_ns: Option<u64>,
     /// Counted since we began to watch; None where polls are not seen.
     pub polls: Option<u64>,
-    /// Sum of the measured polls, ns.
+    /// Sum of the measured polls, ns; an estimate where the mode is to look now and then.
     pub busy_ns: Option<u64>,
     /// Polls whose duration was not seen: `busy_ns` is then a lower bound.
     pub unmeasured: u64,
@@ -73,6 +73,7 @@ pub struct TaskEntry {
     pub history_cut: bool,
     pub(super) last_event_ns: u64,
     pub(super) seen: SeenIn,
+    pub(super) sampled: Option<Box<Sampled>>,
 }
 
 /// Where the latest snapshot has this task, and how often snapshots missed it.
@@ -101,6 +102,7 @@ impl TaskEntry {
             history_cut: false,
             last_event_ns: 0,
             seen: SeenIn::default(),
+            sampled: None,
         }
     }
 

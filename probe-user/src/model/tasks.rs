@@ -2,7 +2,7 @@
 
 use super::path::Paths;
 use super::task::{Known, Since, Stop};
-use super::{AwaitPath, Cost, Ending, Event, Limits, Mode, PlaceTotals, TaskEntry, TaskPhase, Totals};
+use super::{AwaitPath, Cost, Ending, Event, Limits, Looks, Mode, PlaceTotals, TaskEntry, TaskPhase, Totals};
 use crate::decode::{FrameId, Frames, RuntimeKind, Snapshot, TaskId};
 use crate::trace::{PollEnd, TraceEvent};
 use std::collections::{HashMap, VecDeque};
@@ -24,6 +24,7 @@ pub struct Model {
     pub(super) cost: Option<Cost>,
     probes_in: bool,
     pub(super) places: HashMap<(Arc<str>, FrameId), PlaceTotals>,
+    pub(super) looks: Option<Looks>,
     pub(super) latest: Option<Arc<Snapshot>>,
     pub(super) generation: u32,
     pub(super) now_ns: u64,
@@ -35,7 +36,7 @@ impl Model {
     pub fn new(mode: Mode, frames: Arc<Frames>, t_ns: u64, limits: Limits) -> Model {
         let totals = Totals {
             polls: mode.counts_polls().then_some(0),
-            busy_ns: mode.times_polls().then_some(0),
+            busy_ns: (mode.times_polls() || mode.samples()).then_some(0),
             ..Totals::default()
         };
         Model {
@@ -50,6 +51,7 @@ impl Model {
             cost: None,
             probes_in: mode.counts_polls(),
             places: HashMap::new(),
+            looks: mode.samples().then(Looks::default),
             latest: None,
             generation: 0,
             now_ns: t_ns,
@@ -288,7 +290,8 @@ impl Model {
         task.parent = parent;
         let mode = self.mode.of(id);
         task.polls = mode.counts_polls().then_some(0);
-        task.busy_ns = mode.times_polls().then_some(0);
+        task.busy_ns = (mode.times_polls() || mode.samples()).then_some(0);
+        task.sampled = self.looks.is_some().then(|| self.begin_sampling());
         self.live.insert(id, task);
     }
 
@@ -307,6 +310,9 @@ impl Model {
         let Some(mut task) = self.live.remove(&id) else { return };
         task.phase = TaskPhase::Ended(how);
         task.ended_ns = Some(t_ns);
+        if let Some(sampled) = &mut task.sampled {
+            sampled.ended(self.looks.as_ref());
+        }
         if self.ended.len() >= self.limits.ended {
             self.ended.pop_front();
         }

@@ -19,6 +19,8 @@ fn words(events: &[Event]) -> Vec<String> {
         Event::Ended { task, how, .. } => format!("{how:?} {}", task.id),
         Event::Lost { count, .. } => format!("lost {count}"),
         Event::Budget { probes_in, .. } => format!("in={probes_in}"),
+        Event::Looked { looks, .. } => format!("looked x{looks}"),
+        Event::Sampled { task, hits, .. } => format!("ran {} x{hits}", task.id),
     };
     events.iter().map(word).collect()
 }

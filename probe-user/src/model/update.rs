@@ -2,6 +2,7 @@
 
 use super::{Event, Model};
 use crate::decode::{RuntimeKind, Snapshot, TaskId};
+use crate::sample::Round;
 use crate::trace::TraceEvent;
 use serde::{Deserialize, Serialize};
 
@@ -18,6 +19,8 @@ pub enum Mode {
     EntryOnly,
     /// No probes: snapshots, and the differences between them.
     Snapshots,
+    /// No probes: looks from outside at what each thread polls, so many a second, and snapshots.
+    Sample { hz: u32 },
 }
 
 impl Mode {
@@ -28,6 +31,7 @@ impl Mode {
             Mode::PerfEvents => "perf",
             Mode::EntryOnly => "entry-only",
             Mode::Snapshots => "snapshots",
+            Mode::Sample { .. } => "sample",
         }
     }
 
@@ -38,7 +42,12 @@ impl Mode {
 
     /// Whether polls are seen at all.
     pub fn counts_polls(self) -> bool {
-        self != Mode::Snapshots
+        !matches!(self, Mode::Snapshots | Mode::Sample { .. })
+    }
+
+    /// Whether times are estimates out of looks.
+    pub fn samples(self) -> bool {
+        matches!(self, Mode::Sample { .. })
     }
 
     /// Whether the length of a poll is seen.
@@ -92,6 +101,7 @@ impl End {
 pub enum Update {
     Trace(Vec<TraceEvent>),
     Snapshot(Box<Snapshot>),
+    Samples(Round),
     /// One line that people should read: a snapshot failed, a fallback was taken.
     Note(String),
     Cost(Cost),
@@ -118,6 +128,7 @@ impl Model {
         match update {
             Update::Trace(events) => events.into_iter().for_each(|event| self.trace(event, out)),
             Update::Snapshot(snapshot) => self.snapshot_taken(snapshot, out),
+            Update::Samples(round) => self.sampled(&round, out),
             Update::Tick(t_ns) => self.tick(t_ns),
             Update::Note(text) => return Some(Aside::Note(text)),
             Update::Cost(cost) => {

@@ -5,11 +5,13 @@ use super::names;
 use super::paint::Paint;
 use super::places::Places;
 use super::reasons::Reasons;
+use super::samples;
 use super::source::SourceText;
 use super::tree;
 use super::units::{count, counted, known_span, span};
 use crate::decode::{Certainty, FrameId, Frames, Hold, HoldRole, Node, Task, TaskId, wait_of_chain};
 use crate::model::{Ending, Known, Stop, TaskEntry, TaskPhase, place_of, primary_chain};
+use crate::sample::Estimate;
 use std::io::{self, Write};
 
 /// What a card is made of; what is absent is left off the card.
@@ -24,6 +26,8 @@ pub struct CardInput<'a> {
     pub frames: &'a Frames,
     pub places: &'a Places,
     pub sources: &'a dyn SourceText,
+    /// By looks, where it is sampled.
+    pub busy: Option<Estimate>,
     /// CLOCK_MONOTONIC; what "now" means on this card. None: not known, as of a core file.
     pub now_ns: Option<u64>,
 }
@@ -260,7 +264,9 @@ fn status(input: &CardInput) -> String {
             words += " since we look";
         }
     }
-    if let Some(busy) = entry.busy_ns.filter(|_| entry.polls != Some(entry.unmeasured)) {
+    if let Some(busy) = input.busy {
+        words += &format!(", busy {}", samples::length(busy));
+    } else if let Some(busy) = entry.busy_ns.filter(|_| entry.polls != Some(entry.unmeasured)) {
         let at_least = if entry.unmeasured > 0 { ">" } else { "" };
         words += &format!(", busy {at_least}{}", span(busy));
     }

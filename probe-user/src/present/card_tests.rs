@@ -23,6 +23,7 @@ fn shown(model: &Model, id: u64, now_ns: u64) -> String {
         task: model.in_snapshot(id),
         frames: model.frames(),
         places: &places,
+        busy: None,
         sources: &Quote,
         now_ns: Some(now_ns),
     };

@@ -11,6 +11,7 @@ pub mod paint;
 pub mod places;
 pub mod reasons;
 pub mod relations;
+pub mod samples;
 pub mod source;
 pub mod table;
 pub mod tree;

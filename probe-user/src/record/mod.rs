@@ -27,6 +27,7 @@ pub fn time_of(update: &Update) -> Option<u64> {
     match update {
         Update::Trace(events) => events.iter().map(crate::trace::TraceEvent::t_ns).max(),
         Update::Snapshot(snapshot) => snapshot.t_ns,
+        Update::Samples(round) => Some(round.t_ns),
         Update::Tick(t_ns) | Update::End { t_ns, .. } => Some(*t_ns),
         Update::Note(_) | Update::Cost(_) => None,
     }

@@ -6,6 +6,7 @@
 
 use crate::decode::{FrameId, TaskId};
 use crate::model::{Cost, End};
+use crate::sample::Round;
 use crate::trace::{Path, TraceEvent};
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
@@ -16,6 +17,7 @@ pub(super) enum Item<T> {
     Trace(Vec<T>),
     Note(String),
     Cost(Cost),
+    Samples(Round),
     Tick(u64),
     End { t_ns: u64, end: End },
 }

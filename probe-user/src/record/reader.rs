@@ -200,6 +200,8 @@ impl<R: Read + Seek> Reader<R> {
                 Item::Trace(events) => Update::Trace(self.events(events, &paths)?),
                 Item::Note(text) => Update::Note(text),
                 Item::Cost(cost) => Update::Cost(cost),
+                Item::Samples(round) if sound::round(&round, self.frames.len()) => Update::Samples(round),
+                Item::Samples(_) => return Err(Unsound),
                 Item::Tick(t_ns) => Update::Tick(t_ns),
                 Item::End { t_ns, end } => {
                     self.ended = true;

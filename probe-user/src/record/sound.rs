@@ -3,10 +3,13 @@
 
 use super::payload::within;
 use crate::decode::{Node, Task};
-use crate::trace::TraceEvent;
+use crate::sample::Round;
+use crate::trace::{Path, TraceEvent};
 
 /// More ns (52 days) or polls than one event tells; thousands of them can be added up.
 const PLAUSIBLE: u64 = 1 << 52;
+/// More than one round of looks takes, ns: at one a second it takes one second.
+const ROUND_NS: u64 = 10_000_000_000;
 
 /// Names every kind of event, so that whoever adds one has to think of what it refers to.
 pub(super) fn event(event: &TraceEvent, frames: usize) -> bool {
@@ -19,6 +22,17 @@ pub(super) fn event(event: &TraceEvent, frames: usize) -> bool {
             TraceEvent::Lost { count, .. } => *count < PLAUSIBLE,
             TraceEvent::Spawn { .. } | TraceEvent::Paused { .. } | TraceEvent::Resumed { .. } => true,
         }
+}
+
+pub(super) fn round(round: &Round, frames: usize) -> bool {
+    let looks = u64::from(round.looks);
+    let hits: u64 = round.runs.iter().map(|run| u64::from(run.hits)).sum();
+    let at = |path: &Option<Path>| path.as_ref().is_none_or(|path| within(path, frames));
+    round.t_ns < 1 << 63
+        && looks.saturating_mul(round.period_ns) <= ROUND_NS
+        && hits <= looks.saturating_mul(u64::from(round.threads))
+        && round.threads <= 1 << 12
+        && round.runs.iter().all(|run| at(&run.path))
 }
 
 pub(super) fn task(task: &Task, frames: usize) -> bool {

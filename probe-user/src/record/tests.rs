@@ -5,6 +5,7 @@ use super::*;
 use crate::decode::{DebugInfoLevel, Frames, Node, Snapshot, Task};
 use crate::model::sample::{MS, SECOND, Shop, tokio};
 use crate::model::{Cost, End, Event, Limits, Mode, Model, Update};
+use crate::sample::{Round, Run};
 use crate::trace::{PollEnd, TraceEvent};
 use proptest::prelude::*;
 use std::io::Cursor;
@@ -41,6 +42,14 @@ pub(super) fn day(shop: &Shop) -> Vec<Update> {
         ]),
         Update::Note("one line".into()),
         Update::Tick(t + 2 * MS),
+        Update::Samples(Round {
+            t_ns: t + 2 * MS,
+            period_ns: MS,
+            looks: 5,
+            missed: 1,
+            threads: 2,
+            runs: vec![Run { task: task.id, tid: 7, path: Some(shop.sleeping().into()), hits: 3 }],
+        }),
         Update::Cost(Cost { hits: 3, target_ns: Some(5), cpu_ns: None, out_ns: 0, own_ns: Some(9) }),
         Update::Trace(vec![
             TraceEvent::Paused { t_ns: t + 3 * MS },

@@ -84,6 +84,7 @@ impl<W: Write> Writer<W> {
             Update::Snapshot(snapshot) => self.snapshot(snapshot),
             Update::Note(text) => self.item(&Item::Note(text.clone())),
             Update::Cost(cost) => self.item(&Item::Cost(*cost)),
+            Update::Samples(round) => self.item(&Item::Samples(round.clone())),
             Update::Tick(t_ns) => self.item(&Item::Tick(*t_ns)),
             Update::End { t_ns, end } => self.item(&Item::End { t_ns: *t_ns, end: end.clone() }),
         }

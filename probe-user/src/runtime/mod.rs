@@ -3,6 +3,7 @@
 //! know, the answer is a typed "unknown layout" that names what is missing.
 
 mod async_task;
+mod current_task;
 mod futures;
 mod futures_executor;
 mod join_set;
@@ -14,6 +15,7 @@ mod things;
 mod tokio;
 
 pub use async_task::{AsyncTaskSlots, AsyncTaskWord, ExecutorPointer, RawTaskLayout, Registration};
+pub use current_task::CurrentTask;
 pub use futures::{
     FUTURES_UNORDERED, JOIN_SET, Role, SHARED, is_closure, is_handle, macro_name, needs_all, role,
 };

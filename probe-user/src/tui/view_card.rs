@@ -31,6 +31,7 @@ pub fn draw(frame: &mut Frame, area: Rect, screen: &mut Screen, id: TaskId) {
         frames: model.frames(),
         places: &screen.places,
         sources: &*screen.sources,
+        busy: model.busy(entry),
         now_ns: Some(screen.now_ns()),
     };
     let moved = if has_moved(&input) { ", before its last move" } else { "" };

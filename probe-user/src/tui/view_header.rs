@@ -22,6 +22,7 @@ fn who(screen: &Screen) -> Line<'static> {
     let model = screen.model();
     let mode = match model.mode() {
         Mode::Snapshots => "snapshots only".into(),
+        Mode::Sample { hz } => format!("sampled {hz} times a second, no probes"),
         mode if model.probes_in() => format!("probes ({})", mode.as_str()),
         _ => "probes out for a while (--max-overhead)".into(),
     };

@@ -6,7 +6,8 @@ use crate::decode::TaskId;
 use crate::model::TaskEntry;
 use crate::present::card::phase_word;
 use crate::present::names;
-use crate::present::units::{count, known_span, or_dash, span};
+use crate::present::samples::busy_span;
+use crate::present::units::{count, known_span, or_dash};
 use ratatui::Frame;
 use ratatui::layout::{Constraint, Layout, Rect};
 use ratatui::text::{Line, Span, Text};
@@ -117,7 +118,8 @@ fn cell(column: Column, task: &TaskEntry, name_width: usize, screen: &Screen) ->
         Column::Name => names::fit(&task.name, name_width),
         Column::Total => known_span(task.age(now)),
         Column::Busy => {
-            or_dash(task.busy_ns.filter(|_| task.unmeasured == 0 || task.busy_ns != Some(0)).map(span))
+            let busy = task.busy_ns.filter(|_| task.unmeasured == 0 || task.busy_ns != Some(0));
+            or_dash(busy.map(|ns| busy_span(ns, screen.model().mode())))
         }
         Column::Sched => "-".into(),
         Column::Idle => or_dash(task.idle_for(now).map(known_span)),

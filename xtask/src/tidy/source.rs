@@ -6,23 +6,24 @@ use std::str::FromStr;
 
 /// Modules of probe-user, by who may use whom: a module uses those of lower rank and no others (DESIGN §2, ARCHITECTURE.md).
 /// Equal ranks do not know each other.
-const RANKS: [(&str, u32); 15] = [
+const RANKS: [(&str, u32); 16] = [
     ("sys", 0),
     ("target", 1),
     ("dwarf", 2),
     ("runtime", 3),
     ("decode", 4),
     ("trace", 5),
-    ("model", 6),
-    ("analysis", 7),
-    ("record", 7),
-    ("present", 8),
-    ("export", 9),
-    ("tui", 9),
-    ("agent", 9),
-    ("cli", 10),
+    ("sample", 6),
+    ("model", 7),
+    ("analysis", 8),
+    ("record", 8),
+    ("present", 9),
+    ("export", 10),
+    ("tui", 10),
+    ("agent", 10),
+    ("cli", 11),
     // The binary's only line.
-    ("main", 11),
+    ("main", 12),
 ];
 
 const LIBRARY: &str = "probe-user/src/";
