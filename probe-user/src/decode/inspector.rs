@@ -127,7 +127,7 @@ impl StaticModel {
             return;
         }
         if let Some(identity) = self.identity {
-            let index = self.program().index().to_bytes();
+            let index = self.program().index(self.recipes.leads.to_keep()).to_bytes();
             let _ = IndexCache::from_environment().store(identity, INDEX_SCHEMA, &index);
         }
     }

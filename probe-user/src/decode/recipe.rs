@@ -160,7 +160,7 @@ impl<'p, 'a> Recipes<'p, 'a> {
             subjects: RwLock::default(),
             made: RwLock::default(),
             bears: RwLock::default(),
-            leads: Leads::default(),
+            leads: Leads::new(program.leads()),
         }
     }
 

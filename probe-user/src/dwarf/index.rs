@@ -1,5 +1,6 @@
 //! What one pass over all entries keeps: the anchors from which everything else is reached lazily.
 
+use super::known::Kept;
 use super::methods::Methods;
 use super::units::DieRef;
 use crate::target::Svma;
@@ -103,6 +104,15 @@ pub(super) struct Static {
     pub address: u64,
 }
 
+/// Whether a value of a type can have something in it that is looked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Lead {
+    pub ty: DieRef,
+    /// References are followed as well.
+    pub references: bool,
+    pub leads: bool,
+}
+
 /// Anchors of one unit, or of all of them.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Index {
@@ -127,6 +137,10 @@ pub struct Index {
     pub(super) namespaces: Vec<Box<[Namespace]>>,
     /// Where macros were called that await: hash of the closure, file, line. None: not looked for yet.
     pub(super) invocations: Option<Vec<(u64, String, u32)>>,
+    /// What was read beyond the anchors.
+    pub(super) known: Kept,
+    /// What the runtimes' side found of types: which of them can lead to a known thing, through references or by what they own.
+    pub(super) leads: Vec<Lead>,
     /// Units that could not be read to their end.
     pub damaged_units: u32,
     /// Names of compilers that made the units, `clang LLVM (rustc version 1.95.0 …)`.
@@ -196,4 +210,4 @@ pub(super) fn path_hash(parent: u64, name: &[u8]) -> u64 {
 }
 
 /// Raised with every change of [`Index`] or of what a scan finds, so that an older index is not taken for a new one.
-pub const INDEX_SCHEMA: u32 = 13;
+pub const INDEX_SCHEMA: u32 = 14;

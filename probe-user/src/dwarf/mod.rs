@@ -9,6 +9,7 @@ mod demangle;
 mod evaluate;
 mod index;
 mod invocation;
+mod known;
 mod lines;
 mod linkage;
 mod locals;
@@ -26,7 +27,7 @@ mod unwind;
 
 pub use demangle::{demangled, split_arguments};
 pub use evaluate::Placed;
-pub use index::{CellDie, INDEX_SCHEMA, Index, PollSite, PoolType, RunSite};
+pub use index::{CellDie, INDEX_SCHEMA, Index, Lead, PollSite, PoolType, RunSite};
 pub use linkage::{defined, imported};
 pub use locals::LocalVariable;
 pub use program::{Code, Program};

@@ -1,7 +1,8 @@
 //! The static model of one program: what its debug information says, read when asked.
 
-use super::index::{CellDie, Index, Namespace, PollSite, PoolType, RunSite, name_hash, path_hash};
+use super::index::{CellDie, Index, Lead, Namespace, PollSite, PoolType, RunSite, name_hash, path_hash};
 use super::invocation::{self, Invocations};
+use super::known::Known;
 use super::scopes::Scopes;
 use super::sections::{DwarfError, Sections};
 use super::types::{self, CoroutineKind, Decl, Type};
@@ -27,7 +28,7 @@ pub struct Program<'a> {
     pub(super) units: Units<'a>,
     index: Index,
     pub(super) code: Vec<Code<'a>>,
-    types: RwLock<HashMap<DieRef, Option<Arc<Type>>>>,
+    known: Known,
     files: RwLock<Files>,
     invocations: OnceLock<Invocations>,
     pub(super) scopes: Scopes<'a>,
@@ -49,7 +50,8 @@ impl<'a> Program<'a> {
         if let Some(error) = damaged {
             issues.push(format!("the list of debug units is damaged: {error}"));
         }
-        let index = index.unwrap_or_else(|| scan::scan(&units, progress));
+        let mut index = index.unwrap_or_else(|| scan::scan(&units, progress));
+        let known = Known::new(std::mem::take(&mut index.known));
         if units.missing() > 0 {
             let (bad, all) = (units.missing(), units.len());
             issues.push(format!(
@@ -68,7 +70,7 @@ impl<'a> Program<'a> {
             units,
             index,
             code,
-            types: RwLock::default(),
+            known,
             files: RwLock::default(),
             invocations,
             scopes: Scopes::default(),
@@ -77,13 +79,19 @@ impl<'a> Program<'a> {
     }
 
     /// The index for the disk cache: everything that is dear to find again.
-    pub fn index(&self) -> Index {
-        Index { invocations: self.invocations.get().cloned(), ..self.index.clone() }
+    pub fn index(&self, leads: Vec<Lead>) -> Index {
+        let (known, invocations) = (self.known.to_keep(), self.invocations.get().cloned());
+        Index { known, invocations, leads, ..self.index.clone() }
+    }
+
+    /// Those that an index brought along.
+    pub fn leads(&self) -> &[Lead] {
+        &self.index.leads
     }
 
     /// True where [`Program::index`] would save more than it was made from.
     pub fn learned_more(&self) -> bool {
-        self.invocations.get().is_some() && self.index.invocations.is_none()
+        self.known.learned_more() || self.invocations.get().is_some() && self.index.invocations.is_none()
     }
 
     /// Everything that the debug information refers to was there: worth keeping on disk.
@@ -159,12 +167,7 @@ impl<'a> Program<'a> {
     }
 
     pub fn ty(&self, die: DieRef) -> Option<Arc<Type>> {
-        if let Some(known) = self.types.read().expect("no panic while held").get(&die) {
-            return known.clone();
-        }
-        let ty = types::read(&self.units, die).map(Arc::new);
-        self.types.write().expect("no panic while held").insert(die, ty.clone());
-        ty
+        self.known.ty(die, || types::read(&self.units, die))
     }
 
     /// File and line of a declaration.
@@ -289,22 +292,28 @@ impl<'a> Program<'a> {
     /// Names of the namespaces around an entry, outermost first.
     pub(super) fn namespaces(&self, die: DieRef) -> Vec<String> {
         let Some(spans) = self.index.namespaces.get(die.unit as usize) else { return Vec::new() };
-        let Some(unit) = self.units.get(die.unit) else { return Vec::new() };
         let mut at = spans.partition_point(|s| s.start < die.offset).checked_sub(1);
         let mut names = Vec::new();
         while let Some(span) = at.and_then(|i| spans.get(i))
             && names.len() < MAX_DEPTH
         {
             if die.offset < span.end {
-                let entry = unit.unit.entry(gimli::UnitOffset(span.start as usize)).ok();
-                let name = entry.and_then(|e| e.attr_value(gimli::DW_AT_name));
-                let name = name.and_then(|value| unit.string(value)).unwrap_or_default();
-                names.push(String::from_utf8_lossy(name).into_owned());
+                let namespace = DieRef { unit: die.unit, offset: span.start };
+                names.push(self.known.namespace(namespace, || self.name_of(namespace)).to_string());
             }
             at = Some(span.parent as usize);
         }
         names.reverse();
         names
+    }
+
+    /// Name of an entry; empty where it has none.
+    fn name_of(&self, die: DieRef) -> String {
+        let name = self.units.get(die.unit).and_then(|unit| {
+            let entry = unit.unit.entry(gimli::UnitOffset(die.offset as usize)).ok()?;
+            unit.string(entry.attr_value(gimli::DW_AT_name)?)
+        });
+        String::from_utf8_lossy(name.unwrap_or_default()).into_owned()
     }
 
     /// Full path of a type, as rustc names it: `tokio::sync::mutex::Mutex<u32>`.

@@ -3,16 +3,17 @@
 use super::sections::Slice;
 use super::units::{DieRef, Unit, Units};
 use gimli::{AttributeValue, constants as dw};
+use serde::{Deserialize, Serialize};
 
 /// A place in source: file number in the unit's line table, and line.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Decl {
     pub unit: u32,
     pub file: u64,
     pub line: u32,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Member {
     pub name: Box<str>,
     pub ty: DieRef,
@@ -22,14 +23,14 @@ pub struct Member {
 }
 
 /// How the active variant is told.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Discriminant {
     pub offset: u64,
     /// 1, 2, 4 or 8 bytes (16 is not read: no layout here needs it).
     pub width: u8,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Variant {
     /// Discriminant values, as unsigned numbers of the discriminant's width; empty: the default variant.
     pub values: Box<[(u64, u64)]>,
@@ -37,7 +38,7 @@ pub struct Variant {
     pub payload: Member,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Variants {
     /// None for an enum of one variant.
     pub discriminant: Option<Discriminant>,
@@ -60,7 +61,7 @@ pub enum CoroutineKind {
     Closure,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub enum TypeKind {
     Base,
     /// A thin pointer; `Box<T>` of a sized T is one too, told by its name. None: to a type nothing describes.
@@ -77,7 +78,7 @@ pub enum TypeKind {
     Other,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Type {
     pub die: DieRef,
     /// As DWARF has it: without its namespaces, with its generic arguments.

@@ -2,7 +2,7 @@
 
 use super::reflect::{Reflect, Route, Shared};
 use super::things::{Part, Thing, thing};
-use crate::dwarf::{DieRef, Program, Type, TypeKind};
+use crate::dwarf::{DieRef, Lead, Program, Type, TypeKind};
 use crate::target::{Avma, Bias, Memory};
 use foldhash::{HashMap, HashSet, HashSetExt as _};
 use std::collections::VecDeque;
@@ -59,6 +59,26 @@ pub struct Leads {
 type Known = (&'static Thing, Option<Arc<Route>>);
 
 impl Leads {
+    /// With what was found before.
+    pub fn new(kept: &[Lead]) -> Leads {
+        let through = |references| if references { Through::References } else { Through::Owned };
+        let leads = kept.iter().map(|lead| ((lead.ty, through(lead.references)), lead.leads));
+        Leads { things: RwLock::default(), leads: RwLock::new(leads.collect()) }
+    }
+
+    /// Sorted: the same answers make the same file.
+    pub fn to_keep(&self) -> Vec<Lead> {
+        let leads = self.leads.read().expect("no panic while held");
+        let lead = |(&(ty, through), &leads): (&(DieRef, Through), &bool)| Lead {
+            ty,
+            references: through == Through::References,
+            leads,
+        };
+        let mut kept: Vec<Lead> = leads.iter().map(lead).collect();
+        kept.sort_unstable();
+        kept
+    }
+
     fn thing(&self, program: &Program<'_>, ty: &Type) -> Option<Known> {
         if let Some(known) = self.things.read().expect("no panic while held").get(&ty.die) {
             return known.clone();
