@@ -1,7 +1,7 @@
 //! The command line. A wrong one is a usage error: exit code 2.
 
 use super::source::{OpenOptions, ProbeMode};
-use crate::trace::DEFAULT_PERCENT;
+use crate::trace::{DEFAULT_PERCENT, Wanted};
 use clap::{ArgAction, ArgGroup, Args, Parser, Subcommand, ValueEnum};
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -118,8 +118,39 @@ pub struct AttachArgs {
     /// What the probes may cost, in percent of the target's CPU time: beyond that they go out for a while. 100: whatever they cost
     #[arg(long, value_name = "PCT", default_value_t = DEFAULT_PERCENT, value_parser = clap::value_parser!(u8).range(1..=100))]
     pub max_overhead: u8,
+    /// What to watch beside polls, each at a price: scheduling (how long the woken wait, and who woke them), wakes (with --json, a line for each as well), spawns (who spawned whom). All, unless given
+    #[arg(long, value_name = "LIST", value_enum, value_delimiter = ',', hide_possible_values = true)]
+    pub events: Vec<Events>,
+    /// Watch polls alone
+    #[arg(long, conflicts_with = "events")]
+    pub no_events: bool,
     #[arg(long, value_enum, default_value_t, value_name = "MODE", hide = true)]
     pub probe_mode: ProbeMode,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Events {
+    Scheduling,
+    Wakes,
+    Spawns,
+}
+
+impl AttachArgs {
+    fn asks(&self, events: Events) -> bool {
+        !self.no_events && (self.events.is_empty() || self.events.contains(&events))
+    }
+
+    pub fn wanted(&self) -> Wanted {
+        Wanted {
+            wakes: self.asks(Events::Scheduling) || self.asks(Events::Wakes),
+            spawns: self.asks(Events::Spawns),
+        }
+    }
+
+    /// With `--json`: a line for every wake.
+    pub fn each_wake(&self) -> bool {
+        self.asks(Events::Wakes)
+    }
 }
 
 #[derive(Debug, Args)]
@@ -259,6 +290,20 @@ mod tests {
         }
         assert_eq!((task_id("#42"), task_id("42")), (Ok(42), Ok(42)));
         assert!(task_id("-1").is_err());
+    }
+
+    #[test]
+    fn what_is_watched_beside_polls() {
+        let parse = |args: &[&str]| {
+            let cli =
+                Cli::try_parse_from([&["async-inspect", "attach", "42"], args].concat()).expect("parses");
+            let Command::Attach(args) = cli.command else { panic!("not attach") };
+            (args.wanted(), args.each_wake())
+        };
+        assert_eq!(parse(&[]), (Wanted::ALL, true));
+        assert_eq!(parse(&["--no-events"]), (Wanted::default(), false));
+        assert_eq!(parse(&["--events", "scheduling"]), (Wanted { wakes: true, spawns: false }, false));
+        assert_eq!(parse(&["--events", "wakes,spawns"]), (Wanted::ALL, true));
     }
 
     #[test]

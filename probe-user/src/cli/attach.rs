@@ -49,6 +49,7 @@ pub fn run(args: &AttachArgs, common: &Common, stop: Arc<AtomicBool>) -> Result<
             entry_only: args.entry_only,
             probe_mode: args.probe_mode,
             max_overhead: args.max_overhead,
+            wanted: args.wanted(),
         },
         interval: args.interval,
         duration: args.duration,
@@ -77,7 +78,7 @@ pub fn run(args: &AttachArgs, common: &Common, stop: Arc<AtomicBool>) -> Result<
         out.flush()?;
         end
     } else if args.json {
-        json(output::stdout(), begun, &updates, &say)?
+        json(output::stdout(), begun, &updates, &say, args.each_wake())?
     } else {
         let paint = output::paint(common, io::stdout().is_terminal());
         plain(output::stdout(), begun, &updates, paint)?
@@ -132,10 +133,16 @@ fn on_screen(mut begun: Begun, updates: &Updates, common: &Common) -> Result<(En
     Ok((end, t_ns, screen.into_model()))
 }
 
-pub(super) fn json(out: impl Write, mut begun: Begun, updates: &Updates, say: &Say) -> Result<End, Quit> {
+pub(super) fn json(
+    out: impl Write,
+    mut begun: Begun,
+    updates: &Updates,
+    say: &Say,
+    each_wake: bool,
+) -> Result<End, Quit> {
     let mut events = Vec::new();
     let mut model = model_of(&mut begun, &mut events);
-    let mut stream = Stream::new(out);
+    let mut stream = Stream::new(out, each_wake);
     let because = begun.because.as_ref().map(|failure| failure.why.as_str());
     stream.start(begun.process.pid, &begun.process.exe, begun.mode, because)?;
     stream.ready(model.now_ns(), model.live_count())?;

@@ -88,7 +88,7 @@ fn watch_json(source: Scripted, options: WatchOptions) -> (End, Vec<serde_json::
     let open = || Ok(Box::new(source) as Box<dyn Source>);
     let (begun, updates) = send(open, options).unwrap().unwrap();
     let mut out = vec![];
-    let end = json(&mut out, begun, &updates, &quiet()).unwrap();
+    let end = json(&mut out, begun, &updates, &quiet(), true).unwrap();
     let lines = String::from_utf8(out).unwrap();
     (end, lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect())
 }
@@ -192,7 +192,7 @@ fn a_reader_that_leaves_ends_it_quietly() {
     let source = scripted(Ok(vec![]));
     let (begun, updates) =
         watch::begin(|| Ok(Box::new(source) as Box<dyn Source>), options()).unwrap().unwrap();
-    assert!(matches!(json(Closed, begun, &updates, &quiet()), Err(Quit::PipeClosed)));
+    assert!(matches!(json(Closed, begun, &updates, &quiet(), true), Err(Quit::PipeClosed)));
 }
 
 #[test]

@@ -6,7 +6,7 @@ use super::source::{EventStream, OpenOptions, ProbeMode, ProcessInfo, Progress, 
 use super::{Exit, Failure};
 use crate::decode::{Frames, Inspector, OpenError, Snapshot};
 use crate::target::{self, Process, TargetError};
-use crate::trace::{self, TraceError, TraceTarget, Tracer};
+use crate::trace::{self, CausePlan, TraceError, TraceTarget, Tracer};
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -70,7 +70,9 @@ impl Source for Live {
             self.snapshot()?;
         }
         let Inspector { process, image, model, ids, .. } = &self.inspector;
-        let plan = trace::compile(&model.recipes, &model.sites, image, ids);
+        let mut plan = trace::compile(&model.recipes, &model.sites, image, ids);
+        let separate = model.files.dwarf().map(|bytes| &**bytes);
+        plan.causes = CausePlan::find(options.wanted, &model.files.main, separate, image, &model.sites);
         if plan.sites.is_empty() {
             let other = !model.executors.is_empty();
             return Err(Failure {

@@ -6,7 +6,7 @@ use super::live::trace_failure;
 use super::source::EventStream;
 use crate::model::{Cost, Mode};
 use crate::sys::process_clock::process_cpu_ns;
-use crate::trace::{self, Budget, Spending, TraceEvent, Tracer, Verdict};
+use crate::trace::{self, Budget, Hits, Spending, TraceEvent, Tracer, Verdict};
 
 /// A trace whose probes go out when they have cost enough, and in again.
 pub(super) struct Probes {
@@ -14,6 +14,7 @@ pub(super) struct Probes {
     tracer: Tracer,
     /// What one hit costs the target, ns. None where it could not be tried.
     price_ns: Option<u64>,
+    hits_per_poll: u64,
     budget: Option<Budget>,
     /// CLOCK_MONOTONIC, ns.
     next_look_ns: u64,
@@ -34,6 +35,7 @@ impl Probes {
             pid,
             tracer,
             price_ns: price_ns.map(|poll| poll / hits_per_poll),
+            hits_per_poll,
             budget: None,
             next_look_ns: 0,
             change_ns,
@@ -50,8 +52,16 @@ impl Probes {
     }
 
     fn hits(&self) -> u64 {
-        let hits = self.tracer.hits();
-        hits.entries.saturating_add(hits.returns)
+        let Hits { entries, returns, causes, .. } = self.tracer.hits();
+        entries.saturating_add(returns).saturating_add(causes)
+    }
+
+    /// What all hits up to now cost the target, ns. One at a wake or a spawn writes a record each time: it costs about as
+    /// much as both probes of a poll.
+    fn cost_ns(&self) -> Option<u64> {
+        let Hits { entries, returns, causes, .. } = self.tracer.hits();
+        let hits = entries.saturating_add(returns).saturating_add(causes.saturating_mul(self.hits_per_poll));
+        self.price_ns.map(|price| hits.saturating_mul(price))
     }
 
     /// Of the target. It stands still where the target has ended.
@@ -64,7 +74,7 @@ impl Probes {
         Spending {
             t_ns: monotonic_ns(),
             target_ns: self.look_at_clock(),
-            probes_ns: self.hits().saturating_mul(self.price_ns.unwrap_or(0)),
+            probes_ns: self.cost_ns().unwrap_or(0),
             change_ns: self.change_ns,
         }
     }
@@ -145,7 +155,7 @@ impl EventStream for Probes {
         let out_now = self.out_since_ns.map_or(0, |since| monotonic_ns().saturating_sub(since));
         Some(Cost {
             hits,
-            target_ns: self.price_ns.map(|price| hits.saturating_mul(price)),
+            target_ns: self.cost_ns(),
             cpu_ns: Some(self.look_at_clock().saturating_sub(self.cpu_before_ns)),
             out_ns: self.out_ns + out_now,
             own_ns: None,

@@ -14,4 +14,5 @@ pub mod ps;
 mod resources;
 pub mod shape;
 pub mod stream;
+mod stream_causes;
 pub mod text;

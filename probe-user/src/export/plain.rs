@@ -50,8 +50,14 @@ impl<W: Write> Plain<W> {
 
     pub fn event(&mut self, event: &Event, model: &Model) -> io::Result<()> {
         // Those that were there already are in the first table; polls are in every table.
-        let silent =
-            matches!(event, Event::Poll { .. } | Event::Spawn { existing: true, .. } | Event::Budget { .. });
+        let silent = matches!(
+            event,
+            Event::Poll { .. }
+                | Event::Wake { .. }
+                | Event::Delays { .. }
+                | Event::Spawn { existing: true, .. }
+                | Event::Budget { .. }
+        );
         if silent || !self.within_budget(event.t_ns())? {
             return Ok(());
         }
@@ -70,7 +76,7 @@ impl<W: Write> Plain<W> {
         match event {
             Event::Poll { task, count: n, .. } => (Some(*task), counted(*n, "poll")),
             Event::Spawn { task, parent, .. } => match parent {
-                Some(parent) => (Some(*task), format!("spawned by #{}", parent.id)),
+                Some(parent) => (Some(*task), format!("spawned by {}", names::doer(*parent))),
                 None => (Some(*task), "spawned".into()),
             },
             Event::State { task, from, to, .. } => {
@@ -79,7 +85,13 @@ impl<W: Write> Plain<W> {
                 let to = if from == here { format!("{here} ({})", leaf(to, model)) } else { here };
                 (Some(*task), format!("{from} → {to}"))
             }
-            Event::Ended { task, how, .. } => (Some(*task), ended(*task, *how, model)),
+            Event::Ended { task, how, at, .. } => {
+                let at = at.as_ref().filter(|_| *how != Ending::Complete).and_then(|at| at.place);
+                let at = at.map_or(String::new(), |at| format!(" at {}", self.frame_place(at, model)));
+                (Some(*task), ended(*task, *how, model) + &at)
+            }
+            Event::Wake { task, by, .. } => (Some(*task), format!("woken by {}", names::doer(*by))),
+            Event::Delays { task, count: n, .. } => (Some(*task), counted(*n, "delay")),
             Event::Budget { probes_in, .. } => {
                 (None, if *probes_in { "the probes are in again" } else { "the probes are out" }.into())
             }
@@ -299,6 +311,14 @@ pub fn summary(
     };
     let busy = totals.busy_ns.map(|ns| format!(", busy {}", span(ns))).unwrap_or_default();
     writeln!(out, "  polls      {polls}{busy}")?;
+    if let Some(wakes) = totals.wakes {
+        let delays = totals.delays;
+        let mean = delays.mean_ns().map(|mean| {
+            let (mean, max) = (span(mean), span(delays.max_ns));
+            format!(", polled {mean} later on average, {max} at most")
+        });
+        writeln!(out, "  wakes      {least}{}{}", count(wakes), mean.unwrap_or_default())?;
+    }
     writeln!(out, "  moves      {least}{} from one await to another", count(totals.transitions))?;
     if totals.lost > 0 {
         writeln!(out, "  {}       {}", paint.warn("lost"), counted(totals.lost, "event"))?;

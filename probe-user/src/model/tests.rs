@@ -1,7 +1,7 @@
 use super::sample::{MS, SECOND, Shop, tokio};
 use super::*;
 use crate::decode::{FrameId, RuntimeKind, Task, TaskId, waits_of};
-use crate::trace::{PollEnd, TraceEvent};
+use crate::trace::{Doer, PollEnd, TraceEvent};
 
 fn model(shop: &Shop, mode: Mode) -> Model {
     Model::new(mode, shop.frames.clone(), SECOND, Limits::default())
@@ -82,7 +82,8 @@ fn traced_polls_add_up_and_completion_ends_a_task() {
     let mut model = model(&shop, Mode::Session);
     let mut out = vec![];
     let name = "shop::api::fetch_user".into();
-    let spawn = TraceEvent::Spawn { t_ns: 2 * SECOND, task: tokio(9), name, parent: Some(tokio(1)) };
+    let spawn =
+        TraceEvent::Spawn { t_ns: 2 * SECOND, task: tokio(9), name, parent: Some(Doer::Task(tokio(1))) };
     let state = TraceEvent::State {
         t_ns: 2 * SECOND + MS,
         task: tokio(9),
@@ -99,7 +100,7 @@ fn traced_polls_add_up_and_completion_ends_a_task() {
     assert_eq!(task.phase, TaskPhase::Ended(Ending::Complete));
     assert_eq!(task.age(9 * SECOND), (SECOND, Known::Exact));
     assert_eq!(task.history.len(), 2, "where it started, and where it slept");
-    assert_eq!(task.parent, Some(tokio(1)));
+    assert_eq!(task.parent, Some(Doer::Task(tokio(1))));
     let totals = model.totals();
     assert_eq!((totals.spawned, totals.completed, totals.polls), (1, 1, Some(2)));
 }

@@ -6,7 +6,9 @@
 
 mod accounts;
 mod attach;
+mod attach_causes;
 mod budget;
+mod causes;
 mod compile;
 mod error;
 mod event;
@@ -15,14 +17,17 @@ mod identity;
 mod kernel;
 mod object;
 mod plan;
+mod tables;
 mod tracer;
 mod translate;
+mod translate_causes;
 
 pub use attach::ProbeMode;
 pub use budget::{Budget, DEFAULT_PERCENT, Spending, Verdict};
+pub use causes::{CausePlan, TaskHeader, Wanted};
 pub use compile::compile;
 pub use error::TraceError;
-pub use event::{Path, PollEnd, TraceEvent};
+pub use event::{Doer, Path, PollEnd, TraceEvent};
 pub use kernel::{features, price_of_poll, probe_modes, returns_pass_seccomp};
 pub use plan::{SitePlan, TracePlan};
 pub use tracer::{Hits, RunningPoll, TraceTarget, Tracer};

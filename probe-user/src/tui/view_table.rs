@@ -68,7 +68,7 @@ fn width(column: Column) -> Constraint {
         Column::Id => Constraint::Length(9),
         Column::State => Constraint::Length(9),
         Column::Total | Column::Busy | Column::Idle => Constraint::Length(10),
-        Column::Sched => Constraint::Length(7),
+        Column::Sched => Constraint::Length(9),
         Column::Polls => Constraint::Length(10),
         Column::Name => Constraint::Fill(5),
         Column::Location => Constraint::Fill(4),
@@ -119,7 +119,7 @@ fn cell(column: Column, task: &TaskEntry, name_width: usize, screen: &Screen) ->
         Column::Busy => {
             or_dash(task.busy_ns.filter(|_| task.unmeasured == 0 || task.busy_ns != Some(0)).map(span))
         }
-        Column::Sched => "-".into(),
+        Column::Sched => or_dash(task.wakes.delays.mean_ns().map(span)),
         Column::Idle => or_dash(task.idle_for(now).map(known_span)),
         Column::Polls => or_dash(task.polls.map(count)),
         Column::Location => or_dash(location(task, screen)),
