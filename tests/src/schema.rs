@@ -182,6 +182,7 @@ pub enum Line {
         task: String,
         runtime: RuntimeKind,
         parent: Option<String>,
+        parent_thread: Option<u32>,
         #[serde(default)]
         existing: bool,
     },
@@ -197,21 +198,35 @@ pub enum Line {
         from: Place,
         to: Place,
     },
+    /// By a task or by a thread.
     Wake {
         t_ns: u64,
         task: String,
+        waker: Option<String>,
+        waker_thread: Option<u32>,
+    },
+    /// So many polls began so long after their task was woken for them.
+    Delay {
+        t_ns: u64,
+        task: String,
+        count: u64,
+        sum_ns: u64,
+        max_ns: u64,
     },
     Complete {
         t_ns: u64,
         task: String,
     },
+    /// `at`: where it stood when its last poll began.
     Cancel {
         t_ns: u64,
         task: String,
+        at: Option<Place>,
     },
     Panic {
         t_ns: u64,
         task: String,
+        at: Option<Place>,
     },
     Blocked {
         t_ns: u64,
@@ -237,6 +252,8 @@ pub struct Totals {
     pub spawned: u64,
     pub completed: u64,
     pub polls: u64,
+    /// Null where they are not watched.
+    pub wakes: Option<u64>,
     pub lost: u64,
 }
 
@@ -267,6 +284,7 @@ impl Line {
             | Line::Poll { task, .. }
             | Line::State { task, .. }
             | Line::Wake { task, .. }
+            | Line::Delay { task, .. }
             | Line::Complete { task, .. }
             | Line::Cancel { task, .. }
             | Line::Panic { task, .. }
