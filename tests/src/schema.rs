@@ -198,6 +198,13 @@ pub enum Line {
         from: Place,
         to: Place,
     },
+    /// Who spawned a task whose `spawn` came too early to tell.
+    Parent {
+        t_ns: u64,
+        task: String,
+        parent: Option<String>,
+        parent_thread: Option<u32>,
+    },
     /// By a task or by a thread.
     Wake {
         t_ns: u64,
@@ -285,6 +292,7 @@ impl Line {
             | Line::State { task, .. }
             | Line::Wake { task, .. }
             | Line::Delay { task, .. }
+            | Line::Parent { task, .. }
             | Line::Complete { task, .. }
             | Line::Cancel { task, .. }
             | Line::Panic { task, .. }

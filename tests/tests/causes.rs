@@ -48,6 +48,9 @@ fn told(traced: &Traced) -> HashMap<String, Told> {
                 told.parent = doer(parent.as_ref(), *parent_thread);
                 told.existing = *existing;
             }
+            Line::Parent { parent, parent_thread, .. } => {
+                told.parent = doer(parent.as_ref(), *parent_thread);
+            }
             Line::Wake { waker, waker_thread, .. } => {
                 let by = doer(waker.as_ref(), *waker_thread).unwrap_or_default();
                 *told.woken.entry(by).or_default() += 1;

@@ -79,6 +79,9 @@ impl<W: Write> Plain<W> {
                 Some(parent) => (Some(*task), format!("spawned by {}", names::doer(*parent))),
                 None => (Some(*task), "spawned".into()),
             },
+            Event::Parent { task, parent, .. } => {
+                (Some(*task), format!("spawned by {}", names::doer(*parent)))
+            }
             Event::State { task, from, to, .. } => {
                 let from = from.as_ref().map_or("?".into(), |from| self.place(from, model));
                 let here = self.place(to, model);

@@ -1,7 +1,7 @@
 //! `attach --json`: one object per line.
 
 use super::json::{Line, SCHEMA, runtime_word};
-use super::stream_causes::{DelayJson, DoerJson, WakeJson};
+use super::stream_causes::{CausedJson, DelayJson, DoerJson};
 use crate::decode::{Frame, FrameId, TaskId};
 use crate::model::{AwaitPath, End, Ending, Event, Mode, Model};
 use crate::trace::PollEnd;
@@ -204,9 +204,12 @@ impl<W: Write> Stream<W> {
                 writeln!(self.out, "{text}")
             }
             Event::Wake { t_ns, task, by } if self.each_wake => {
-                self.line(&WakeJson { about: about(*t_ns, "wake", *task), by: DoerJson::waker(*by) })
+                self.line(&CausedJson { about: about(*t_ns, "wake", *task), by: DoerJson::waker(*by) })
             }
             Event::Wake { .. } => Ok(()),
+            Event::Parent { t_ns, task, parent } => {
+                self.line(&CausedJson { about: about(*t_ns, "parent", *task), by: DoerJson::parent(*parent) })
+            }
             Event::Delays { t_ns, task, count, sum_ns, max_ns } => self.line(&DelayJson {
                 about: about(*t_ns, "delay", *task),
                 count: *count,

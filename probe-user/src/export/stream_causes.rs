@@ -30,8 +30,9 @@ impl DoerJson {
     }
 }
 
+/// `wake`; `parent`, where a snapshot showed the task before its spawn was told.
 #[derive(Serialize)]
-pub(super) struct WakeJson {
+pub(super) struct CausedJson {
     #[serde(flatten)]
     pub about: About,
     #[serde(flatten)]

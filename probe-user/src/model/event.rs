@@ -20,6 +20,8 @@ pub enum Ending {
 pub enum Event {
     /// First sight of a task. `existing`: it was there before we looked.
     Spawn { t_ns: u64, task: TaskId, name: Arc<str>, parent: Option<Doer>, existing: bool },
+    /// Who spawned a task that a snapshot had shown before its spawn was told.
+    Parent { t_ns: u64, task: TaskId, parent: Doer },
     /// `count` polls that ended at `t_ns`; `duration_ns` is their sum where it was measured.
     Poll { t_ns: u64, task: TaskId, tid: u32, count: u64, duration_ns: Option<u64>, end: PollEnd },
     /// The await path changed. `from` is absent where the task had not been seen at any place yet.
@@ -42,6 +44,7 @@ impl Event {
             Event::Spawn { t_ns, .. }
             | Event::Poll { t_ns, .. }
             | Event::State { t_ns, .. }
+            | Event::Parent { t_ns, .. }
             | Event::Wake { t_ns, .. }
             | Event::Delays { t_ns, .. }
             | Event::Ended { t_ns, .. }

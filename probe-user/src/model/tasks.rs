@@ -138,7 +138,10 @@ impl Model {
                     return;
                 }
                 if let Some(known) = self.live.get_mut(&task) {
-                    known.parent = known.parent.or(parent);
+                    if let (None, Some(parent)) = (known.parent, parent) {
+                        known.parent = Some(parent);
+                        out.push(Event::Parent { t_ns, task, parent });
+                    }
                     if is_unnamed(&known.name) {
                         known.name = name;
                     }
