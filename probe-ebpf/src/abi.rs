@@ -343,6 +343,9 @@ pub struct Cause {
     pub flags: u32,
 }
 
+/// Cookie of a wake's or spawn's probe whose first instruction the kernel steps over, for ten times the price of others.
+pub const COOKIE_DEAR: u64 = 1;
+
 pub const CAUSE_WAKE: u32 = 1;
 pub const CAUSE_SPAWN: u32 = 2;
 /// A task is being polled on this thread, and does it.
@@ -365,8 +368,9 @@ pub struct Thread {
     /// Poll starts and ends on this thread. Not in per-cpu counters, which cost 40 ns each.
     pub entries: u64,
     pub returns: u64,
-    /// Wakes and spawns on it.
+    /// Wakes and spawns on it, and how many of them were hits of a dear probe.
     pub causes: u64,
+    pub dear: u64,
     pub frames: [Frame; MAX_NESTING],
     /// The record being written, with the arms that follow it.
     pub event: PollEvent,

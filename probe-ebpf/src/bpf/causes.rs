@@ -9,18 +9,20 @@ use super::{
     memory::{frame, get, put},
     target::{Registers, thread_of_target},
 };
-use async_inspect_ebpf::{CAUSE_BY_TASK, CAUSE_SPAWN, CAUSE_WAKE, Cause, Counter, NONE, Thread};
+use async_inspect_ebpf::{CAUSE_BY_TASK, CAUSE_SPAWN, CAUSE_WAKE, COOKIE_DEAR, Cause, Counter, NONE, Thread};
 use aya_ebpf::{
     EbpfContext,
     bindings::BPF_RB_NO_WAKEUP,
-    helpers::{bpf_ktime_get_ns, generated::bpf_probe_read_user},
+    helpers::{
+        bpf_ktime_get_ns,
+        generated::{bpf_get_attach_cookie, bpf_probe_read_user},
+    },
 };
 
 #[inline(always)]
 pub fn wake(ctx: &impl EbpfContext) {
     let Some(thread) = thread_of_target() else { return };
-    let registers = Registers::of(ctx);
-    let mut cause = begin(thread, &registers, CAUSE_WAKE, registers.first_argument());
+    let mut cause = begin(ctx, thread, CAUSE_WAKE, Registers::of(ctx).first_argument());
     put!((*thread).header, cause.header);
     let account = accounts::of(thread).filter(|account| {
         get!((**account).begun) != get!((**account).ended) && get!((**account).epoch) == epoch()
@@ -43,16 +45,18 @@ pub fn wake(ctx: &impl EbpfContext) {
 #[inline(always)]
 pub fn spawn(ctx: &impl EbpfContext) {
     let Some(thread) = thread_of_target() else { return };
-    let registers = Registers::of(ctx);
-    let mut cause = begin(thread, &registers, CAUSE_SPAWN, registers.second_argument());
+    let mut cause = begin(ctx, thread, CAUSE_SPAWN, Registers::of(ctx).second_argument());
     let known = identify(&mut cause);
     finish(&cause, known);
 }
 
 /// Who does it, and when.
 #[inline(always)]
-fn begin(thread: *mut Thread, registers: &Registers<'_>, kind: u32, header: u64) -> Cause {
+fn begin(ctx: &impl EbpfContext, thread: *mut Thread, kind: u32, header: u64) -> Cause {
     put!((*thread).causes, get!((*thread).causes).wrapping_add(1));
+    // SAFETY: the helper takes any context of this program type.
+    let cookie = unsafe { bpf_get_attach_cookie(ctx.as_ptr()) };
+    put!((*thread).dear, get!((*thread).dear).wrapping_add(cookie & COOKIE_DEAR));
     // SAFETY: no arguments.
     let t_ns = unsafe { bpf_ktime_get_ns() };
     let mut cause =
@@ -61,7 +65,7 @@ fn begin(thread: *mut Thread, registers: &Registers<'_>, kind: u32, header: u64)
     if depth > 0 {
         let top = frame(thread, depth.wrapping_sub(1));
         // The stack grows down: a frame below is one whose return was never seen.
-        if get!((*top).sp) > registers.stack_pointer() {
+        if get!((*top).sp) > Registers::of(ctx).stack_pointer() {
             cause.by = get!((*top).task);
             cause.flags = CAUSE_BY_TASK;
         }

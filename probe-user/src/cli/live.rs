@@ -1,7 +1,7 @@
 //! Running processes: the commands' view of `target`, `decode` and `trace`.
 
 use super::clock::monotonic_ns;
-use super::probes::Probes;
+use super::probes::{Prices, Probes};
 use super::source::{EventStream, OpenOptions, ProbeMode, ProcessInfo, Progress, Source, TraceOptions};
 use super::{Exit, Failure};
 use crate::decode::{Frames, Inspector, OpenError, Snapshot};
@@ -98,11 +98,19 @@ impl Source for Live {
                 None
             }
         };
+        let dear_ns =
+            price_ns.filter(|_| plan.causes.is_dear()).and_then(|_| trace::price_of_step(mode).ok());
         let began = monotonic_ns();
         let tracer = Tracer::attach(&target, &plan, mode, entry_only)
             .map_err(|error| trace_failure(&error, process.pid()))?;
         let took_ns = monotonic_ns().saturating_sub(began);
-        Ok(Box::new(Probes::new(process.pid(), tracer, price_ns, options.max_overhead, took_ns)))
+        Ok(Box::new(Probes::new(
+            process.pid(),
+            tracer,
+            Prices::new(price_ns, dear_ns),
+            options.max_overhead,
+            took_ns,
+        )))
     }
 
     fn has_exited(&mut self) -> bool {

@@ -8,13 +8,35 @@ use crate::model::{Cost, Mode};
 use crate::sys::process_clock::process_cpu_ns;
 use crate::trace::{self, Budget, Hits, Spending, TraceEvent, Tracer, Verdict};
 
+/// What the target pays, ns; tried at start-up.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Prices {
+    /// For all probes of one poll.
+    poll: u64,
+    /// For a wake or a spawn whose probe the kernel has to step over.
+    dear: u64,
+}
+
+impl Prices {
+    /// None where it could not be tried.
+    pub fn new(poll: Option<u64>, dear: Option<u64>) -> Option<Prices> {
+        poll.map(|poll| Prices { poll, dear: dear.unwrap_or(poll) })
+    }
+
+    /// One at a wake or a spawn writes a record each time: it costs about as much as both probes of a poll.
+    fn of(self, hits: Hits, entry_only: bool) -> u64 {
+        let Hits { entries, returns, causes, dear, .. } = hits;
+        let polls = entries.saturating_add(returns) / if entry_only { 1 } else { 2 };
+        let cheap = polls.saturating_add(causes.saturating_sub(dear)).saturating_mul(self.poll);
+        cheap.saturating_add(dear.saturating_mul(self.dear))
+    }
+}
+
 /// A trace whose probes go out when they have cost enough, and in again.
 pub(super) struct Probes {
     pid: u32,
     tracer: Tracer,
-    /// What one hit costs the target, ns. None where it could not be tried.
-    price_ns: Option<u64>,
-    hits_per_poll: u64,
+    prices: Option<Prices>,
     budget: Option<Budget>,
     /// CLOCK_MONOTONIC, ns.
     next_look_ns: u64,
@@ -28,14 +50,12 @@ pub(super) struct Probes {
 }
 
 impl Probes {
-    /// `price_ns`: of a poll. `max_overhead` in percent; 100 keeps the probes in whatever they cost.
-    pub fn new(pid: u32, tracer: Tracer, price_ns: Option<u64>, max_overhead: u8, change_ns: u64) -> Self {
-        let hits_per_poll = if tracer.entry_only() { 1 } else { 2 };
+    /// `max_overhead` in percent; 100 keeps the probes in whatever they cost.
+    pub fn new(pid: u32, tracer: Tracer, prices: Option<Prices>, max_overhead: u8, change_ns: u64) -> Self {
         let mut probes = Probes {
             pid,
             tracer,
-            price_ns: price_ns.map(|poll| poll / hits_per_poll),
-            hits_per_poll,
+            prices,
             budget: None,
             next_look_ns: 0,
             change_ns,
@@ -44,7 +64,7 @@ impl Probes {
             out_since_ns: None,
             out_ns: 0,
         };
-        if max_overhead < 100 && price_ns.is_some() {
+        if max_overhead < 100 && prices.is_some() {
             let start = probes.spending();
             probes.budget = Some(Budget::new(max_overhead, start));
         }
@@ -56,12 +76,9 @@ impl Probes {
         entries.saturating_add(returns).saturating_add(causes)
     }
 
-    /// What all hits up to now cost the target, ns. One at a wake or a spawn writes a record each time: it costs about as
-    /// much as both probes of a poll.
+    /// What all hits up to now cost the target, ns.
     fn cost_ns(&self) -> Option<u64> {
-        let Hits { entries, returns, causes, .. } = self.tracer.hits();
-        let hits = entries.saturating_add(returns).saturating_add(causes.saturating_mul(self.hits_per_poll));
-        self.price_ns.map(|price| hits.saturating_mul(price))
+        self.prices.map(|prices| prices.of(self.tracer.hits(), self.tracer.entry_only()))
     }
 
     /// Of the target. It stands still where the target has ended.
@@ -125,7 +142,7 @@ impl EventStream for Probes {
 
     fn notes(&self) -> Vec<String> {
         let mut notes = self.tracer.notes().to_vec();
-        if self.price_ns.is_none() {
+        if self.prices.is_none() {
             notes.push("what a probe costs could not be tried: --max-overhead is not kept".to_owned());
         }
         if self.budget.is_some() && self.tracer.mode() == trace::ProbeMode::Perf {

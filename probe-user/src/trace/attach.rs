@@ -71,8 +71,10 @@ impl Drop for Links {
 pub(super) struct Places {
     pub exe: PathBuf,
     pub pid: u32,
-    /// Of each site, in the file; a site's number is its place here.
+    /// In the file.
     pub offsets: Vec<u64>,
+    /// What the program is told at each: of a site, its number.
+    pub cookies: Vec<u64>,
 }
 
 /// What came of attaching.
@@ -160,8 +162,8 @@ pub(super) fn link_many(
     returns: bool,
 ) -> Result<OwnedFd, TraceError> {
     let path = c_path(&places.exe)?;
-    let cookies: Vec<u64> = (0..places.offsets.len() as u64).collect();
-    let target = MultiTarget { path: &path, offsets: &places.offsets, cookies: &cookies, pid: places.pid };
+    let Places { offsets, cookies, pid, .. } = places;
+    let target = MultiTarget { path: &path, offsets, cookies, pid: *pid };
     let program = programs.load(program, attach)?;
     bpf::link_multi(program.as_fd(), attach, returns, target).map_err(|error| unsupported(attach, error))
 }
@@ -203,16 +205,9 @@ pub(super) fn link_each(
         why: error.to_string(),
     })?;
     let program = programs.load(program, AttachType::PerfEvent)?;
-    for (cookie, offset) in places.offsets.iter().enumerate() {
-        let link = bpf::link_perf_event(
-            program.as_fd(),
-            uprobes,
-            returns,
-            &path,
-            *offset,
-            cookie as u64,
-            places.pid,
-        );
+    for (offset, cookie) in places.offsets.iter().zip(&places.cookies) {
+        let link =
+            bpf::link_perf_event(program.as_fd(), uprobes, returns, &path, *offset, *cookie, places.pid);
         links.add(link.map_err(perf_refused)?);
     }
     Ok(())

@@ -4,6 +4,7 @@ use super::attach::{Links, Places, ProbeMode, link_each, link_many};
 use super::object::Programs;
 use super::{CausePlan, TraceError, kernel};
 use crate::sys::bpf::AttachType;
+use async_inspect_ebpf::COOKIE_DEAR;
 
 /// Adds to `links`, whose probes were attached in `mode`, those of `plan`.
 pub(super) fn attach(
@@ -13,12 +14,13 @@ pub(super) fn attach(
     mode: ProbeMode,
     links: &mut Links,
 ) -> Result<(), TraceError> {
-    for (program, offsets) in [("task_wake", &plan.wakes), ("task_spawn", &plan.spawns)] {
-        if offsets.is_empty() {
+    for (program, probes) in [("task_wake", &plan.wakes), ("task_spawn", &plan.spawns)] {
+        if probes.is_empty() {
             continue;
         }
-        let offsets = offsets.iter().map(|offset| offset.0).collect();
-        let mut places = Places { offsets, ..places.clone() };
+        let offsets = probes.iter().map(|probe| probe.offset.0).collect();
+        let cookies = probes.iter().map(|probe| if probe.dear { COOKIE_DEAR } else { 0 }).collect();
+        let mut places = Places { offsets, cookies, ..places.clone() };
         if mode == ProbeMode::Perf {
             link_each(programs, &places, program, false, links)?;
             continue;

@@ -27,15 +27,22 @@ pub struct TaskHeader {
     pub poll: u32,
 }
 
-/// Functions to probe at their entry.
+/// One function to probe at its entry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CauseProbe {
+    pub offset: FileOffset,
+    /// The kernel steps over its first instruction, for ten times the price of others.
+    pub dear: bool,
+}
+
 #[derive(Clone, Debug, Default)]
 pub struct CausePlan {
     /// tokio's `wake_by_val` and `wake_by_ref`; the first argument is the header.
-    pub wakes: Vec<FileOffset>,
+    pub wakes: Vec<CauseProbe>,
     /// Instances of tokio's `OwnedTasks::bind_inner`; the second argument is the header.
-    pub spawns: Vec<FileOffset>,
+    pub spawns: Vec<CauseProbe>,
     pub header: TaskHeader,
-    /// What was asked for and cannot be had, or costs more than one would think; for people.
+    /// What was asked for and cannot be had; for people.
     pub notes: Vec<String>,
 }
 
@@ -54,16 +61,18 @@ impl CausePlan {
                 defined(object, &mut |name, at| found.add(name, at));
             }
         }
-        let offsets = |list: Vec<Svma>, wanted: bool| {
+        let probes = |list: Vec<Svma>, wanted: bool| {
             let mut offsets: Vec<_> = list.into_iter().filter_map(|at| image.file_offset(at)).collect();
             offsets.sort_unstable();
             // Equal functions may have been folded, and both tables may name one.
             offsets.dedup();
-            if wanted { offsets } else { Vec::new() }
+            let code = |offset: FileOffset| program.get(offset.0 as usize..).unwrap_or_default();
+            let probe = |offset| CauseProbe { offset, dear: !is_emulated(code(offset)) };
+            offsets.into_iter().filter(|_| wanted).map(probe).collect()
         };
         let mut plan = CausePlan {
-            wakes: offsets(found.wakes, wanted.wakes),
-            spawns: offsets(found.spawns, wanted.spawns),
+            wakes: probes(found.wakes, wanted.wakes),
+            spawns: probes(found.spawns, wanted.spawns),
             header: TaskHeader { vtable: sites.header_vtable() as u32, poll: sites.vtable.poll as u32 },
             notes: Vec::new(),
         };
@@ -79,8 +88,6 @@ impl CausePlan {
                     .into(),
             );
         }
-        plan.note_dear(program, "wake", &plan.wakes.clone());
-        plan.note_dear(program, "spawn", &plan.spawns.clone());
         plan
     }
 
@@ -92,14 +99,9 @@ impl CausePlan {
         Config { vtable_off: self.header.vtable, poll_slot: self.header.poll, ..config }
     }
 
-    fn note_dear(&mut self, program: &[u8], what: &str, offsets: &[FileOffset]) {
-        let code = |offset: &FileOffset| program.get(offset.0 as usize..).unwrap_or_default();
-        if offsets.iter().any(|offset| !is_emulated(code(offset))) {
-            self.notes.push(format!(
-                "each {what} costs the target about 10 µs: the function begins with an instruction that the kernel \
-                 has to step over"
-            ));
-        }
+    /// Whether any probe costs ten times what others do.
+    pub fn is_dear(&self) -> bool {
+        self.wakes.iter().chain(&self.spawns).any(|probe| probe.dear)
     }
 }
 

@@ -24,11 +24,11 @@ mod translate_causes;
 
 pub use attach::ProbeMode;
 pub use budget::{Budget, DEFAULT_PERCENT, Spending, Verdict};
-pub use causes::{CausePlan, TaskHeader, Wanted};
+pub use causes::{CausePlan, CauseProbe, TaskHeader, Wanted};
 pub use compile::compile;
 pub use error::TraceError;
 pub use event::{Doer, Path, PollEnd, TraceEvent};
-pub use kernel::{features, price_of_poll, probe_modes, returns_pass_seccomp};
+pub use kernel::{features, price_of_poll, price_of_step, probe_modes, returns_pass_seccomp};
 pub use plan::{SitePlan, TracePlan};
 pub use tracer::{Hits, RunningPoll, TraceTarget, Tracer};
 

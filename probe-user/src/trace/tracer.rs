@@ -38,6 +38,8 @@ pub struct Hits {
     pub returns: u64,
     /// Wakes and spawns in the target.
     pub causes: u64,
+    /// Of these, those whose probe is stepped over by the kernel, for ten times the price.
+    pub dear: u64,
     /// Hits in other processes that run the same file.
     pub foreign: u64,
     /// Records that the ring buffer had no room for.
@@ -106,7 +108,7 @@ pub struct Tracer {
     tally: PerCpuArray<MapData, u64>,
     threads: Threads,
     /// Entries, returns and causes of threads that are gone.
-    ended_threads: [u64; 3],
+    ended_threads: [u64; 4],
     /// Keys of threads that had ended at the last sweep.
     missing: HashSet<u64>,
     accounts: Accounts,
@@ -196,7 +198,8 @@ impl Tracer {
             (programs.map("EVENTS")?, programs.map("TALLY")?, programs.map("THREADS")?);
         let accounts = Accounts::of(&programs, MIN_TASKS)?;
         let offsets = plan.sites.iter().map(|site| site.offset.0).collect();
-        let places = Places { exe: target.exe.clone(), pid: target.pid, offsets };
+        let cookies = (0..plan.sites.len() as u64).collect();
+        let places = Places { exe: target.exe.clone(), pid: target.pid, offsets, cookies };
         let watches = TraceEvent::Watches { t_ns: now_ns(), wakes: !plan.causes.wakes.is_empty() };
         let Attached { mut links, mode, mut notes } = attach(&programs, &places)?;
         attach_causes::attach(&programs, &places, &plan.causes, mode, &mut links)?;
@@ -215,7 +218,7 @@ impl Tracer {
             programs,
             tally,
             threads,
-            ended_threads: [0; 3],
+            ended_threads: [0; 4],
             accounts,
             missing: HashSet::new(),
             accounts_read: Instant::now(),
@@ -234,7 +237,7 @@ impl Tracer {
         // No program runs any more. Polls that were under way will end unseen.
         let threads: Vec<(u64, Thread)> = self.live_threads().collect();
         for (key, thread) in threads {
-            self.forget_thread(key, thread);
+            self.forget_thread(key, &thread);
         }
     }
 
@@ -361,16 +364,16 @@ impl Tracer {
     }
 
     pub fn hits(&self) -> Hits {
-        let [mut entries, mut returns, mut causes] = self.ended_threads;
+        let mut sums = self.ended_threads;
         for (_, thread) in self.live_threads() {
-            entries += thread.entries;
-            returns += thread.returns;
-            causes += thread.causes;
+            add_hits(&mut sums, &thread);
         }
+        let [entries, returns, causes, dear] = sums;
         Hits {
             entries,
             returns,
             causes,
+            dear,
             causes_unread: self.counter(Counter::Unidentified),
             foreign: self.counter(Counter::Foreign),
             lost: self.counter(Counter::Lost),
@@ -435,17 +438,22 @@ impl Tracer {
                 ended.insert(key);
                 continue;
             }
-            self.forget_thread(key, thread);
+            self.forget_thread(key, &thread);
         }
         self.missing = ended;
     }
 
-    fn forget_thread(&mut self, key: u64, thread: Thread) {
-        let [entries, returns, causes] = self.ended_threads;
-        self.ended_threads = [entries + thread.entries, returns + thread.returns, causes + thread.causes];
+    fn forget_thread(&mut self, key: u64, thread: &Thread) {
+        add_hits(&mut self.ended_threads, &thread);
         // It may be gone by now; nothing else can fail.
         let _ = self.threads.remove(&key);
     }
+}
+
+/// Entries, returns, causes, and those of them that were dear.
+fn add_hits(sums: &mut [u64; 4], thread: &Thread) {
+    let of_thread = [thread.entries, thread.returns, thread.causes, thread.dear];
+    sums.iter_mut().zip(of_thread).for_each(|(sum, of_thread)| *sum += of_thread);
 }
 
 /// The clock of `bpf_ktime_get_ns`.

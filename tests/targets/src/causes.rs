@@ -16,7 +16,7 @@ use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 use tokio::net::UdpSocket;
 use tokio::sync::{Notify, mpsc, oneshot, watch};
-use tokio::task::{JoinHandle, yield_now};
+use tokio::task::{JoinError, JoinHandle, yield_now};
 use tokio::time::sleep;
 
 /// Who does something, as numbered here until ids are known.
@@ -138,11 +138,28 @@ where
     handle
 }
 
-fn start<F>(future: F) -> JoinHandle<()>
+/// Waits for another task: its end wakes this one from inside of tokio.
+struct Started {
+    task: Arc<Task>,
+    handle: JoinHandle<()>,
+}
+
+impl Started {
+    async fn join(self) -> Result<(), JoinError> {
+        let own = POLLED.get().map(|nth| locked(&ALL)[nth].clone()).expect("a task joins");
+        *locked(&own.joins) = Some(self.task.nth);
+        let outcome = self.handle.await;
+        *locked(&own.joins) = None;
+        outcome
+    }
+}
+
+fn start<F>(future: F) -> Started
 where
     F: Future<Output = ()> + Send + 'static,
 {
-    start_as(new_task(false), future)
+    let task = new_task(false);
+    Started { task: task.clone(), handle: start_as(task, future) }
 }
 
 /// By a task: through channels of two kinds, and a `Notify`.
@@ -164,7 +181,7 @@ async fn ping_pong(rounds: u32) {
         answer.await.expect("the other one answers");
     }
     drop(ball);
-    let _ = other.await;
+    let _ = other.join().await;
 }
 
 /// By drivers: the timer's, and that of sockets, which the task's own `send` sets off.
@@ -182,7 +199,7 @@ async fn driven(rounds: u32) {
         sleep(Duration::from_millis(1)).await;
         sender.send_to(b"hello", to).await.expect("loopback");
     }
-    let _ = reads.await;
+    let _ = reads.join().await;
 }
 
 /// By itself, through tokio's own waker, with nothing in between: what a compiler may inline.
@@ -200,12 +217,9 @@ async fn by_hand(task: Arc<Task>, mut turns: u32) {
 }
 
 /// By the end of another task.
-async fn joins(task: Arc<Task>, rounds: u32) {
+async fn joins(rounds: u32) {
     for _ in 0..rounds {
-        let other = new_task(false);
-        *locked(&task.joins) = Some(other.nth);
-        let _ = start_as(other, yields(2)).await;
-        *locked(&task.joins) = None;
+        let _ = start(yields(2)).join().await;
     }
 }
 
@@ -222,8 +236,8 @@ fn family(depth: u32) -> Pin<Box<dyn Future<Output = ()> + Send>> {
             return;
         }
         let (a, b) = (start(family(depth - 1)), start(yields(1)));
-        let _ = a.await;
-        let _ = b.await;
+        let _ = a.join().await;
+        let _ = b.join().await;
     })
 }
 
@@ -245,11 +259,12 @@ async fn aborted(task: Arc<Task>, deep: bool) {
 async fn aborts(rounds: u32) {
     for nth in 0..rounds {
         let task = new_task(false);
-        let victim = start_as(task.clone(), aborted(task, nth % 2 == 0));
+        let handle = start_as(task.clone(), aborted(task.clone(), nth % 2 == 0));
+        let victim = Started { task, handle };
         // It stands at its place by then.
         sleep(Duration::from_millis(20)).await;
-        victim.abort();
-        assert!(victim.await.is_err_and(|error| error.is_cancelled()));
+        victim.handle.abort();
+        assert!(victim.join().await.is_err_and(|error| error.is_cancelled()));
     }
 }
 
@@ -336,12 +351,11 @@ fn main() {
         handles.push(start(yields(500)));
         handles.push(start(family(4)));
         handles.push(start(by_hand_wrapped(100)));
-        let task = new_task(false);
-        handles.push(start_as(task.clone(), joins(task, 40)));
+        handles.push(start(joins(40)));
     }
     handles.push(start(aborts(6)));
     let panic = start_as(new_task(true), panics());
-    for handle in handles {
+    for Started { handle, .. } in handles {
         runtime.block_on(handle).expect("only one panics");
     }
     assert_eq!(runtime.block_on(panic).is_err(), cfg!(panic = "unwind"));
