@@ -184,11 +184,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_poll_has_a_price() {
-        match price_of_poll(ProbeMode::Auto, false) {
-            // From the fastest machine of some years hence to a virtual one without help from its processor.
-            Ok(ns) => assert!((100..1_000_000).contains(&ns), "{ns} ns"),
-            Err(why) => eprintln!("\n=== SKIPPED, nothing was tested: no probes here: {why} ===\n"),
+    fn a_poll_has_a_price_and_a_stepped_probe() {
+        for price in [price_of_poll(ProbeMode::Auto, false), price_of_step(ProbeMode::Auto)] {
+            match price {
+                // From the fastest machine of some years hence to a virtual one without help from its processor.
+                Ok(ns) => assert!((100..1_000_000).contains(&ns), "{ns} ns"),
+                Err(why) => eprintln!("\n=== SKIPPED, nothing was tested: no probes here: {why} ===\n"),
+            }
         }
     }
 

@@ -205,6 +205,7 @@ async fn driven(rounds: u32) {
 /// By itself, through tokio's own waker, with nothing in between: what a compiler may inline.
 async fn by_hand(task: Arc<Task>, mut turns: u32) {
     poll_fn(|context| {
+        task.polls.fetch_add(1, Relaxed);
         if turns == 0 {
             return Poll::Ready(());
         }
