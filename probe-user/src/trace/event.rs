@@ -29,7 +29,7 @@ pub enum Doer {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum TraceEvent {
-    /// Comes first: what is watched beside polls.
+    /// Comes first, if anything is watched beside polls that is counted.
     Watches {
         t_ns: u64,
         wakes: bool,

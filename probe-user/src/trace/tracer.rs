@@ -4,6 +4,7 @@ use super::accounts::Accounts;
 use super::attach::{self, Attached, Links, Places};
 use super::attach_causes;
 use super::held::{HOLD_NS, Held, Reading, Told};
+use super::hits::{Hits, add_hits};
 use super::identity::Identity;
 use super::kernel;
 use super::object::{Programs, Sizes};
@@ -27,37 +28,6 @@ pub struct TraceTarget {
     pub pid: u32,
     /// The file that the sites' offsets are in: `/proc/PID/exe`, so that a replaced file is not mistaken for it.
     pub exe: PathBuf,
-}
-
-/// How often the probes were hit; the base of every estimate of what the trace costs the target.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Hits {
-    /// Poll starts in the target.
-    pub entries: u64,
-    /// Poll ends in the target.
-    pub returns: u64,
-    /// Wakes and spawns in the target.
-    pub causes: u64,
-    /// Of these, those whose probe is stepped over by the kernel, for ten times the price.
-    pub dear: u64,
-    /// Hits in other processes that run the same file.
-    pub foreign: u64,
-    /// Records that the ring buffer had no room for.
-    pub lost: u64,
-    /// Records with a path or an id that could not be read.
-    pub unreadable: u64,
-    /// Polls not followed: too many threads at once, or polls nested too deeply.
-    pub not_followed: u64,
-    /// Polls whose end was never seen.
-    pub end_unseen: u64,
-    /// Ends of polls that began before the probes were in.
-    pub start_unseen: u64,
-    /// Wakes and spawns of tasks that could not be read.
-    pub causes_unread: u64,
-    /// Records of tasks whose id could not be read: they became no event.
-    pub unidentified: u64,
-    /// Records of tasks of which nothing tells where they keep their id: they became no event either.
-    pub anonymous: u64,
 }
 
 /// A poll that has begun and not ended.
@@ -200,7 +170,8 @@ impl Tracer {
         let offsets = plan.sites.iter().map(|site| site.offset.0).collect();
         let cookies = (0..plan.sites.len() as u64).collect();
         let places = Places { exe: target.exe.clone(), pid: target.pid, offsets, cookies };
-        let watches = TraceEvent::Watches { t_ns: now_ns(), wakes: !plan.causes.wakes.is_empty() };
+        let wakes = !plan.causes.wakes.is_empty();
+        let watches = wakes.then(|| TraceEvent::Watches { t_ns: now_ns(), wakes });
         let Attached { mut links, mode, mut notes } = attach(&programs, &places)?;
         attach_causes::attach(&programs, &places, &plan.causes, mode, &mut links)?;
         notes.extend(plan.causes.notes.iter().cloned());
@@ -213,7 +184,7 @@ impl Tracer {
             ring,
             causes: plan.causes.clone(),
             cause_ring: programs.map("CAUSES")?,
-            watches: Some(watches),
+            watches,
             config,
             programs,
             tally,
@@ -444,16 +415,10 @@ impl Tracer {
     }
 
     fn forget_thread(&mut self, key: u64, thread: &Thread) {
-        add_hits(&mut self.ended_threads, &thread);
+        add_hits(&mut self.ended_threads, thread);
         // It may be gone by now; nothing else can fail.
         let _ = self.threads.remove(&key);
     }
-}
-
-/// Entries, returns, causes, and those of them that were dear.
-fn add_hits(sums: &mut [u64; 4], thread: &Thread) {
-    let of_thread = [thread.entries, thread.returns, thread.causes, thread.dear];
-    sums.iter_mut().zip(of_thread).for_each(|(sum, of_thread)| *sum += of_thread);
 }
 
 /// The clock of `bpf_ktime_get_ns`.

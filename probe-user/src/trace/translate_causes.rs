@@ -27,7 +27,7 @@ impl Delays {
     /// What the account has more than was told, if anything: how many, and their sum in ns.
     fn gain(&mut self, reading: &Reading) -> Option<(u64, u64)> {
         let account = &reading.account;
-        let known = self.0.get(&reading.header).is_some();
+        let known = self.0.contains_key(&reading.header);
         if account.delays == 0 && !known {
             return None;
         }
