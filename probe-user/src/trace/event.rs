@@ -23,7 +23,8 @@ pub enum PollEnd {
 pub enum Doer {
     /// While it was polled.
     Task(TaskId),
-    /// A thread that polled no task then, by its id: a driver of the runtime, a `block_on`, a thread of the user's own.
+    /// A thread that polled no task then, by its id: a driver of the runtime, a `block_on`, a thread of the user's own. With
+    /// entry probes only: any thread, for it is not seen whether it polls one.
     Thread(u32),
 }
 
