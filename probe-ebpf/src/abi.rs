@@ -35,6 +35,10 @@ pub struct Config {
     pub tgid: u32,
     /// Grows each time the probes are put in anew: what an account says from before then may be outdated.
     pub epoch: u32,
+    /// Offset of the pointer to its vtable in a task's header.
+    pub vtable_off: u32,
+    /// Offset in the vtable of the poll function, by which [`Site`]s are known.
+    pub poll_slot: u32,
 }
 
 /// A probed poll function; the cookie of a probe is the index of its site.
@@ -192,7 +196,14 @@ pub struct Account {
     pub tid: u32,
     /// [`Config::epoch`] when the last poll began.
     pub epoch: u32,
-    pub reserved: u32,
+    /// [`Account::delay_ns`] is the sum of so many.
+    pub delays: u32,
+    /// When the task was first woken since its last poll began; CLOCK_MONOTONIC, ns; 0: not seen to be.
+    pub woken_ns: u64,
+    /// From being woken to the start of the poll that follows, of all polls of this task that ended.
+    pub delay_ns: u64,
+    /// The longest of them.
+    pub delay_max_ns: u64,
 }
 
 impl Account {
@@ -303,9 +314,42 @@ pub struct Frame {
     /// [`Account::begun`]
     pub number: u32,
     pub reserved: u32,
+    /// [`Account::woken_ns`] when the poll began.
+    pub woken_ns: u64,
     /// Where the task stood; its arms only with [`EVENT_WALKED`].
     pub path: Path,
 }
+
+/// Something that is done to a task: it is woken, it is spawned. A record of the ring buffer `CAUSES`.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "user", derive(FromBytes, IntoBytes, Immutable, KnownLayout))]
+pub struct Cause {
+    /// CLOCK_MONOTONIC, ns.
+    pub t_ns: u64,
+    /// Address of the task's header.
+    pub header: u64,
+    /// The runtime's task id.
+    pub task: u64,
+    /// Id of the task whose poll does it; only with [`CAUSE_BY_TASK`].
+    pub by: u64,
+    /// The task's kind; [`NONE`] where its poll function is not probed.
+    pub site: u32,
+    /// Thread, as its own PID namespace numbers it.
+    pub tid: u32,
+    /// [`CAUSE_WAKE`] or [`CAUSE_SPAWN`].
+    pub kind: u32,
+    /// [`CAUSE_BY_TASK`]
+    pub flags: u32,
+}
+
+/// Cookie of a wake's or spawn's probe whose first instruction the kernel steps over, for ten times the price of others.
+pub const COOKIE_DEAR: u64 = 1;
+
+pub const CAUSE_WAKE: u32 = 1;
+pub const CAUSE_SPAWN: u32 = 2;
+/// A task is being polled on this thread, and does it.
+pub const CAUSE_BY_TASK: u32 = 1;
 
 /// Value of the map `THREADS`; the key is what `bpf_get_current_pid_tgid` says of the thread.
 ///
@@ -324,6 +368,9 @@ pub struct Thread {
     /// Poll starts and ends on this thread. Not in per-cpu counters, which cost 40 ns each.
     pub entries: u64,
     pub returns: u64,
+    /// Wakes and spawns on it, and how many of them were hits of a dear probe.
+    pub causes: u64,
+    pub dear: u64,
     pub frames: [Frame; MAX_NESTING],
     /// The record being written, with the arms that follow it.
     pub event: PollEvent,
@@ -363,9 +410,11 @@ pub enum Counter {
     Stale = 4,
     /// Returns of polls whose start was not seen.
     Unmatched = 5,
+    /// Wakes and spawns of a task that could not be read.
+    Unidentified = 6,
 }
 
-pub const COUNTERS: u32 = 6;
+pub const COUNTERS: u32 = 7;
 
 pub(crate) const fn fnv1a(bytes: &[u8]) -> u64 {
     let mut hash = 0xcbf2_9ce4_8422_2325;

@@ -8,6 +8,7 @@
 //! | `poll_session` | one uprobe session, entry and return | 6.13 |
 //! | `poll_entry`, `poll_return` | `uprobe_multi`, or a perf event per site | 6.6, 5.15 |
 //! | `poll_start` | as `poll_entry`, and nothing at the return | |
+//! | `task_wake`, `task_spawn` | as `poll_start`, at the functions of tokio that do so | |
 #![no_std]
 #![no_main]
 #![feature(core_intrinsics, asm_experimental_arch)]
@@ -23,7 +24,7 @@ use aya_ebpf::{
     macros::{uprobe, uretprobe},
     programs::{ProbeContext, RetProbeContext},
 };
-use bpf::{poll, stack};
+use bpf::{causes, poll, stack};
 
 /// Entry and return of one poll. Answers 1 at the entry to leave the return address alone.
 #[uprobe]
@@ -51,6 +52,22 @@ pub fn poll_return(ctx: RetProbeContext) -> u32 {
 pub fn poll_start(ctx: ProbeContext) -> u32 {
     stack::not_per_cpu();
     poll::start_only(&ctx);
+    0
+}
+
+/// tokio's `wake_by_val` and `wake_by_ref`: the first argument is the header.
+#[uprobe]
+pub fn task_wake(ctx: ProbeContext) -> u32 {
+    stack::not_per_cpu();
+    causes::wake(&ctx);
+    0
+}
+
+/// tokio's `OwnedTasks::bind_inner`: the second argument is the header.
+#[uprobe]
+pub fn task_spawn(ctx: ProbeContext) -> u32 {
+    stack::not_per_cpu();
+    causes::spawn(&ctx);
     0
 }
 

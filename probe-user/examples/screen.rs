@@ -10,7 +10,7 @@ mod sample;
 
 use async_inspect::model::{Cost, End, Limits, Mode, Model, Update};
 use async_inspect::present::source::NoSource;
-use async_inspect::trace::{PollEnd, TraceEvent};
+use async_inspect::trace::{Doer, PollEnd, TraceEvent};
 use async_inspect::tui::{Screen, Target, run};
 use sample::{MS, SECOND, Shop, tokio};
 use std::time::{Duration, Instant};
@@ -69,7 +69,7 @@ impl Play {
         self.next_id += 1;
         let name = "shop::api::fetch_user".into();
         let (from, to) = (self.shop.unresumed().into(), self.shop.sleeping().into());
-        events.push(TraceEvent::Spawn { t_ns, task: tokio(id), name, parent: Some(tokio(1)) });
+        events.push(TraceEvent::Spawn { t_ns, task: tokio(id), name, parent: Some(Doer::Task(tokio(1))) });
         events.push(poll(t_ns, id, PollEnd::Pending));
         events.push(TraceEvent::State { t_ns, task: tokio(id), from, to });
         if id > 1_000_050 {

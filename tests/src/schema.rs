@@ -183,6 +183,7 @@ pub enum Line {
         task: String,
         runtime: RuntimeKind,
         parent: Option<String>,
+        parent_thread: Option<u32>,
         #[serde(default)]
         existing: bool,
     },
@@ -198,21 +199,42 @@ pub enum Line {
         from: Place,
         to: Place,
     },
+    /// Who spawned a task whose `spawn` came too early to tell.
+    Parent {
+        t_ns: u64,
+        task: String,
+        parent: Option<String>,
+        parent_thread: Option<u32>,
+    },
+    /// By a task or by a thread.
     Wake {
         t_ns: u64,
         task: String,
+        waker: Option<String>,
+        waker_thread: Option<u32>,
+    },
+    /// So many polls began so long after their task was woken for them.
+    Delay {
+        t_ns: u64,
+        task: String,
+        count: u64,
+        sum_ns: u64,
+        max_ns: u64,
     },
     Complete {
         t_ns: u64,
         task: String,
     },
+    /// `at`: where it stood when its last poll began.
     Cancel {
         t_ns: u64,
         task: String,
+        at: Option<Place>,
     },
     Panic {
         t_ns: u64,
         task: String,
+        at: Option<Place>,
     },
     Blocked {
         t_ns: u64,
@@ -238,6 +260,8 @@ pub struct Totals {
     pub spawned: u64,
     pub completed: u64,
     pub polls: u64,
+    /// Null where they are not watched.
+    pub wakes: Option<u64>,
     pub lost: u64,
 }
 
@@ -268,6 +292,8 @@ impl Line {
             | Line::Poll { task, .. }
             | Line::State { task, .. }
             | Line::Wake { task, .. }
+            | Line::Delay { task, .. }
+            | Line::Parent { task, .. }
             | Line::Complete { task, .. }
             | Line::Cancel { task, .. }
             | Line::Panic { task, .. }

@@ -2,6 +2,7 @@
 
 use crate::schema::{RuntimeKind, TaskState};
 use serde::Deserialize;
+use std::collections::BTreeMap;
 
 /// One line of a program's stdout.
 #[derive(Clone, Debug, Deserialize)]
@@ -22,6 +23,17 @@ pub enum Truth {
         completed: u64,
         polls: u64,
         changes: u64,
+    },
+    /// `causes`: who did what to one task. Doers are `task ID` or `thread TID`.
+    Caused {
+        id: String,
+        parent: String,
+        polls: u64,
+        /// Uses of its waker, by who used it.
+        woken: BTreeMap<String, u64>,
+        /// Line of the await at which it was aborted.
+        aborted_at: Option<u32>,
+        panics: bool,
     },
     /// `many`: how many tasks stand at a place.
     Place {

@@ -27,6 +27,11 @@ pub fn open(thread: *mut Thread, over: Option<*mut Account>) -> bool {
             put!((*account).path, get!((*thread).path.hash));
             put!((*account).site, get!((*thread).site));
             put!((*account).epoch, epoch());
+            put!((*account).woken_ns, 0);
+            // Unlike the other sums: what the last task gained since it was last read is not told.
+            put!((*account).delays, 0);
+            put!((*account).delay_ns, 0);
+            put!((*account).delay_max_ns, 0);
             put!((*thread).account.begun, number);
             true
         }
@@ -52,6 +57,21 @@ pub fn poll_ended(thread: *mut Thread, account: *mut Account, took_ns: u64) {
     add_to(busy_ns, took_ns);
     add_to(polls, 1);
     put!((*account).tid, get!((*thread).tid));
+}
+
+/// A poll ended that began at `start_ns`; its task had been woken for it at `woken_ns`, if that is not 0.
+#[inline(always)]
+pub fn add_delay(account: *mut Account, woken_ns: u64, start_ns: u64) {
+    // The other way round where the probe of the wake was late.
+    if woken_ns == 0 || woken_ns > start_ns {
+        return;
+    }
+    let delay_ns = start_ns.wrapping_sub(woken_ns);
+    put!((*account).delay_ns, get!((*account).delay_ns).wrapping_add(delay_ns));
+    put!((*account).delays, get!((*account).delays).wrapping_add(1));
+    if delay_ns > get!((*account).delay_max_ns) {
+        put!((*account).delay_max_ns, delay_ns);
+    }
 }
 
 /// The path just taken is where poll `number` left the task, for certain.

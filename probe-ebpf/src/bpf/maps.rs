@@ -19,6 +19,9 @@ pub static ARMS: Array<WalkArm> = Array::with_max_entries(1, 0);
 /// Address of a vtable → node of the type it belongs to.
 #[map]
 pub static VTABLES: HashMap<u64, u32> = HashMap::with_max_entries(1, 0);
+/// Address of a poll function → its site.
+#[map]
+pub static POLLS: HashMap<u64, u32> = HashMap::with_max_entries(1, 0);
 #[map]
 pub static THREADS: HashMap<u64, Thread> = HashMap::with_max_entries(1, 0);
 /// By the address of a task's header.
@@ -29,6 +32,9 @@ pub static TASKS: HashMap<u64, Account> = HashMap::with_max_entries(1, 0);
 static BLANK_THREAD: Array<Thread> = Array::with_max_entries(1, 0);
 #[map]
 pub static EVENTS: RingBuf = RingBuf::with_byte_size(4096, 0);
+/// Of wakes and spawns, apart so that a storm of them costs no place in a task's history.
+#[map]
+pub static CAUSES: RingBuf = RingBuf::with_byte_size(4096, 0);
 #[map]
 static TALLY: PerCpuArray<u64> = PerCpuArray::with_max_entries(COUNTERS, 0);
 

@@ -2,6 +2,7 @@
 
 mod accounts;
 mod bounds;
+pub mod causes;
 mod frames;
 mod maps;
 mod memory;

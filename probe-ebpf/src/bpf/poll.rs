@@ -87,6 +87,8 @@ pub fn start_only(ctx: &impl EbpfContext) {
                 put!((*account).path, get!((*thread).path.hash));
             }
             accounts::poll_ended(thread, account, 0);
+            accounts::add_delay(account, get!((*account).woken_ns), now);
+            put!((*account).woken_ns, 0);
             put!((*account).last_end_ns, now);
         }
         _ => {
@@ -146,6 +148,7 @@ fn prepare_begin(ctx: &impl EbpfContext, site: u32) -> Option<*mut Thread> {
     put!((*new).flags, if depth > 0 { EVENT_NESTED as u32 } else { 0 });
     put!((*new).header, get!((*thread).header));
     put!((*new).site, get!((*thread).site));
+    put!((*new).woken_ns, 0);
     let known = match accounts::of(thread) {
         Some(account) if get!((*account).ended) != get!((*account).begun) => begin_known(new, account),
         _ => {
@@ -170,6 +173,11 @@ fn begin_known(new: *mut Frame, account: *mut Account) -> bool {
     put!((*new).task, get!((*account).task));
     put!((*new).state, get!((*account).state));
     put!((*new).path.hash, path);
+    let woken_ns = get!((*account).woken_ns);
+    if woken_ns != 0 {
+        put!((*new).woken_ns, woken_ns);
+        put!((*account).woken_ns, 0);
+    }
     // Without a path nothing tells at a poll's end that it was the last: then the next one asks who it is.
     is_settled && SITES.get(get!((*new).site)).is_some_and(|site| site.root != NONE)
 }
@@ -255,6 +263,7 @@ fn finish_end(thread: *mut Thread) {
             let found = flags & EVENT_WALKED != 0 && get!((*old).path.flags) & PATH_BROKEN == 0;
             tell |= found && get!((*old).path.hash) != 0;
             accounts::poll_ended(thread, account, took);
+            accounts::add_delay(account, get!((*old).woken_ns), get!((*old).start_ns));
             put!((*account).last_end_ns, now);
             if get!((*account).begun) != get!((*old).number) {
                 flags |= EVENT_DISTURBED;

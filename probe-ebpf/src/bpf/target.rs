@@ -62,6 +62,11 @@ impl<'a> Registers<'a> {
     }
 
     #[inline(always)]
+    pub fn second_argument(&self) -> u64 {
+        self.0.rsi
+    }
+
+    #[inline(always)]
     pub fn stack_pointer(&self) -> u64 {
         self.0.rsp
     }

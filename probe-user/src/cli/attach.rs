@@ -53,12 +53,8 @@ pub fn run(args: &AttachArgs, common: &Common, stop: Arc<AtomicBool>) -> Result<
         target: args.target.as_deref(),
         command: &args.command,
         keep: if screen { Keep::File } else { Keep::Stderr },
-        trace: TraceOptions {
-            entry_only: args.entry_only,
-            probe_mode: args.probe_mode,
-            max_overhead: args.max_overhead,
-        },
-        sample: args.sample,
+        trace: args.probes.options(),
+        sample: args.probes.sample,
         interval: args.interval,
         duration: args.duration,
     };
@@ -67,7 +63,7 @@ pub fn run(args: &AttachArgs, common: &Common, stop: Arc<AtomicBool>) -> Result<
     let end = if screen {
         on_screen(begun, &mut updates, common)?
     } else if args.json {
-        json(output::stdout(), begun, &mut updates, &say)?
+        json(output::stdout(), begun, &mut updates, &say, args.probes.each_wake())?
     } else {
         let paint = output::paint(common, io::stdout().is_terminal());
         plain(output::stdout(), begun, &mut updates, paint)?
@@ -172,10 +168,16 @@ pub(super) fn on_screen(mut begun: Begun, feed: &mut dyn Feed, common: &Common) 
     Ok(end)
 }
 
-pub(super) fn json(out: impl Write, mut begun: Begun, feed: &mut dyn Feed, say: &Say) -> Result<End, Quit> {
+pub(super) fn json(
+    out: impl Write,
+    mut begun: Begun,
+    feed: &mut dyn Feed,
+    say: &Say,
+    each_wake: bool,
+) -> Result<End, Quit> {
     let mut events = Vec::new();
     let mut model = model_of(&mut begun, &mut events);
-    let mut stream = Stream::new(out);
+    let mut stream = Stream::new(out, each_wake);
     stream.start(begun.process.pid, &begun.process.exe, begun.mode, begun.because.as_deref())?;
     stream.ready(model.now_ns(), model.live_count())?;
     loop {

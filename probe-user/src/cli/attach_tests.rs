@@ -107,7 +107,7 @@ fn watch_json(source: Scripted, options: WatchOptions) -> (End, Vec<serde_json::
     let open = || Ok(Box::new(source) as Box<dyn Source>);
     let (begun, mut updates) = send(open, options).unwrap().unwrap();
     let mut out = vec![];
-    let end = json(&mut out, begun, &mut updates, &quiet()).unwrap();
+    let end = json(&mut out, begun, &mut updates, &quiet(), true).unwrap();
     let lines = String::from_utf8(out).unwrap();
     (end, lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect())
 }
@@ -211,7 +211,7 @@ fn a_reader_that_leaves_ends_it_quietly() {
     let source = scripted(Ok(vec![]));
     let (begun, mut updates) =
         watch::begin(|| Ok(Box::new(source) as Box<dyn Source>), options()).unwrap().unwrap();
-    assert!(matches!(json(Closed, begun, &mut updates, &quiet()), Err(Quit::PipeClosed)));
+    assert!(matches!(json(Closed, begun, &mut updates, &quiet(), true), Err(Quit::PipeClosed)));
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! Running processes: the commands' view of `target`, `decode` and `trace`.
 
 use super::clock::monotonic_ns;
-use super::probes::Probes;
+use super::probes::{Prices, Probes};
 use super::source::{
     EventStream, LookStream, OpenOptions, ProbeMode, ProcessInfo, Progress, Source, TraceOptions,
 };
@@ -9,7 +9,7 @@ use super::{Exit, Failure};
 use crate::decode::{Frames, Inspector, OpenError, RuntimeKind, Snapshot};
 use crate::sample::{Round, Sampler, Scout, Tables};
 use crate::target::{self, Avma, Process, TargetError};
-use crate::trace::{self, TraceError, TraceTarget, Tracer};
+use crate::trace::{self, CausePlan, TraceError, TraceTarget, Tracer};
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -80,7 +80,9 @@ impl Source for Live {
             self.snapshot()?;
         }
         let Inspector { process, image, model, ids, .. } = &self.inspector;
-        let plan = trace::compile(&model.recipes, &model.sites, image, ids);
+        let mut plan = trace::compile(&model.recipes, &model.sites, image, ids);
+        let separate = model.files.dwarf().map(|bytes| &**bytes);
+        plan.causes = CausePlan::find(options.wanted, &model.files.main, separate, image, &model.sites);
         if plan.sites.is_empty() {
             let other = !model.executors.is_empty();
             return Err(Failure {
@@ -106,11 +108,19 @@ impl Source for Live {
                 None
             }
         };
+        let dear_ns =
+            price_ns.filter(|_| plan.causes.is_dear()).and_then(|_| trace::price_of_step(mode).ok());
         let began = monotonic_ns();
         let tracer = Tracer::attach(&target, &plan, mode, entry_only)
             .map_err(|error| trace_failure(&error, process.pid()))?;
         let took_ns = monotonic_ns().saturating_sub(began);
-        Ok(Box::new(Probes::new(process.pid(), tracer, price_ns, options.max_overhead, took_ns)))
+        Ok(Box::new(Probes::new(
+            process.pid(),
+            tracer,
+            Prices::new(price_ns, dear_ns),
+            options.max_overhead,
+            took_ns,
+        )))
     }
 
     fn start_sampling(&mut self, hz: u32, first: &Snapshot) -> Result<Box<dyn LookStream>, Failure> {

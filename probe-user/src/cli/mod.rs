@@ -13,6 +13,7 @@ mod feed;
 pub mod live;
 mod manual;
 mod output;
+mod probe_args;
 mod probes;
 mod record;
 mod recording_args;

@@ -6,14 +6,37 @@ use super::live::trace_failure;
 use super::source::EventStream;
 use crate::model::{Cost, Mode};
 use crate::sys::process_clock::process_cpu_ns;
-use crate::trace::{self, Budget, Spending, TraceEvent, Tracer, Verdict};
+use crate::trace::{self, Budget, Hits, Spending, TraceEvent, Tracer, Verdict};
+
+/// What the target pays, ns; tried at start-up.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Prices {
+    /// For all probes of one poll.
+    poll: u64,
+    /// For a wake or a spawn whose probe the kernel has to step over.
+    dear: u64,
+}
+
+impl Prices {
+    /// None where it could not be tried.
+    pub fn new(poll: Option<u64>, dear: Option<u64>) -> Option<Prices> {
+        poll.map(|poll| Prices { poll, dear: dear.unwrap_or(poll) })
+    }
+
+    /// One at a wake or a spawn writes a record each time: it costs about as much as both probes of a poll.
+    fn of(self, hits: Hits, entry_only: bool) -> u64 {
+        let Hits { entries, returns, causes, dear, .. } = hits;
+        let polls = entries.saturating_add(returns) / if entry_only { 1 } else { 2 };
+        let cheap = polls.saturating_add(causes.saturating_sub(dear)).saturating_mul(self.poll);
+        cheap.saturating_add(dear.saturating_mul(self.dear))
+    }
+}
 
 /// A trace whose probes go out when they have cost enough, and in again.
 pub(super) struct Probes {
     pid: u32,
     tracer: Tracer,
-    /// What one hit costs the target, ns. None where it could not be tried.
-    price_ns: Option<u64>,
+    prices: Option<Prices>,
     budget: Option<Budget>,
     /// CLOCK_MONOTONIC, ns.
     next_look_ns: u64,
@@ -27,13 +50,12 @@ pub(super) struct Probes {
 }
 
 impl Probes {
-    /// `price_ns`: of a poll. `max_overhead` in percent; 100 keeps the probes in whatever they cost.
-    pub fn new(pid: u32, tracer: Tracer, price_ns: Option<u64>, max_overhead: u8, change_ns: u64) -> Self {
-        let hits_per_poll = if tracer.entry_only() { 1 } else { 2 };
+    /// `max_overhead` in percent; 100 keeps the probes in whatever they cost.
+    pub fn new(pid: u32, tracer: Tracer, prices: Option<Prices>, max_overhead: u8, change_ns: u64) -> Self {
         let mut probes = Probes {
             pid,
             tracer,
-            price_ns: price_ns.map(|poll| poll / hits_per_poll),
+            prices,
             budget: None,
             next_look_ns: 0,
             change_ns,
@@ -42,7 +64,7 @@ impl Probes {
             out_since_ns: None,
             out_ns: 0,
         };
-        if max_overhead < 100 && price_ns.is_some() {
+        if max_overhead < 100 && prices.is_some() {
             let start = probes.spending();
             probes.budget = Some(Budget::new(max_overhead, start));
         }
@@ -50,8 +72,13 @@ impl Probes {
     }
 
     fn hits(&self) -> u64 {
-        let hits = self.tracer.hits();
-        hits.entries.saturating_add(hits.returns)
+        let Hits { entries, returns, causes, .. } = self.tracer.hits();
+        entries.saturating_add(returns).saturating_add(causes)
+    }
+
+    /// What all hits up to now cost the target, ns.
+    fn cost_ns(&self) -> Option<u64> {
+        self.prices.map(|prices| prices.of(self.tracer.hits(), self.tracer.entry_only()))
     }
 
     /// Of the target. It stands still where the target has ended.
@@ -64,7 +91,7 @@ impl Probes {
         Spending {
             t_ns: monotonic_ns(),
             target_ns: self.look_at_clock(),
-            probes_ns: self.hits().saturating_mul(self.price_ns.unwrap_or(0)),
+            probes_ns: self.cost_ns().unwrap_or(0),
             change_ns: self.change_ns,
         }
     }
@@ -115,7 +142,7 @@ impl EventStream for Probes {
 
     fn notes(&self) -> Vec<String> {
         let mut notes = self.tracer.notes().to_vec();
-        if self.price_ns.is_none() {
+        if self.prices.is_none() {
             notes.push("what a probe costs could not be tried: --max-overhead is not kept".to_owned());
         }
         if self.budget.is_some() && self.tracer.mode() == trace::ProbeMode::Perf {
@@ -145,7 +172,7 @@ impl EventStream for Probes {
         let out_now = self.out_since_ns.map_or(0, |since| monotonic_ns().saturating_sub(since));
         Some(Cost {
             hits,
-            target_ns: self.price_ns.map(|price| hits.saturating_mul(price)),
+            target_ns: self.cost_ns(),
             cpu_ns: Some(self.look_at_clock().saturating_sub(self.cpu_before_ns)),
             out_ns: self.out_ns + out_now,
             own_ns: None,

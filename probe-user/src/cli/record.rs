@@ -6,7 +6,6 @@ use super::child::Keep;
 use super::feed::Feed;
 use super::output::{self, Quit, Say};
 use super::recording_args::RecordArgs;
-use super::source::TraceOptions;
 use super::watch::{Begun, Updates};
 use super::{Exit, Failure, clock};
 use crate::model::{End, Update};
@@ -32,12 +31,8 @@ pub fn run(args: &RecordArgs, common: &Common, stop: Arc<AtomicBool>) -> Result<
         target: args.target.as_deref(),
         command: &args.command,
         keep: Keep::Stderr,
-        trace: TraceOptions {
-            entry_only: args.entry_only,
-            probe_mode: args.probe_mode,
-            max_overhead: args.max_overhead,
-        },
-        sample: args.sample,
+        trace: args.probes.options(),
+        sample: args.probes.sample,
         interval: args.interval,
         duration: args.duration,
     };
@@ -63,7 +58,7 @@ pub fn run(args: &RecordArgs, common: &Common, stop: Arc<AtomicBool>) -> Result<
     let (pid, began_ns) = (begun.process.pid, begun.t_ns);
     let mut recorder = Recorder::begin(file, &begun, updates).map_err(|error| failed(&path, &error))?;
     let shown = if args.json {
-        attach::json(output::stdout(), begun, &mut recorder, &say)
+        attach::json(output::stdout(), begun, &mut recorder, &say, args.probes.each_wake())
     } else {
         Ok(until_the_end(&mut recorder, &say))
     };

@@ -1,8 +1,7 @@
 //! The arguments of `record` and `replay`.
 
 use super::args::{moment, seconds, task_id};
-use super::source::ProbeMode;
-use crate::trace::DEFAULT_PERCENT;
+use super::probe_args::ProbeArgs;
 use clap::{ArgGroup, Args};
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -39,17 +38,8 @@ pub struct RecordArgs {
     /// Seconds between two snapshots (1, or 0.25 without probes, unless given)
     #[arg(long, value_name = "SECONDS", value_parser = seconds)]
     pub interval: Option<Duration>,
-    /// Use no return probes: poll durations stay unknown, backtraces of the target stay whole
-    #[arg(long)]
-    pub entry_only: bool,
-    /// No probes: look from outside, this many times a second, at which task each thread polls
-    #[arg(long, value_name = "HZ", conflicts_with_all = ["entry_only", "max_overhead", "probe_mode"], value_parser = clap::value_parser!(u32).range(1..=10_000))]
-    pub sample: Option<u32>,
-    /// What the probes may cost, in percent of the target's CPU time: beyond that they go out for a while. 100: whatever they cost
-    #[arg(long, value_name = "PCT", default_value_t = DEFAULT_PERCENT, value_parser = clap::value_parser!(u8).range(1..=100))]
-    pub max_overhead: u8,
-    #[arg(long, value_enum, default_value_t, value_name = "MODE", hide = true)]
-    pub probe_mode: ProbeMode,
+    #[command(flatten)]
+    pub probes: ProbeArgs,
 }
 
 #[derive(Debug, Args)]

@@ -40,7 +40,7 @@ pub fn run(args: &ReplayArgs, common: &Common, stop: Arc<AtomicBool>) -> Result<
     } else {
         let feed = &mut AtOnce { recording, stop };
         if args.json {
-            attach::json(output::stdout(), begun, feed, &say)?
+            attach::json(output::stdout(), begun, feed, &say, true)?
         } else {
             let paint = output::paint(common, io::stdout().is_terminal());
             attach::plain(output::stdout(), begun, feed, paint)?

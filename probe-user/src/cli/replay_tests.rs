@@ -127,7 +127,8 @@ fn at_once_and_at_its_own_speed_it_is_the_same() {
     assert_eq!(begun.first.as_ref().map(|first| first.tasks.len()), Some(2));
     let mut out = vec![];
     let stop = Arc::new(AtomicBool::new(false));
-    let end = attach::json(&mut out, begun, &mut AtOnce { recording, stop: stop.clone() }, &quiet()).unwrap();
+    let end =
+        attach::json(&mut out, begun, &mut AtOnce { recording, stop: stop.clone() }, &quiet(), true).unwrap();
     assert_eq!(end, End::Duration);
     let text = String::from_utf8(out).unwrap();
     let words = [

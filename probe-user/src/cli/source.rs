@@ -4,7 +4,7 @@ use super::{Exit, Failure};
 use crate::decode::{Frames, Snapshot};
 use crate::model::{Cost, Mode};
 use crate::sample::Round;
-use crate::trace::TraceEvent;
+use crate::trace::{TraceEvent, Wanted};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -42,6 +42,8 @@ pub struct TraceOptions {
     pub probe_mode: ProbeMode,
     /// `--max-overhead`: percent of the target's CPU time; 100: whatever it costs.
     pub max_overhead: u8,
+    /// `--events`: what is watched beside polls.
+    pub wanted: Wanted,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]

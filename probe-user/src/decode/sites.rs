@@ -1,6 +1,7 @@
 //! What each task vtable stands for: the future type, its layout and its recipe.
 
 use super::Recipes;
+use super::discover::HEADER_VTABLE;
 use super::recipe::RecipeId;
 use crate::dwarf::{CoroutineKind, DieRef, PollSite, PollSymbol, Program, TaskNames};
 use crate::runtime::{CellLayout, Flavor, SchedulerLayout, VtableLayout};
@@ -83,6 +84,12 @@ impl Sites {
             };
             self.by_poll.entry(symbol.address).or_insert_with(|| vec![Arc::new(site)]);
         }
+    }
+
+    /// Offset of the vtable's pointer in a task's header.
+    pub fn header_vtable(&self) -> u64 {
+        let typed = self.iter().find_map(|site| site.typed.as_ref());
+        typed.map_or(HEADER_VTABLE, |typed| typed.cell.vtable)
     }
 
     pub fn typed(&self) -> usize {

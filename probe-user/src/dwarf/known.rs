@@ -32,11 +32,7 @@ impl Known {
         let Kept { types, namespaces } = kept;
         let (kept, types) = (types.len(), types.into_iter().map(|(die, ty)| (die, ty.map(Arc::new))));
         let namespaces = namespaces.into_iter().map(|(die, name)| (die, name.into()));
-        Known {
-            types: RwLock::new(types.collect()),
-            namespaces: RwLock::new(namespaces.collect()),
-            kept,
-        }
+        Known { types: RwLock::new(types.collect()), namespaces: RwLock::new(namespaces.collect()), kept }
     }
 
     /// Sorted: the same answers make the same file.

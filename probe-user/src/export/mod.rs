@@ -14,5 +14,6 @@ pub mod ps;
 mod resources;
 pub mod shape;
 pub mod stream;
+mod stream_causes;
 mod stream_samples;
 pub mod text;

@@ -58,6 +58,8 @@ impl<W: Write> Plain<W> {
                 | Event::Budget { .. }
                 | Event::Looked { .. }
                 | Event::Sampled { .. }
+                | Event::Wake { .. }
+                | Event::Delays { .. }
         );
         if silent || !self.within_budget(event.t_ns())? {
             return Ok(());
@@ -81,16 +83,25 @@ impl<W: Write> Plain<W> {
             }
             Event::Looked { looks, .. } => (None, counted(u64::from(*looks), "look")),
             Event::Spawn { task, parent, .. } => match parent {
-                Some(parent) => (Some(*task), format!("spawned by #{}", parent.id)),
+                Some(parent) => (Some(*task), format!("spawned by {}", names::doer(*parent))),
                 None => (Some(*task), "spawned".into()),
             },
+            Event::Parent { task, parent, .. } => {
+                (Some(*task), format!("spawned by {}", names::doer(*parent)))
+            }
             Event::State { task, from, to, .. } => {
                 let from = from.as_ref().map_or("?".into(), |from| self.place(from, model));
                 let here = self.place(to, model);
                 let to = if from == here { format!("{here} ({})", leaf(to, model)) } else { here };
                 (Some(*task), format!("{from} → {to}"))
             }
-            Event::Ended { task, how, .. } => (Some(*task), ended(*task, *how, model)),
+            Event::Ended { task, how, at, .. } => {
+                let at = at.as_ref().filter(|_| *how != Ending::Complete).and_then(|at| at.place);
+                let at = at.map_or(String::new(), |at| format!(" at {}", self.frame_place(at, model)));
+                (Some(*task), ended(*task, *how, model) + &at)
+            }
+            Event::Wake { task, by, .. } => (Some(*task), format!("woken by {}", names::doer(*by))),
+            Event::Delays { task, count: n, .. } => (Some(*task), counted(*n, "delay")),
             Event::Budget { probes_in, .. } => {
                 (None, if *probes_in { "the probes are in again" } else { "the probes are out" }.into())
             }
@@ -329,6 +340,14 @@ pub fn summary(
     writeln!(out, "  polls      {polls}{busy}")?;
     if let Some(looks) = model.looks() {
         writeln!(out, "  looks      {}", samples::looks(looks))?;
+    }
+    if let Some(wakes) = totals.wakes {
+        let delays = totals.delays;
+        let mean = delays.mean_ns().map(|mean| {
+            let (mean, max) = (span(mean), span(delays.max_ns));
+            format!(", polled {mean} later on average, {max} at most")
+        });
+        writeln!(out, "  wakes      {least}{}{}", count(wakes), mean.unwrap_or_default())?;
     }
     writeln!(out, "  moves      {least}{} from one await to another", count(totals.transitions))?;
     if totals.lost > 0 {

@@ -1,7 +1,7 @@
 use super::*;
 use crate::model::sample::{MS, SECOND, Shop, tokio};
 use crate::model::{Limits, Mode};
-use crate::trace::{PollEnd, TraceEvent};
+use crate::trace::{Doer, PollEnd, TraceEvent};
 
 fn plain(out: &mut Vec<u8>) -> Plain<&mut Vec<u8>> {
     Plain::new(out, Paint { color: false }, SECOND)
@@ -21,7 +21,7 @@ fn a_short_watch() {
     let name = "shop::api::fetch_user".into();
     let step = |t_ns, a: Vec<_>, b: Vec<_>| TraceEvent::State { t_ns, task, from: a.into(), to: b.into() };
     for event in [
-        TraceEvent::Spawn { t_ns: t, task, name, parent: Some(tokio(1)) },
+        TraceEvent::Spawn { t_ns: t, task, name, parent: Some(Doer::Task(tokio(1))) },
         step(t + MS, shop.unresumed(), shop.sleeping()),
         step(t + 2 * MS, shop.sleeping(), shop.reading()),
         step(t + 3 * MS, shop.reading(), shop.reading()[..3].to_vec()),

@@ -1,6 +1,7 @@
 //! `attach --json`: one object per line.
 
 use super::json::{Line, SCHEMA, runtime_word};
+use super::stream_causes::{CausedJson, DelayJson, DoerJson};
 use super::stream_samples::{Looked, SampledPoll, Time};
 use crate::decode::{Frame, FrameId, TaskId};
 use crate::model::{AwaitPath, End, Ending, Event, Mode, Model, Spot, TaskEntry};
@@ -17,6 +18,7 @@ const PATHS: usize = 10_000;
 pub struct Stream<W> {
     out: W,
     paths: HashMap<usize, (Arc<AwaitPath>, Box<RawValue>)>,
+    each_wake: bool,
 }
 
 #[derive(Serialize)]
@@ -60,6 +62,7 @@ struct TotalsJson {
     panicked: u64,
     gone: u64,
     polls: Option<u64>,
+    wakes: Option<u64>,
     busy_ns: Option<u64>,
     transitions: u64,
     lost: u64,
@@ -83,8 +86,8 @@ struct Spawn<'a> {
     #[serde(flatten)]
     about: About,
     name: &'a str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    parent: Option<String>,
+    #[serde(flatten)]
+    parent: Option<DoerJson>,
     /// It was there before we looked.
     existing: bool,
 }
@@ -106,6 +109,14 @@ struct State<'a> {
     about: About,
     from: Option<&'a RawValue>,
     to: &'a RawValue,
+}
+
+/// A task that was cancelled or panicked: where it stood when its last poll began.
+#[derive(Serialize)]
+struct EndedAt<'a> {
+    #[serde(flatten)]
+    about: About,
+    at: &'a RawValue,
 }
 
 #[derive(Serialize)]
@@ -151,8 +162,9 @@ struct PathJson<'a> {
 }
 
 impl<W: Write> Stream<W> {
-    pub fn new(out: W) -> Stream<W> {
-        Stream { out, paths: HashMap::new() }
+    /// `each_wake`: a line for every single one, too.
+    pub fn new(out: W, each_wake: bool) -> Stream<W> {
+        Stream { out, paths: HashMap::new(), each_wake }
     }
 
     pub fn start(&mut self, pid: u32, exe: &str, mode: Mode, because: Option<&str>) -> io::Result<()> {
@@ -172,7 +184,7 @@ impl<W: Write> Stream<W> {
             Event::Spawn { t_ns, task, name, parent, existing } => self.line(&Spawn {
                 about: about(*t_ns, "spawn", *task),
                 name,
-                parent: parent.map(|parent| parent.id.to_string()),
+                parent: parent.map(DoerJson::parent),
                 existing: *existing,
             }),
             Event::Poll { t_ns, task, tid, count, duration_ns, end } => self.line(&Poll {
@@ -204,12 +216,30 @@ impl<W: Write> Stream<W> {
                 let text = serde_json::to_string(&State { about, from, to: known(to) })?;
                 writeln!(self.out, "{text}")
             }
-            Event::Ended { t_ns, task, how } => {
+            Event::Wake { t_ns, task, by } if self.each_wake => {
+                self.line(&CausedJson { about: about(*t_ns, "wake", *task), by: DoerJson::waker(*by) })
+            }
+            Event::Wake { .. } => Ok(()),
+            Event::Parent { t_ns, task, parent } => {
+                self.line(&CausedJson { about: about(*t_ns, "parent", *task), by: DoerJson::parent(*parent) })
+            }
+            Event::Delays { t_ns, task, count, sum_ns, max_ns } => self.line(&DelayJson {
+                about: about(*t_ns, "delay", *task),
+                count: *count,
+                sum_ns: *sum_ns,
+                max_ns: *max_ns,
+            }),
+            Event::Ended { t_ns, task, how, at } => {
                 if let Some(entry) = model.get(*task) {
                     self.times(*t_ns, entry, model)?;
                 }
                 let unseen = (*how == Ending::Unseen).then_some("unseen");
-                self.line(&About { how: unseen, ..about(*t_ns, ending_word(*how), *task) })
+                let about = About { how: unseen, ..about(*t_ns, ending_word(*how), *task) };
+                let at = at.as_ref().filter(|_| matches!(how, Ending::Cancelled | Ending::Panicked));
+                let Some(at) = at else { return self.line(&about) };
+                self.learn(at, model)?;
+                let text = serde_json::to_string(&EndedAt { about, at: &self.paths[&key(at)].1 })?;
+                writeln!(self.out, "{text}")
             }
             Event::Lost { t_ns, count } => self.line(&Lost { t_ns: *t_ns, event: "lost", count: *count }),
             Event::Budget { t_ns, probes_in } => {
@@ -246,6 +276,7 @@ impl<W: Write> Stream<W> {
             panicked: totals.panicked,
             gone: totals.gone,
             polls: totals.polls,
+            wakes: totals.wakes,
             busy_ns: totals.busy_ns,
             transitions: totals.transitions,
             lost: totals.lost,
@@ -349,7 +380,7 @@ mod tests {
     use super::*;
     use crate::model::Limits;
     use crate::model::sample::{MS, SECOND, Shop, tokio};
-    use crate::trace::TraceEvent;
+    use crate::trace::{Doer, TraceEvent};
 
     #[test]
     fn one_object_per_line() {
@@ -361,7 +392,7 @@ mod tests {
         let task = tokio(2);
         let t = 2 * SECOND;
         let name = "shop::api::fetch_user".into();
-        let spawn = TraceEvent::Spawn { t_ns: t, task, name, parent: Some(tokio(1)) };
+        let spawn = TraceEvent::Spawn { t_ns: t, task, name, parent: Some(Doer::Task(tokio(1))) };
         let poll =
             |t_ns, end, duration_ns| TraceEvent::Poll { t_ns, task, tid: 9, count: 2, duration_ns, end };
         let (from, to) = (shop.unresumed().into(), shop.sleeping().into());
@@ -369,13 +400,16 @@ mod tests {
             spawn,
             poll(t + MS, PollEnd::Pending, Some(MS)),
             TraceEvent::State { t_ns: t + MS, task, from, to },
+            TraceEvent::Wake { t_ns: t + MS, task, by: Doer::Thread(77) },
+            TraceEvent::Wake { t_ns: t + MS, task, by: Doer::Task(tokio(1)) },
+            TraceEvent::Delays { t_ns: t + 2 * MS, task, count: 2, sum_ns: 9000, max_ns: 8000 },
             TraceEvent::Lost { t_ns: t + 2 * MS, count: 3 },
             poll(t + 3 * MS, PollEnd::Panicked, None),
         ] {
             model.trace(event, &mut events);
         }
         let mut out = vec![];
-        let mut stream = Stream::new(&mut out);
+        let mut stream = Stream::new(&mut out, true);
         stream.start(4242, "/srv/shop", Mode::Session, None).unwrap();
         stream.ready(SECOND, 1).unwrap();
         for event in &events {

@@ -2,7 +2,7 @@
 
 use super::{AwaitPath, Spot};
 use crate::decode::TaskId;
-use crate::trace::PollEnd;
+use crate::trace::{Doer, PollEnd};
 use std::sync::Arc;
 
 /// How a task ended.
@@ -19,52 +19,25 @@ pub enum Ending {
 #[derive(Clone, Debug)]
 pub enum Event {
     /// First sight of a task. `existing`: it was there before we looked.
-    Spawn {
-        t_ns: u64,
-        task: TaskId,
-        name: Arc<str>,
-        parent: Option<TaskId>,
-        existing: bool,
-    },
+    Spawn { t_ns: u64, task: TaskId, name: Arc<str>, parent: Option<Doer>, existing: bool },
+    /// Who spawned a task that a snapshot had shown before its spawn was told.
+    Parent { t_ns: u64, task: TaskId, parent: Doer },
     /// `count` polls that ended at `t_ns`; `duration_ns` is their sum where it was measured.
-    Poll {
-        t_ns: u64,
-        task: TaskId,
-        tid: u32,
-        count: u64,
-        duration_ns: Option<u64>,
-        end: PollEnd,
-    },
+    Poll { t_ns: u64, task: TaskId, tid: u32, count: u64, duration_ns: Option<u64>, end: PollEnd },
     /// The await path changed. `from` is absent where the task had not been seen at any place yet.
-    State {
-        t_ns: u64,
-        task: TaskId,
-        from: Option<Arc<AwaitPath>>,
-        to: Arc<AwaitPath>,
-    },
-    Ended {
-        t_ns: u64,
-        task: TaskId,
-        how: Ending,
-    },
+    State { t_ns: u64, task: TaskId, from: Option<Arc<AwaitPath>>, to: Arc<AwaitPath> },
+    /// The task's waker was used.
+    Wake { t_ns: u64, task: TaskId, by: Doer },
+    /// `count` polls began `sum_ns` in all after their task was woken for them.
+    Delays { t_ns: u64, task: TaskId, count: u64, sum_ns: u64, max_ns: u64 },
+    /// `at`: where it stood when its last poll began, if its end was seen.
+    Ended { t_ns: u64, task: TaskId, how: Ending, at: Option<Arc<AwaitPath>> },
     /// Trace events that were lost on the way.
-    Lost {
-        t_ns: u64,
-        count: u64,
-    },
+    Lost { t_ns: u64, count: u64 },
     /// The probes went out for a while, or came in again, to keep their cost within the budget.
-    Budget {
-        t_ns: u64,
-        probes_in: bool,
-    },
+    Budget { t_ns: u64, probes_in: bool },
     /// Looks at what each thread polls: `looks` were made since the last ones, `missed` were not.
-    Looked {
-        t_ns: u64,
-        looks: u32,
-        missed: u32,
-        period_ns: u64,
-        threads: u32,
-    },
+    Looked { t_ns: u64, looks: u32, missed: u32, period_ns: u64, threads: u32 },
     /// In `hits` of those, thread `tid` polled this task: for about `busy_ns`.
     Sampled {
         t_ns: u64,
@@ -83,6 +56,9 @@ impl Event {
             Event::Spawn { t_ns, .. }
             | Event::Poll { t_ns, .. }
             | Event::State { t_ns, .. }
+            | Event::Parent { t_ns, .. }
+            | Event::Wake { t_ns, .. }
+            | Event::Delays { t_ns, .. }
             | Event::Ended { t_ns, .. }
             | Event::Lost { t_ns, .. }
             | Event::Budget { t_ns, .. }

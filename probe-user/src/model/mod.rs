@@ -14,6 +14,7 @@ mod summary;
 mod task;
 mod tasks;
 mod update;
+mod wakes;
 
 #[cfg(test)]
 mod tests;
@@ -26,3 +27,4 @@ pub use summary::{PlaceTotals, Totals};
 pub use task::{Known, Since, Stop, TaskEntry, TaskPhase};
 pub use tasks::Model;
 pub use update::{Aside, Cost, End, Mode, Update};
+pub use wakes::{Delays, Wakes};

@@ -1,5 +1,6 @@
 //! Totals since watching began.
 
+use super::Delays;
 use crate::decode::FrameId;
 use std::sync::Arc;
 
@@ -20,6 +21,9 @@ pub struct Totals {
     pub polls: Option<u64>,
     /// Sum of measured poll durations, ns; None where they are not measured.
     pub busy_ns: Option<u64>,
+    /// None where they are not watched.
+    pub wakes: Option<u64>,
+    pub delays: Delays,
     pub transitions: u64,
     /// Trace events lost.
     pub lost: u64,

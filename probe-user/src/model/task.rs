@@ -1,7 +1,8 @@
 //! One row of the task table.
 
-use super::{AwaitPath, Ending, Sampled};
+use super::{AwaitPath, Ending, Sampled, Wakes};
 use crate::decode::{TaskId, TaskState};
+use crate::trace::Doer;
 use std::collections::VecDeque;
 use std::sync::Arc;
 
@@ -55,7 +56,7 @@ pub struct TaskEntry {
     pub id: TaskId,
     pub name: Arc<str>,
     pub phase: TaskPhase,
-    pub parent: Option<TaskId>,
+    pub parent: Option<Doer>,
     /// When it was first seen; exact where its birth was seen.
     pub born: Since,
     pub ended_ns: Option<u64>,
@@ -65,6 +66,7 @@ pub struct TaskEntry {
     pub busy_ns: Option<u64>,
     /// Polls whose duration was not seen: `busy_ns` is then a lower bound.
     pub unmeasured: u64,
+    pub wakes: Wakes,
     /// Since when it has not been polled.
     pub idle: Option<Since>,
     /// Oldest first; the last one is where it stands. Bounded.
@@ -97,6 +99,7 @@ impl TaskEntry {
             polls: None,
             busy_ns: None,
             unmeasured: 0,
+            wakes: Wakes::default(),
             idle: None,
             history: VecDeque::new(),
             history_cut: false,

@@ -2,9 +2,11 @@
 
 use super::path::Paths;
 use super::task::{Known, Since, Stop};
-use super::{AwaitPath, Cost, Ending, Event, Limits, Looks, Mode, PlaceTotals, TaskEntry, TaskPhase, Totals};
+use super::{
+    AwaitPath, Cost, Delays, Ending, Event, Limits, Looks, Mode, PlaceTotals, TaskEntry, TaskPhase, Totals,
+};
 use crate::decode::{FrameId, Frames, RuntimeKind, Snapshot, TaskId};
-use crate::trace::{PollEnd, TraceEvent};
+use crate::trace::{Doer, PollEnd, TraceEvent};
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
@@ -123,6 +125,14 @@ impl Model {
     /// Takes one trace event; what it meant is appended to `out`.
     pub fn trace(&mut self, event: TraceEvent, out: &mut Vec<Event>) {
         match event {
+            TraceEvent::Watches { wakes, .. } => self.totals.wakes = wakes.then_some(0),
+            TraceEvent::Wake { t_ns, task, by } => {
+                self.now_ns = self.now_ns.max(t_ns);
+                self.woken(t_ns, task, by, out);
+            }
+            TraceEvent::Delays { t_ns, task, count, sum_ns, max_ns } => {
+                self.delayed(t_ns, task, Delays { count, sum_ns, max_ns }, out);
+            }
             TraceEvent::Spawn { t_ns, task, name, parent } => {
                 self.now_ns = self.now_ns.max(t_ns);
                 let born = Since { t_ns, known: Known::Exact };
@@ -130,7 +140,10 @@ impl Model {
                     return;
                 }
                 if let Some(known) = self.live.get_mut(&task) {
-                    known.parent = known.parent.or(parent);
+                    if let (None, Some(parent)) = (known.parent, parent) {
+                        known.parent = Some(parent);
+                        out.push(Event::Parent { t_ns, task, parent });
+                    }
                     if is_unnamed(&known.name) {
                         known.name = name;
                     }
@@ -271,7 +284,7 @@ impl Model {
         id: TaskId,
         name: Arc<str>,
         born: Since,
-        parent: Option<TaskId>,
+        parent: Option<Doer>,
         out: &mut Vec<Event>,
     ) {
         let existing = born.known == Known::AtLeast;
@@ -303,7 +316,9 @@ impl Model {
             Ending::Unseen => &mut self.totals.gone,
         };
         *total += u64::from(is_traced(id));
-        out.push(Event::Ended { t_ns, task: id, how });
+        let seen = how != Ending::Unseen;
+        let at = self.live.get(&id).filter(|_| seen).and_then(TaskEntry::path).cloned();
+        out.push(Event::Ended { t_ns, task: id, how, at });
         if self.just_ended.len() < self.limits.live {
             self.just_ended.insert(id, t_ns);
         }

@@ -1,7 +1,7 @@
 use super::sample::{MS, SECOND, Shop, tokio};
 use super::*;
 use crate::decode::{FrameId, RuntimeKind, Task, TaskId, waits_of};
-use crate::trace::{PollEnd, TraceEvent};
+use crate::trace::{Doer, PollEnd, TraceEvent};
 
 fn model(shop: &Shop, mode: Mode) -> Model {
     Model::new(mode, shop.frames.clone(), SECOND, Limits::default())
@@ -16,6 +16,9 @@ fn words(events: &[Event]) -> Vec<String> {
         Event::Spawn { task, existing, .. } => format!("spawn {} existing={existing}", task.id),
         Event::Poll { task, count, .. } => format!("poll {} x{count}", task.id),
         Event::State { task, .. } => format!("state {}", task.id),
+        Event::Parent { task, .. } => format!("parent {}", task.id),
+        Event::Wake { task, .. } => format!("wake {}", task.id),
+        Event::Delays { task, count, .. } => format!("delays {} x{count}", task.id),
         Event::Ended { task, how, .. } => format!("{how:?} {}", task.id),
         Event::Lost { count, .. } => format!("lost {count}"),
         Event::Budget { probes_in, .. } => format!("in={probes_in}"),
@@ -84,7 +87,8 @@ fn traced_polls_add_up_and_completion_ends_a_task() {
     let mut model = model(&shop, Mode::Session);
     let mut out = vec![];
     let name = "shop::api::fetch_user".into();
-    let spawn = TraceEvent::Spawn { t_ns: 2 * SECOND, task: tokio(9), name, parent: Some(tokio(1)) };
+    let spawn =
+        TraceEvent::Spawn { t_ns: 2 * SECOND, task: tokio(9), name, parent: Some(Doer::Task(tokio(1))) };
     let state = TraceEvent::State {
         t_ns: 2 * SECOND + MS,
         task: tokio(9),
@@ -101,7 +105,7 @@ fn traced_polls_add_up_and_completion_ends_a_task() {
     assert_eq!(task.phase, TaskPhase::Ended(Ending::Complete));
     assert_eq!(task.age(9 * SECOND), (SECOND, Known::Exact));
     assert_eq!(task.history.len(), 2, "where it started, and where it slept");
-    assert_eq!(task.parent, Some(tokio(1)));
+    assert_eq!(task.parent, Some(Doer::Task(tokio(1))));
     let totals = model.totals();
     assert_eq!((totals.spawned, totals.completed, totals.polls), (1, 1, Some(2)));
 }
@@ -229,4 +233,30 @@ fn same_inputs_same_events() {
         words(&out)
     };
     assert_eq!(run(), run());
+}
+
+#[test]
+fn a_wake_is_counted_and_makes_no_task() {
+    let shop = Shop::new();
+    let mut model = model(&shop, Mode::Session);
+    let mut out = vec![];
+    let wake = |t_ns, id| TraceEvent::Wake { t_ns, task: tokio(id), by: Doer::Thread(7) };
+    let delays = TraceEvent::Delays { t_ns: SECOND, task: tokio(9), count: 2, sum_ns: 30, max_ns: 20 };
+    model.trace(TraceEvent::Watches { t_ns: SECOND, wakes: true }, &mut out);
+    model.trace(wake(SECOND, 9), &mut out);
+    assert_eq!(model.live_count(), 0, "no other event told of it");
+    for event in [
+        poll(SECOND, 9, PollEnd::Pending),
+        wake(SECOND + MS, 9),
+        delays,
+        poll(2 * SECOND, 9, PollEnd::Complete),
+        wake(3 * SECOND, 9),
+    ] {
+        model.trace(event, &mut out);
+    }
+    assert_eq!(model.live_count(), 0, "it has ended");
+    let wakes = model.get(tokio(9)).unwrap().wakes;
+    assert_eq!((wakes.count, wakes.last), (2, Some((3 * SECOND, Doer::Thread(7)))));
+    assert_eq!((wakes.delays.mean_ns(), wakes.delays.max_ns), (Some(15), 20));
+    assert_eq!(model.totals().wakes, Some(3));
 }

@@ -79,9 +79,13 @@ pub fn card(input: CardInput) -> Card {
     } else if let Some(path) = input.entry.and_then(TaskEntry::path) {
         path_rows(&path.frames, path.place, &input, &mut rows);
     }
-    if let Some(line) = input.task.and_then(|task| task.spawned_at.as_ref()) {
-        rows.push(Row::new("spawned", input.places.show(line)));
+    let spawned_at = input.task.and_then(|task| task.spawned_at.as_ref()).map(|line| input.places.show(line));
+    let spawned_by = input.entry.and_then(|entry| entry.parent).map(|by| format!("by {}", names::doer(by)));
+    let spawned: Vec<String> = spawned_at.into_iter().chain(spawned_by).collect();
+    if !spawned.is_empty() {
+        rows.push(Row::new("spawned", spawned.join(" ")));
     }
+    rows.extend(input.entry.and_then(|entry| woken(entry, &input)).map(|text| Row::new("woken", text)));
     if let Some(entry) = input.entry.filter(|entry| !entry.history.is_empty()) {
         rows.push(Row::new("history", history(entry, &input)));
     }
@@ -244,6 +248,19 @@ fn holds(holds: &[Hold], input: &CardInput) -> Vec<String> {
         format!("{possibly}{kind} {}{how}{since} ({})", hold.address, escape(&hold.local))
     };
     holds.iter().filter(|hold| hold.role.is_guard()).take(HOLDS).map(words).collect()
+}
+
+/// `by task #3, 2.1 s ago; 17 wakes, polled 12 µs later on average, 40 µs at most`.
+fn woken(entry: &TaskEntry, input: &CardInput) -> Option<String> {
+    let (t_ns, by) = entry.wakes.last?;
+    let ago = input.now_ns.map(|now| format!(", {} ago", span(now.saturating_sub(t_ns))));
+    let delays = entry.wakes.delays;
+    let waited = delays
+        .mean_ns()
+        .map(|mean| format!(", polled {} later on average, {} at most", span(mean), span(delays.max_ns)));
+    let times = counted(entry.wakes.count, "wake");
+    let (ago, waited) = (ago.unwrap_or_default(), waited.unwrap_or_default());
+    Some(format!("by {}{ago}; {times}{waited}", names::doer(by)))
 }
 
 fn status(input: &CardInput) -> String {

@@ -1,6 +1,7 @@
 //! Function paths for people: shorter, escaped. JSON never passes here.
 
 use super::escape::escape;
+use crate::trace::Doer;
 
 /// Longest function name a line of text shows in full.
 const LONG: usize = 72;
@@ -20,6 +21,14 @@ pub fn without_parameters(function: &str) -> String {
         previous = c;
     }
     out
+}
+
+/// Who does something to a task.
+pub fn doer(doer: Doer) -> String {
+    match doer {
+        Doer::Task(task) => format!("task #{}", task.id),
+        Doer::Thread(tid) => format!("thread {tid}"),
+    }
 }
 
 /// `<T as Trait>::f` → `T` and `f`, of a path without parameters.

@@ -19,8 +19,15 @@ pub(super) fn event(event: &TraceEvent, frames: usize) -> bool {
             TraceEvent::Poll { count, duration_ns, .. } => {
                 *count < PLAUSIBLE && duration_ns.is_none_or(|ns| ns < PLAUSIBLE)
             }
+            TraceEvent::Delays { count, sum_ns, max_ns, .. } => {
+                [*count, *sum_ns, *max_ns].iter().all(|n| *n < PLAUSIBLE)
+            }
             TraceEvent::Lost { count, .. } => *count < PLAUSIBLE,
-            TraceEvent::Spawn { .. } | TraceEvent::Paused { .. } | TraceEvent::Resumed { .. } => true,
+            TraceEvent::Watches { .. }
+            | TraceEvent::Spawn { .. }
+            | TraceEvent::Wake { .. }
+            | TraceEvent::Paused { .. }
+            | TraceEvent::Resumed { .. } => true,
         }
 }
 

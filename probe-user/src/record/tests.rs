@@ -6,7 +6,7 @@ use crate::decode::{DebugInfoLevel, Frames, Node, Snapshot, Task};
 use crate::model::sample::{MS, SECOND, Shop, tokio};
 use crate::model::{Cost, End, Event, Limits, Mode, Model, Update};
 use crate::sample::{Round, Run};
-use crate::trace::{PollEnd, TraceEvent};
+use crate::trace::{Doer, PollEnd, TraceEvent};
 use proptest::prelude::*;
 use std::io::Cursor;
 use std::sync::Arc;
@@ -36,7 +36,8 @@ pub(super) fn day(shop: &Shop) -> Vec<Update> {
     vec![
         Update::Snapshot(Box::new(shop.busy_day(SECOND))),
         Update::Trace(vec![
-            TraceEvent::Spawn { t_ns: t, task, name, parent: Some(tokio(1)) },
+            TraceEvent::Watches { t_ns: t, wakes: true },
+            TraceEvent::Spawn { t_ns: t, task, name, parent: Some(Doer::Task(tokio(1))) },
             poll(t + MS, PollEnd::Pending),
             moved(t + MS, shop.unresumed(), shop.sleeping()),
         ]),
@@ -55,6 +56,8 @@ pub(super) fn day(shop: &Shop) -> Vec<Update> {
             TraceEvent::Paused { t_ns: t + 3 * MS },
             TraceEvent::Resumed { t_ns: t + 4 * MS },
             TraceEvent::Lost { t_ns: t + 4 * MS, count: 12 },
+            TraceEvent::Wake { t_ns: t + 4 * MS, task, by: Doer::Thread(3) },
+            TraceEvent::Delays { t_ns: t + 5 * MS, task, count: 1, sum_ns: MS, max_ns: MS },
             moved(t + 5 * MS, shop.sleeping(), shop.reading()),
         ]),
         Update::Snapshot(Box::new(shop.deadlock(t + SECOND))),

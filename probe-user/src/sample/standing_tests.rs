@@ -1,6 +1,6 @@
 use super::*;
 use crate::target::FileOffset;
-use crate::trace::{NodeKind, SitePlan};
+use crate::trace::{CausePlan, NodeKind, SitePlan};
 use std::collections::BTreeMap;
 
 const HEADER: u64 = 0x1000;
@@ -52,6 +52,7 @@ fn plan() -> TracePlan {
         id_offset: ID,
     };
     TracePlan {
+        causes: CausePlan::default(),
         sites: vec![site],
         nodes: vec![switch(STATE as u32, 0, 4), switch(0, 4, 4)],
         arms: vec![leaf, leaf, leaf, leads, leaf, leaf, leaf, leaf],

@@ -103,6 +103,12 @@ pub extern "C" fn like_a_poll(_header: &[u64; 8]) {
     std::arch::naked_asm!("push rbx", "mov rbx, [rdi]", "pop rbx", "ret")
 }
 
+/// Begins with an instruction that the kernel does not emulate.
+#[unsafe(naked)]
+pub extern "C" fn begins_dear(_header: &[u64; 8]) {
+    std::arch::naked_asm!("sub rsp, 24", "mov rax, [rdi]", "add rsp, 24", "ret")
+}
+
 /// Calls a function when it is told to. Ends when this is dropped, or its parent ends.
 #[derive(Debug)]
 pub struct CallingChild {

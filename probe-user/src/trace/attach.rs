@@ -40,6 +40,12 @@ impl fmt::Display for ProbeMode {
 #[derive(Debug)]
 pub(super) struct Links(Vec<OwnedFd>);
 
+impl Links {
+    pub fn add(&mut self, link: OwnedFd) {
+        self.0.push(link);
+    }
+}
+
 /// To close one perf event takes the kernel 0.05 to 0.25 s, much of it waiting for a grace period. Several threads
 /// wait for the same one: 256 events in 12 s instead of 22 on Linux 6.1. (Nothing gained on 6.18, where a lock is
 /// held meanwhile; there perf events are not what we use.)
@@ -65,8 +71,10 @@ impl Drop for Links {
 pub(super) struct Places {
     pub exe: PathBuf,
     pub pid: u32,
-    /// Of each site, in the file; a site's number is its place here.
+    /// In the file.
     pub offsets: Vec<u64>,
+    /// What the program is told at each: of a site, its number.
+    pub cookies: Vec<u64>,
 }
 
 /// What came of attaching.
@@ -146,7 +154,7 @@ pub(super) fn multi_entries(programs: &Programs, places: &Places) -> Result<Link
     Ok(Links(vec![link]))
 }
 
-fn link_many(
+pub(super) fn link_many(
     programs: &Programs,
     places: &Places,
     program: &'static str,
@@ -154,8 +162,8 @@ fn link_many(
     returns: bool,
 ) -> Result<OwnedFd, TraceError> {
     let path = c_path(&places.exe)?;
-    let cookies: Vec<u64> = (0..places.offsets.len() as u64).collect();
-    let target = MultiTarget { path: &path, offsets: &places.offsets, cookies: &cookies, pid: places.pid };
+    let Places { offsets, cookies, pid, .. } = places;
+    let target = MultiTarget { path: &path, offsets, cookies, pid: *pid };
     let program = programs.load(program, attach)?;
     bpf::link_multi(program.as_fd(), attach, returns, target).map_err(|error| unsupported(attach, error))
 }
@@ -173,31 +181,36 @@ fn unsupported(attach: AttachType, error: io::Error) -> TraceError {
 }
 
 fn perf(programs: &Programs, places: &Places, entry_only: bool) -> Result<Links, TraceError> {
+    let directions: &[(&'static str, bool)] =
+        if entry_only { &[("poll_start", false)] } else { &[("poll_return", true), ("poll_entry", false)] };
+    allow_files(directions.len() * places.offsets.len());
+    let mut links = Links(Vec::new());
+    for &(program, returns) in directions {
+        link_each(programs, places, program, returns, &mut links)?;
+    }
+    Ok(links)
+}
+
+/// A perf event for each place.
+pub(super) fn link_each(
+    programs: &Programs,
+    places: &Places,
+    program: &'static str,
+    returns: bool,
+    links: &mut Links,
+) -> Result<(), TraceError> {
     let path = c_path(&places.exe)?;
     let uprobes = perf_uprobes().map_err(|error| TraceError::KernelTooOld {
         what: "attach uprobes by perf events",
         why: error.to_string(),
     })?;
-    let directions: &[(&'static str, bool)] =
-        if entry_only { &[("poll_start", false)] } else { &[("poll_return", true), ("poll_entry", false)] };
-    allow_files(directions.len() * places.offsets.len());
-    let mut links = Vec::new();
-    for &(program, returns) in directions {
-        let program = programs.load(program, AttachType::PerfEvent)?;
-        for (cookie, offset) in places.offsets.iter().enumerate() {
-            let link = bpf::link_perf_event(
-                program.as_fd(),
-                uprobes,
-                returns,
-                &path,
-                *offset,
-                cookie as u64,
-                places.pid,
-            );
-            links.push(link.map_err(perf_refused)?);
-        }
+    let program = programs.load(program, AttachType::PerfEvent)?;
+    for (offset, cookie) in places.offsets.iter().zip(&places.cookies) {
+        let link =
+            bpf::link_perf_event(program.as_fd(), uprobes, returns, &path, *offset, *cookie, places.pid);
+        links.add(link.map_err(perf_refused)?);
     }
-    Ok(Links(links))
+    Ok(())
 }
 
 /// Return programs ask for no cookie, and so a kernel without them takes the program, and refuses the link that brings one.

@@ -19,14 +19,43 @@ pub enum PollEnd {
     Unseen,
 }
 
+/// Who does something to a task.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Doer {
+    /// While it was polled.
+    Task(TaskId),
+    /// A thread that polled no task then, by its id: a driver of the runtime, a `block_on`, a thread of the user's own. With
+    /// entry probes only: any thread, for it is not seen whether it polls one.
+    Thread(u32),
+}
+
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum TraceEvent {
+    /// Comes first, if anything is watched beside polls that is counted.
+    Watches {
+        t_ns: u64,
+        wakes: bool,
+    },
     /// A task seen for the first time; `parent` where the spawn itself was seen.
     Spawn {
         t_ns: u64,
         task: TaskId,
         name: Arc<str>,
-        parent: Option<TaskId>,
+        parent: Option<Doer>,
+    },
+    /// The task's waker was used, whether or not it was to be polled anyway.
+    Wake {
+        t_ns: u64,
+        task: TaskId,
+        by: Doer,
+    },
+    /// `count` polls began `sum_ns` in all after their task was woken for them. `max_ns`: the longest up to now.
+    Delays {
+        t_ns: u64,
+        task: TaskId,
+        count: u64,
+        sum_ns: u64,
+        max_ns: u64,
     },
     /// `count` polls of `task` on thread `tid` that ended at `t_ns`; `duration_ns` is their sum.
     /// A poll whose start was not seen has no duration.
@@ -63,7 +92,10 @@ impl TraceEvent {
     /// CLOCK_MONOTONIC, ns.
     pub fn t_ns(&self) -> u64 {
         match self {
-            TraceEvent::Spawn { t_ns, .. }
+            TraceEvent::Watches { t_ns, .. }
+            | TraceEvent::Spawn { t_ns, .. }
+            | TraceEvent::Wake { t_ns, .. }
+            | TraceEvent::Delays { t_ns, .. }
             | TraceEvent::Poll { t_ns, .. }
             | TraceEvent::State { t_ns, .. }
             | TraceEvent::Lost { t_ns, .. }

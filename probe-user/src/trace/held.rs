@@ -2,7 +2,7 @@
 //! its record, and the task's next poll, on another thread, then be told first.
 
 use super::translate::Record;
-use async_inspect_ebpf::{Account, PollEvent};
+use async_inspect_ebpf::{Account, Cause, PollEvent};
 
 /// Longer than a thread is preempted there, as a rule. A record that comes later still costs no count, only a place of the
 /// task's history.
@@ -20,6 +20,7 @@ pub(super) struct Reading {
 enum Waiting {
     Poll { event: PollEvent, to: Box<[u32]>, from: Box<[u32]> },
     Reading(Reading),
+    Cause(Cause),
     Removed { t_ns: u64, header: u64 },
 }
 
@@ -27,6 +28,7 @@ enum Waiting {
 pub(super) enum Told<'a> {
     Poll(Record<'a>),
     Reading(Reading),
+    Cause(Cause),
     /// The account at this address is no more.
     Removed(u64),
 }
@@ -43,6 +45,7 @@ impl Waiting {
         match self {
             Waiting::Poll { event, .. } => event.start_ns,
             Waiting::Reading(reading) => reading.t_ns,
+            Waiting::Cause(cause) => cause.t_ns,
             Waiting::Removed { t_ns, .. } => *t_ns,
         }
     }
@@ -51,6 +54,7 @@ impl Waiting {
         match self {
             Waiting::Poll { event, .. } => event.end_ns.max(event.start_ns),
             Waiting::Reading(reading) => reading.t_ns,
+            Waiting::Cause(cause) => cause.t_ns,
             Waiting::Removed { t_ns, .. } => *t_ns,
         }
     }
@@ -64,6 +68,10 @@ impl Held {
 
     pub fn push_reading(&mut self, reading: Reading) {
         self.waiting.push(Waiting::Reading(reading));
+    }
+
+    pub fn push_cause(&mut self, cause: Cause) {
+        self.waiting.push(Waiting::Cause(cause));
     }
 
     pub fn push_removed(&mut self, t_ns: u64, header: u64) {
@@ -82,6 +90,7 @@ impl Held {
             hand_out(match &waiting {
                 Waiting::Poll { event, to, from } => Told::Poll(Record { event: *event, to, from }),
                 Waiting::Reading(reading) => Told::Reading(*reading),
+                Waiting::Cause(cause) => Told::Cause(*cause),
                 Waiting::Removed { header, .. } => Told::Removed(*header),
             });
         }
@@ -103,6 +112,7 @@ mod tests {
             out.push(match told {
                 Told::Poll(record) => record.event.start_ns,
                 Told::Reading(reading) => reading.t_ns,
+                Told::Cause(cause) => cause.t_ns,
                 Told::Removed(header) => header,
             });
         });
@@ -118,7 +128,8 @@ mod tests {
         held.push(&told(poll(1, 30)));
         held.push(&told(poll(40, 0)));
         held.push_removed(13, 99);
-        assert_eq!(released(&mut held, 29), [10, 12, 99]);
+        held.push_cause(Cause { t_ns: 11, ..Cause::default() });
+        assert_eq!(released(&mut held, 29), [10, 11, 12, 99]);
         assert_eq!(released(&mut held, 39), [1]);
         assert_eq!(released(&mut held, u64::MAX), [40]);
     }

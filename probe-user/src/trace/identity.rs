@@ -37,7 +37,7 @@ impl Identity {
             ns_dev: (major(theirs.st_dev) as u64) << 20 | minor(theirs.st_dev) as u64,
             ns_ino: theirs.st_ino,
             tgid,
-            epoch: 0,
+            ..Config::default()
         };
         let same = (theirs.st_dev, theirs.st_ino) == (ours.st_dev, ours.st_ino);
         Ok(Identity { pid, config, threads: (!same).then(HashMap::new) })

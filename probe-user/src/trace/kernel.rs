@@ -2,7 +2,7 @@
 //! distributions backport.
 
 use super::{ProbeMode, SitePlan, TraceError, TracePlan, TraceTarget, Tracer};
-use crate::sys::bpf_child::{CallingChild, ChildEnd, FilteredChild, like_a_poll};
+use crate::sys::bpf_child::{CallingChild, ChildEnd, FilteredChild, begins_dear, like_a_poll};
 use crate::sys::process_clock::process_cpu_ns;
 use crate::target::{Avma, FileOffset};
 use async_inspect_ebpf::{NONE, NodeKind, WalkArm, WalkNode};
@@ -87,8 +87,20 @@ pub(super) fn multi_filter_passes_threads() -> Result<bool, TraceError> {
 /// # Errors
 /// Where it cannot be tried.
 pub fn price_of_poll(mode: ProbeMode, entry_only: bool) -> Result<u64, TraceError> {
+    price_of(like_a_poll, mode, entry_only)
+}
+
+/// What a probe costs whose first instruction the kernel steps over; as [`price_of_poll`].
+///
+/// # Errors
+/// Where it cannot be tried.
+pub fn price_of_step(mode: ProbeMode) -> Result<u64, TraceError> {
+    price_of(begins_dear, mode, true)
+}
+
+fn price_of(function: Probed, mode: ProbeMode, entry_only: bool) -> Result<u64, TraceError> {
     let failed = |error| TraceError::Io { doing: "try what a probe costs", error };
-    let child = CallingChild::start(like_a_poll, &HEADER).map_err(failed)?;
+    let child = CallingChild::start(function, &HEADER).map_err(failed)?;
     let round = || {
         let before = process_cpu_ns(child.pid())?;
         child.call(PRICED_CALLS)?;
@@ -101,11 +113,14 @@ pub fn price_of_poll(mode: ProbeMode, entry_only: bool) -> Result<u64, TraceErro
     };
     let without = rounds().map_err(failed)?;
     let target = TraceTarget { pid: child.pid(), exe: "/proc/self/exe".into() };
-    let tracer = Tracer::attach_regardless(&target, &walked_plan()?, mode, entry_only)?;
+    let tracer = Tracer::attach_regardless(&target, &walked_plan(function)?, mode, entry_only)?;
     let with = rounds().map_err(failed)?;
     drop(tracer);
     Ok(with.saturating_sub(without) / u64::from(PRICED_CALLS))
 }
+
+/// What the probes are tried on.
+type Probed = extern "C" fn(&[u64; 8]);
 
 const PRICED_CALLS: u32 = 3000;
 const PRICED_ROUNDS: usize = 5;
@@ -118,16 +133,20 @@ fn ourselves() -> TraceTarget {
 }
 
 fn anchor_plan() -> Result<TracePlan, TraceError> {
-    let offset = file_offset(like_a_poll as *const () as u64)
+    plan_of(like_a_poll)
+}
+
+fn plan_of(function: Probed) -> Result<TracePlan, TraceError> {
+    let offset = file_offset(function as *const () as u64)
         .map_err(|error| TraceError::Io { doing: "find our own code in /proc/self/maps", error })?;
-    let address = Avma(like_a_poll as *const () as u64);
+    let address = Avma(function as *const () as u64);
     let site = SitePlan { offset, address, name: "anchor".into(), root: NONE, id_offset: NONE };
     Ok(TracePlan { sites: vec![site], ..TracePlan::default() })
 }
 
 /// As a task of two levels: two discriminants are read.
-fn walked_plan() -> Result<TracePlan, TraceError> {
-    let mut plan = anchor_plan()?;
+fn walked_plan(function: Probed) -> Result<TracePlan, TraceError> {
+    let mut plan = plan_of(function)?;
     plan.sites[0].root = 0;
     plan.sites[0].id_offset = 8;
     let switch = |first_arm, state_off| WalkNode {
@@ -165,11 +184,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_poll_has_a_price() {
-        match price_of_poll(ProbeMode::Auto, false) {
-            // From the fastest machine of some years hence to a virtual one without help from its processor.
-            Ok(ns) => assert!((100..1_000_000).contains(&ns), "{ns} ns"),
-            Err(why) => eprintln!("\n=== SKIPPED, nothing was tested: no probes here: {why} ===\n"),
+    fn a_poll_has_a_price_and_a_stepped_probe() {
+        for price in [price_of_poll(ProbeMode::Auto, false), price_of_step(ProbeMode::Auto)] {
+            match price {
+                // From the fastest machine of some years hence to a virtual one without help from its processor.
+                Ok(ns) => assert!((100..1_000_000).contains(&ns), "{ns} ns"),
+                Err(why) => eprintln!("\n=== SKIPPED, nothing was tested: no probes here: {why} ===\n"),
+            }
         }
     }
 

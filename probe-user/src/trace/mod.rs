@@ -6,25 +6,32 @@
 
 mod accounts;
 mod attach;
+mod attach_causes;
 mod budget;
+mod causes;
 mod compile;
 mod error;
 mod event;
 mod held;
+mod hits;
 mod identity;
 mod kernel;
 mod object;
 mod plan;
+mod tables;
 mod tracer;
 mod translate;
+mod translate_causes;
 
 pub use attach::ProbeMode;
 pub use budget::{Budget, DEFAULT_PERCENT, Spending, Verdict};
+pub use causes::{CausePlan, CauseProbe, TaskHeader, Wanted};
 pub use compile::compile;
 pub use error::TraceError;
-pub use event::{Path, PollEnd, TraceEvent};
-pub use kernel::{features, price_of_poll, probe_modes, returns_pass_seccomp};
+pub use event::{Doer, Path, PollEnd, TraceEvent};
+pub use hits::Hits;
+pub use kernel::{features, price_of_poll, price_of_step, probe_modes, returns_pass_seccomp};
 pub use plan::{SitePlan, TracePlan};
-pub use tracer::{Hits, RunningPoll, TraceTarget, Tracer};
+pub use tracer::{RunningPoll, TraceTarget, Tracer};
 
 pub use async_inspect_ebpf::{ARM_DEREF, ARM_ENDS, NONE, NodeKind, WalkArm, WalkNode};

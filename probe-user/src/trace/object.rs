@@ -30,6 +30,8 @@ pub(super) struct Sizes {
     pub threads: usize,
     pub tasks: usize,
     pub ring_bytes: usize,
+    /// Of the ring for wakes and spawns.
+    pub cause_bytes: usize,
 }
 
 /// Programs, loaded when they are first asked for, over maps that exist.
@@ -182,13 +184,14 @@ fn check_abi(object: &mut Object) -> Result<(), TraceError> {
 fn entries(map: &str, sizes: Sizes) -> Result<u32, TraceError> {
     let entries = match map {
         "CONFIG" | "BLANK_THREAD" => 1,
-        "SITES" => sizes.sites,
+        "SITES" | "POLLS" => sizes.sites,
         "NODES" => sizes.nodes,
         "ARMS" => sizes.arms,
         "VTABLES" => sizes.vtables,
         "THREADS" => sizes.threads,
         "TASKS" => sizes.tasks,
         "EVENTS" => sizes.ring_bytes,
+        "CAUSES" => sizes.cause_bytes,
         "TALLY" => async_inspect_ebpf::COUNTERS as usize,
         _ => return Err(TraceError::Object(format!("unexpected map {map}"))),
     };
@@ -227,7 +230,7 @@ mod tests {
     #[test]
     fn no_program_gets_a_stack_per_cpu() {
         let object = Object::parse(OBJECT).expect("it is an object");
-        assert_eq!(object.programs.len(), 4);
+        assert_eq!(object.programs.len(), 6);
         for (name, program) in &object.programs {
             let function = &object.functions[&program.function_key()];
             let tail_call = function.instructions.iter().any(|instruction| {

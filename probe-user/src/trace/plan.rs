@@ -1,6 +1,6 @@
 //! What to probe and how to walk: pure data, compiled from the static model by whoever knows it.
 
-use super::{PollEnd, TraceError};
+use super::{CausePlan, PollEnd, TraceError};
 use crate::decode::FrameId;
 use crate::target::{Avma, FileOffset};
 use async_inspect_ebpf::{ARM_DEREF, BLOCK, NONE, NodeKind, WalkArm, WalkNode};
@@ -35,6 +35,8 @@ pub struct TracePlan {
     pub arm_ends: Vec<Option<PollEnd>>,
     /// Vtable of a `dyn Future` → node of the concrete type.
     pub vtables: Vec<(Avma, u32)>,
+    /// What is watched beside polls.
+    pub causes: CausePlan,
 }
 
 impl TracePlan {
@@ -169,6 +171,7 @@ mod tests {
             arm_frames: vec![None; 4],
             arm_ends: vec![None; 4],
             vtables: vec![(Avma(0x1000), 1)],
+            causes: CausePlan::default(),
         }
     }
 

@@ -2,21 +2,24 @@
 
 use super::accounts::Accounts;
 use super::attach::{self, Attached, Links, Places};
+use super::attach_causes;
 use super::held::{HOLD_NS, Held, Reading, Told};
+use super::hits::{Hits, add_hits};
 use super::identity::Identity;
 use super::kernel;
-use super::object::{Programs, Sizes, map_error};
+use super::object::{Programs, Sizes};
+use super::tables;
 use super::translate::{Record, Translator};
-use super::{ProbeMode, TraceError, TraceEvent, TracePlan};
+use super::{CausePlan, ProbeMode, TraceError, TraceEvent, TracePlan};
 use crate::decode::{RuntimeKind, TaskId};
-use async_inspect_ebpf::{COUNTERS, Config, Counter, Site, Thread, WalkArm, WalkNode};
-use aya::maps::{Array, HashMap, MapData, PerCpuArray, RingBuf};
+use async_inspect_ebpf::{COUNTERS, Cause, Config, Counter, Thread};
+use aya::maps::{HashMap, MapData, PerCpuArray, RingBuf};
 use rustix::time::{ClockId, clock_gettime};
 use std::collections::HashSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use zerocopy::{FromBytes, Immutable, IntoBytes};
+use zerocopy::FromBytes;
 
 /// Which process to trace.
 #[derive(Clone, Debug)]
@@ -25,31 +28,6 @@ pub struct TraceTarget {
     pub pid: u32,
     /// The file that the sites' offsets are in: `/proc/PID/exe`, so that a replaced file is not mistaken for it.
     pub exe: PathBuf,
-}
-
-/// How often the probes were hit; the base of every estimate of what the trace costs the target.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Hits {
-    /// Poll starts in the target.
-    pub entries: u64,
-    /// Poll ends in the target.
-    pub returns: u64,
-    /// Hits in other processes that run the same file.
-    pub foreign: u64,
-    /// Records that the ring buffer had no room for.
-    pub lost: u64,
-    /// Records with a path or an id that could not be read.
-    pub unreadable: u64,
-    /// Polls not followed: too many threads at once, or polls nested too deeply.
-    pub not_followed: u64,
-    /// Polls whose end was never seen.
-    pub end_unseen: u64,
-    /// Ends of polls that began before the probes were in.
-    pub start_unseen: u64,
-    /// Records of tasks whose id could not be read: they became no event.
-    pub unidentified: u64,
-    /// Records of tasks of which nothing tells where they keep their id: they became no event either.
-    pub anonymous: u64,
 }
 
 /// A poll that has begun and not ended.
@@ -64,6 +42,10 @@ pub struct RunningPoll {
 
 /// About 150,000 polls: several times what a busy server makes between two looks, some milliseconds apart.
 const RING_BYTES: usize = 16 << 20;
+/// About 300,000 wakes and spawns.
+const CAUSE_BYTES: usize = 16 << 20;
+/// The smallest ring that there is.
+const PAGE: usize = 4096;
 /// Above tokio's 512 blocking threads per runtime; about 2.1 KiB each.
 const MAX_THREADS: usize = 4096;
 /// Tasks at once that get an account, about 130 bytes each in the kernel. Each poll of a task
@@ -89,16 +71,21 @@ pub struct Tracer {
     entry_only: bool,
     notes: Vec<String>,
     ring: RingBuf<MapData>,
+    causes: CausePlan,
+    cause_ring: RingBuf<MapData>,
+    /// Told first.
+    watches: Option<TraceEvent>,
     tally: PerCpuArray<MapData, u64>,
     threads: Threads,
-    /// Entries and returns of threads that are gone.
-    ended_threads: (u64, u64),
+    /// Entries, returns and causes of threads that are gone.
+    ended_threads: [u64; 4],
     /// Keys of threads that had ended at the last sweep.
     missing: HashSet<u64>,
     accounts: Accounts,
     accounts_read: Instant,
     /// How many times the probes were put in anew.
     epoch: u32,
+    config: Config,
     identity: Identity,
     translator: Translator,
     held: Held,
@@ -173,25 +160,36 @@ impl Tracer {
             threads: MAX_THREADS,
             tasks: MIN_TASKS,
             ring_bytes: RING_BYTES,
+            cause_bytes: if plan.causes.is_empty() { PAGE } else { CAUSE_BYTES },
         })?;
-        fill(&programs, plan, &identity)?;
+        let config = plan.causes.configured(identity.config());
+        tables::fill(&programs, plan, config)?;
         let (ring, tally, threads) =
             (programs.map("EVENTS")?, programs.map("TALLY")?, programs.map("THREADS")?);
         let accounts = Accounts::of(&programs, MIN_TASKS)?;
         let offsets = plan.sites.iter().map(|site| site.offset.0).collect();
-        let places = Places { exe: target.exe.clone(), pid: target.pid, offsets };
-        let Attached { links, mode, notes } = attach(&programs, &places)?;
+        let cookies = (0..plan.sites.len() as u64).collect();
+        let places = Places { exe: target.exe.clone(), pid: target.pid, offsets, cookies };
+        let wakes = !plan.causes.wakes.is_empty();
+        let watches = wakes.then(|| TraceEvent::Watches { t_ns: now_ns(), wakes });
+        let Attached { mut links, mode, mut notes } = attach(&programs, &places)?;
+        attach_causes::attach(&programs, &places, &plan.causes, mode, &mut links)?;
+        notes.extend(plan.causes.notes.iter().cloned());
         Ok(Tracer {
             links: Some(links),
-            programs,
             places,
             mode,
             entry_only,
             notes,
             ring,
+            causes: plan.causes.clone(),
+            cause_ring: programs.map("CAUSES")?,
+            watches,
+            config,
+            programs,
             tally,
             threads,
-            ended_threads: (0, 0),
+            ended_threads: [0; 4],
             accounts,
             missing: HashSet::new(),
             accounts_read: Instant::now(),
@@ -210,7 +208,7 @@ impl Tracer {
         // No program runs any more. Polls that were under way will end unseen.
         let threads: Vec<(u64, Thread)> = self.live_threads().collect();
         for (key, thread) in threads {
-            self.forget_thread(key, thread);
+            self.forget_thread(key, &thread);
         }
     }
 
@@ -220,10 +218,11 @@ impl Tracer {
     /// As of [`Tracer::attach`].
     pub fn resume(&mut self) -> Result<(), TraceError> {
         self.epoch = self.epoch.wrapping_add(1);
-        let config = Config { epoch: self.epoch, ..self.identity.config() };
-        fill_array::<_, { size_of::<Config>() }>(&self.programs, "CONFIG", &[config])?;
-        let Attached { links, .. } =
+        let config = Config { epoch: self.epoch, ..self.config };
+        tables::configure(&self.programs, config)?;
+        let Attached { mut links, .. } =
             attach::attach(&self.programs, &self.places, self.mode, self.entry_only)?;
+        attach_causes::attach(&self.programs, &self.places, &self.causes, self.mode, &mut links)?;
         self.links = Some(links);
         Ok(())
     }
@@ -273,6 +272,7 @@ impl Tracer {
         out: &mut Vec<TraceEvent>,
     ) -> Result<(), TraceError> {
         let from = out.len();
+        out.extend(self.watches.take());
         // Before the records: an account that says that its task has ended then comes behind the record of it.
         if last || self.accounts_read.elapsed() > READ_ACCOUNTS {
             self.accounts_read = Instant::now();
@@ -284,12 +284,19 @@ impl Tracer {
                 self.held.push(&record);
             }
         }
+        for _ in 0..MAX_RECORDS {
+            let Some(bytes) = self.cause_ring.next() else { break };
+            if let Ok((cause, _)) = Cause::read_from_prefix(&bytes) {
+                self.held.push_cause(cause);
+            }
+        }
         let Tracer { held, identity, translator, entry_only, .. } = self;
         held.release(horizon_ns, |told| match told {
             Told::Poll(record) => translator.translate(record, identity.outer_tid(record.event.tid), out),
             Told::Reading(reading) => {
                 translator.read(reading, |tid| identity.outer_tid(tid), *entry_only, out);
             }
+            Told::Cause(cause) => translator.caused(&cause, identity.outer_tid(cause.tid), out),
             Told::Removed(header) => translator.forget_account(header),
         });
         out[from..].sort_by_key(TraceEvent::t_ns);
@@ -321,18 +328,24 @@ impl Tracer {
 
     /// Polls of the target that should have become an event and did not, up to now.
     pub fn lost(&self) -> u64 {
-        self.counter(Counter::Lost) + self.counter(Counter::NoRoom) + self.translator.unidentified()
+        self.counter(Counter::Lost)
+            + self.counter(Counter::NoRoom)
+            + self.counter(Counter::Unidentified)
+            + self.translator.unidentified()
     }
 
     pub fn hits(&self) -> Hits {
-        let (mut entries, mut returns) = self.ended_threads;
+        let mut sums = self.ended_threads;
         for (_, thread) in self.live_threads() {
-            entries += thread.entries;
-            returns += thread.returns;
+            add_hits(&mut sums, &thread);
         }
+        let [entries, returns, causes, dear] = sums;
         Hits {
             entries,
             returns,
+            causes,
+            dear,
+            causes_unread: self.counter(Counter::Unidentified),
             foreign: self.counter(Counter::Foreign),
             lost: self.counter(Counter::Lost),
             unreadable: self.counter(Counter::Unreadable),
@@ -377,7 +390,7 @@ impl Tracer {
     }
 
     fn counter(&self, counter: Counter) -> u64 {
-        const _: () = assert!((Counter::Unmatched as u32) < COUNTERS);
+        const _: () = assert!((Counter::Unidentified as u32) < COUNTERS);
         self.tally.get(&(counter as u32), 0).map_or(0, |cpus| cpus.iter().sum())
     }
 
@@ -396,52 +409,16 @@ impl Tracer {
                 ended.insert(key);
                 continue;
             }
-            self.forget_thread(key, thread);
+            self.forget_thread(key, &thread);
         }
         self.missing = ended;
     }
 
-    fn forget_thread(&mut self, key: u64, thread: Thread) {
-        let (entries, returns) = self.ended_threads;
-        self.ended_threads = (entries + thread.entries, returns + thread.returns);
+    fn forget_thread(&mut self, key: u64, thread: &Thread) {
+        add_hits(&mut self.ended_threads, thread);
         // It may be gone by now; nothing else can fail.
         let _ = self.threads.remove(&key);
     }
-}
-
-fn fill(programs: &Programs, plan: &TracePlan, identity: &Identity) -> Result<(), TraceError> {
-    let sites: Vec<Site> = plan
-        .sites
-        .iter()
-        .map(|site| {
-            let (root, root_off) = plan.start(site);
-            let (id_offset, block_len) = (site.id_offset, plan.block_len(site));
-            Site { root, id_offset, block_len, root_off, address: site.address.0 }
-        })
-        .collect();
-    fill_array::<_, { size_of::<Config>() }>(programs, "CONFIG", &[identity.config()])?;
-    fill_array::<_, { size_of::<Site>() }>(programs, "SITES", &sites)?;
-    fill_array::<_, { size_of::<WalkNode>() }>(programs, "NODES", &plan.nodes)?;
-    fill_array::<_, { size_of::<WalkArm>() }>(programs, "ARMS", &plan.arms)?;
-    let mut vtables: HashMap<MapData, u64, u32> = programs.map("VTABLES")?;
-    for (vtable, node) in &plan.vtables {
-        vtables.insert(vtable.0, node, 0).map_err(map_error)?;
-    }
-    Ok(())
-}
-
-/// `N` is the size of `T`.
-fn fill_array<T: IntoBytes + Immutable, const N: usize>(
-    programs: &Programs,
-    name: &'static str,
-    values: &[T],
-) -> Result<(), TraceError> {
-    let mut array: Array<MapData, [u8; N]> = programs.map(name)?;
-    for (i, value) in values.iter().enumerate() {
-        let bytes: [u8; N] = value.as_bytes().try_into().expect("N is the size of T");
-        array.set(i as u32, bytes, 0).map_err(map_error)?;
-    }
-    Ok(())
 }
 
 /// The clock of `bpf_ktime_get_ns`.

@@ -4,7 +4,8 @@
 //! before and where it stands now, and all of its sums: so a lost record costs its place in the history, and no count.
 
 use super::held::Reading;
-use super::{Path, PollEnd, TraceEvent, TracePlan};
+use super::translate_causes::Delays;
+use super::{Doer, Path, PollEnd, TraceEvent, TracePlan};
 use crate::decode::{FrameId, RuntimeKind, TaskId};
 use async_inspect_ebpf::{
     EVENT_ALONE, EVENT_DISTURBED, EVENT_ENDED, EVENT_FIRST, EVENT_GONE, EVENT_START_ONLY, EVENT_UNREADABLE,
@@ -84,6 +85,7 @@ pub(super) struct Translator {
     paths: HashSet<Path>,
     /// By the header's address.
     accounts: HashMap<u64, Told>,
+    pub(super) delays: Delays,
     tasks: HashMap<u64, Seen>,
     /// Polls of tasks whose id could not be read.
     unidentified: u64,
@@ -101,6 +103,7 @@ impl Translator {
             by_hash: HashMap::new(),
             paths: HashSet::new(),
             accounts: HashMap::new(),
+            delays: Delays::default(),
             tasks: HashMap::new(),
             unidentified: 0,
             anonymous: 0,
@@ -136,7 +139,7 @@ impl Translator {
         self.learn(event.from, record.from, event.from_flags);
         let straggler = event.flags & EVENT_DISTURBED != 0 && event.flags & EVENT_FIRST == 0;
         if !straggler {
-            self.first_sight(event.start_ns, task, event.site, out);
+            self.first_sight(event.start_ns, task, event.site, None, out);
         }
         if event.flags & EVENT_START_ONLY != 0 {
             if event.to_flags & PATH_BROKEN == 0 {
@@ -167,6 +170,7 @@ impl Translator {
         entry_only: bool,
         out: &mut Vec<TraceEvent>,
     ) {
+        self.delayed(&reading, out);
         let Reading { t_ns, header, account } = reading;
         let sums = Gain { polls: account.polls, busy_ns: account.busy_ns };
         let before = self.accounts.get(&header).copied();
@@ -181,7 +185,7 @@ impl Translator {
         let tid = tid(account.tid);
         let Some(task) = self.identify(account.site, account.task, true, gain) else { return };
         if !account.is_over() {
-            self.first_sight(t_ns, task, account.site, out);
+            self.first_sight(t_ns, task, account.site, None, out);
         }
         let (duration_ns, end) = match (entry_only, over) {
             (true, _) => (None, PollEnd::Unseen),
@@ -195,6 +199,7 @@ impl Translator {
     /// An account was removed: its sums begin anew if the address is used again.
     pub fn forget_account(&mut self, header: u64) {
         self.accounts.remove(&header);
+        self.delays.forget(header);
     }
 
     /// What an account has more than was told, and whose it is.
@@ -234,6 +239,11 @@ impl Translator {
         }
     }
 
+    /// Whether this is a site, and it is known where its tasks keep their id.
+    pub(super) fn tells_apart(&self, site: u32) -> bool {
+        self.has_id.get(site as usize) == Some(&true)
+    }
+
     /// None, and counted, where the task cannot be told from others.
     fn identify(&mut self, site: u32, id: u64, readable: bool, gain: Gain) -> Option<TaskId> {
         if self.has_id.get(site as usize) == Some(&false) {
@@ -247,14 +257,22 @@ impl Translator {
         Some(TaskId { runtime: RuntimeKind::Tokio, id })
     }
 
-    fn first_sight(&mut self, t_ns: u64, task: TaskId, site: u32, out: &mut Vec<TraceEvent>) {
+    /// `parent`: where the spawn itself was seen.
+    pub(super) fn first_sight(
+        &mut self,
+        t_ns: u64,
+        task: TaskId,
+        site: u32,
+        parent: Option<Doer>,
+        out: &mut Vec<TraceEvent>,
+    ) {
         if self.tasks.len() >= MAX_TASKS {
             self.tasks.clear();
         }
         if let Entry::Vacant(new) = self.tasks.entry(task.id) {
             new.insert(Seen::default());
             let name = self.names[site as usize].clone();
-            out.push(TraceEvent::Spawn { t_ns, task, name, parent: None });
+            out.push(TraceEvent::Spawn { t_ns, task, name, parent });
         }
     }
 

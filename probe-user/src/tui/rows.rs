@@ -171,7 +171,7 @@ fn number(task: &TaskEntry, column: Column, now_ns: u64) -> Option<u64> {
         Column::Busy => task.busy_ns,
         Column::Idle => task.idle_for(now_ns).map(|(ns, _)| ns),
         Column::Polls => task.polls,
-        // How long a task was scheduled is seen by its wakes alone, and these are not traced yet.
-        Column::Sched | Column::Name | Column::Location => None,
+        Column::Sched => task.wakes.delays.mean_ns(),
+        Column::Name | Column::Location => None,
     }
 }

@@ -10,7 +10,7 @@ use ratatui::widgets::{Block, Clear, Paragraph};
 const MEANING: [(&str, &str); 6] = [
     ("Total", "since the task was first seen"),
     ("Busy", "time in polls since we look"),
-    ("Sched", "woken and waiting for a worker: not measured yet"),
+    ("Sched", "from a wake to the poll that follows, on average"),
     ("Idle", "since its last poll"),
     (">  ~", "at least; about (from snapshots)"),
     ("-", "not known"),

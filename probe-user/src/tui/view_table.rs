@@ -7,7 +7,7 @@ use crate::model::TaskEntry;
 use crate::present::card::phase_word;
 use crate::present::names;
 use crate::present::samples::busy_span;
-use crate::present::units::{count, known_span, or_dash};
+use crate::present::units::{count, known_span, or_dash, span};
 use ratatui::Frame;
 use ratatui::layout::{Constraint, Layout, Rect};
 use ratatui::text::{Line, Span, Text};
@@ -69,7 +69,7 @@ fn width(column: Column) -> Constraint {
         Column::Id => Constraint::Length(9),
         Column::State => Constraint::Length(9),
         Column::Total | Column::Busy | Column::Idle => Constraint::Length(10),
-        Column::Sched => Constraint::Length(7),
+        Column::Sched => Constraint::Length(9),
         Column::Polls => Constraint::Length(10),
         Column::Name => Constraint::Fill(5),
         Column::Location => Constraint::Fill(4),
@@ -121,7 +121,7 @@ fn cell(column: Column, task: &TaskEntry, name_width: usize, screen: &Screen) ->
             let busy = task.busy_ns.filter(|_| task.unmeasured == 0 || task.busy_ns != Some(0));
             or_dash(busy.map(|ns| busy_span(ns, screen.model().mode())))
         }
-        Column::Sched => "-".into(),
+        Column::Sched => or_dash(task.wakes.delays.mean_ns().map(span)),
         Column::Idle => or_dash(task.idle_for(now).map(known_span)),
         Column::Polls => or_dash(task.polls.map(count)),
         Column::Location => or_dash(location(task, screen)),

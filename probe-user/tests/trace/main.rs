@@ -58,7 +58,12 @@ fn by_task(events: &[TraceEvent]) -> BTreeMap<u64, Seen> {
                 }
                 seen.paths.push(to.to_vec());
             }
-            TraceEvent::Lost { .. } | TraceEvent::Paused { .. } | TraceEvent::Resumed { .. } => {}
+            TraceEvent::Watches { .. }
+            | TraceEvent::Wake { .. }
+            | TraceEvent::Delays { .. }
+            | TraceEvent::Lost { .. }
+            | TraceEvent::Paused { .. }
+            | TraceEvent::Resumed { .. } => {}
         }
     }
     tasks

@@ -3,7 +3,8 @@
 use async_inspect::decode::FrameId;
 use async_inspect::target::{Avma, FileOffset};
 use async_inspect::trace::{
-    ARM_DEREF, ARM_ENDS, NONE, NodeKind, PollEnd, SitePlan, TracePlan, TraceTarget, WalkArm, WalkNode,
+    ARM_DEREF, ARM_ENDS, CausePlan, NONE, NodeKind, PollEnd, SitePlan, TracePlan, TraceTarget, WalkArm,
+    WalkNode,
 };
 use object::{Object, ObjectSegment, ObjectSymbol};
 use std::fs::File;
@@ -297,6 +298,7 @@ pub fn plan_of(pid: u32) -> TracePlan {
         arm_frames,
         arm_ends,
         vtables: vec![(vtable("toy_vtable_a"), 5), (vtable("toy_vtable_b"), 6)],
+        causes: CausePlan::default(),
     }
 }
 

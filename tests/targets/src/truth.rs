@@ -183,7 +183,7 @@ pub fn is_blocking(handle: &impl Debug, name: &'static str, state: &'static str)
 }
 
 /// This thread's id as the kernel gives it.
-fn thread_id() -> String {
+pub fn thread_id() -> String {
     let link = std::fs::read_link("/proc/thread-self").expect("procfs is mounted");
     link.file_name().expect("PID/task/TID").to_string_lossy().into_owned()
 }

@@ -1,0 +1,112 @@
+//! What is done to tasks, and by whom: they are woken, they are spawned.
+//!
+//! The one who does it is the task whose poll is under way on this thread, or else the thread alone: a driver, a `block_on`,
+//! a thread of the user's own.
+
+use super::{
+    accounts,
+    maps::{CAUSES, CONFIG, POLLS, SITES, count, epoch},
+    memory::{frame, get, put},
+    target::{Registers, thread_of_target},
+};
+use async_inspect_ebpf::{CAUSE_BY_TASK, CAUSE_SPAWN, CAUSE_WAKE, COOKIE_DEAR, Cause, Counter, NONE, Thread};
+use aya_ebpf::{
+    EbpfContext,
+    bindings::BPF_RB_NO_WAKEUP,
+    helpers::{
+        bpf_ktime_get_ns,
+        generated::{bpf_get_attach_cookie, bpf_probe_read_user},
+    },
+};
+
+#[inline(always)]
+pub fn wake(ctx: &impl EbpfContext) {
+    let Some(thread) = thread_of_target() else { return };
+    let mut cause = begin(ctx, thread, CAUSE_WAKE, Registers::of(ctx).first_argument());
+    put!((*thread).header, cause.header);
+    let account = accounts::of(thread).filter(|account| {
+        get!((**account).begun) != get!((**account).ended) && get!((**account).epoch) == epoch()
+    });
+    let known = match account {
+        // Nobody wakes a task before its first poll, so that the account of another at this address is told by its end.
+        Some(account) => {
+            cause.task = get!((*account).task);
+            cause.site = get!((*account).site);
+            if get!((*account).woken_ns) == 0 {
+                put!((*account).woken_ns, cause.t_ns);
+            }
+            true
+        }
+        None => identify(&mut cause),
+    };
+    finish(&cause, known);
+}
+
+#[inline(always)]
+pub fn spawn(ctx: &impl EbpfContext) {
+    let Some(thread) = thread_of_target() else { return };
+    let mut cause = begin(ctx, thread, CAUSE_SPAWN, Registers::of(ctx).second_argument());
+    let known = identify(&mut cause);
+    finish(&cause, known);
+}
+
+/// Who does it, and when.
+#[inline(always)]
+fn begin(ctx: &impl EbpfContext, thread: *mut Thread, kind: u32, header: u64) -> Cause {
+    put!((*thread).causes, get!((*thread).causes).wrapping_add(1));
+    // SAFETY: the helper takes any context of this program type.
+    let cookie = unsafe { bpf_get_attach_cookie(ctx.as_ptr()) };
+    put!((*thread).dear, get!((*thread).dear).wrapping_add(cookie & COOKIE_DEAR));
+    // SAFETY: no arguments.
+    let t_ns = unsafe { bpf_ktime_get_ns() };
+    let mut cause =
+        Cause { t_ns, header, task: 0, by: 0, site: NONE, tid: get!((*thread).tid), kind, flags: 0 };
+    let depth = get!((*thread).depth);
+    if depth > 0 {
+        let top = frame(thread, depth.wrapping_sub(1));
+        // The stack grows down: a frame below is one whose return was never seen.
+        if get!((*top).sp) > Registers::of(ctx).stack_pointer() {
+            cause.by = get!((*top).task);
+            cause.flags = CAUSE_BY_TASK;
+        }
+    }
+    cause
+}
+
+/// Reads in the task what it is. False where that cannot be told.
+#[inline(always)]
+fn identify(cause: &mut Cause) -> bool {
+    let Some(config) = CONFIG.get(0) else { return false };
+    let Some(vtable) = read(cause.header.wrapping_add(config.vtable_off as u64)) else { return false };
+    let Some(poll) = read(vtable.wrapping_add(config.poll_slot as u64)) else { return false };
+    // SAFETY: user space fills this map before it attaches and never removes from it.
+    let Some(site) = (unsafe { POLLS.get(poll) }).copied() else { return false };
+    cause.site = site;
+    let Some(site) = SITES.get(site) else { return false };
+    if site.id_offset == NONE {
+        // Of a kind whose tasks are not told apart.
+        return true;
+    }
+    let Some(task) = read(cause.header.wrapping_add(site.id_offset as u64)) else { return false };
+    cause.task = task;
+    true
+}
+
+/// A word of the target.
+#[inline(always)]
+fn read(at: u64) -> Option<u64> {
+    let mut word = 0u64;
+    // SAFETY: `word` has room for eight bytes.
+    let failed = unsafe { bpf_probe_read_user((&raw mut word).cast(), 8, at as *const _) };
+    if failed == 0 { Some(word) } else { None }
+}
+
+/// Writes the record. No wake-up, as for polls.
+#[inline(always)]
+fn finish(cause: &Cause, known: bool) {
+    if !known {
+        count(Counter::Unidentified);
+    } else if CAUSES.output::<Cause>(cause, BPF_RB_NO_WAKEUP as u64).is_err() {
+        count(Counter::Lost);
+    }
+}

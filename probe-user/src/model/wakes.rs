@@ -1,0 +1,66 @@
+//! Who woke a task, how often, and how long it then waited to be polled.
+
+use super::{Event, Model};
+use crate::decode::TaskId;
+use crate::trace::Doer;
+
+/// Times between a wake and the start of the poll that followed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Delays {
+    pub count: u64,
+    pub sum_ns: u64,
+    pub max_ns: u64,
+}
+
+impl Delays {
+    pub fn mean_ns(&self) -> Option<u64> {
+        self.sum_ns.checked_div(self.count)
+    }
+
+    fn add(&mut self, more: Delays) {
+        self.count += more.count;
+        self.sum_ns = self.sum_ns.saturating_add(more.sum_ns);
+        self.max_ns = self.max_ns.max(more.max_ns);
+    }
+}
+
+/// What is known of one task's wakes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Wakes {
+    /// Uses of its waker since we began to watch, also those that found it woken already.
+    pub count: u64,
+    /// When, and by whom, last. CLOCK_MONOTONIC, ns.
+    pub last: Option<(u64, Doer)>,
+    pub delays: Delays,
+}
+
+impl Model {
+    /// A waker may be used after its task's end, or before anything else tells of the task: then it is counted, and makes
+    /// no task.
+    pub(super) fn woken(&mut self, t_ns: u64, task: TaskId, by: Doer, out: &mut Vec<Event>) {
+        *self.totals.wakes.get_or_insert(0) += 1;
+        if let Some(wakes) = self.wakes_of(task) {
+            wakes.count += 1;
+            wakes.last = Some((t_ns, by));
+        }
+        out.push(Event::Wake { t_ns, task, by });
+    }
+
+    pub(super) fn delayed(&mut self, t_ns: u64, task: TaskId, more: Delays, out: &mut Vec<Event>) {
+        self.totals.delays.add(more);
+        if let Some(wakes) = self.wakes_of(task) {
+            wakes.delays.add(more);
+        }
+        let Delays { count, sum_ns, max_ns } = more;
+        out.push(Event::Delays { t_ns, task, count, sum_ns, max_ns });
+    }
+
+    /// Of a task that lives, or that ended just now.
+    fn wakes_of(&mut self, task: TaskId) -> Option<&mut Wakes> {
+        match self.live.get_mut(&task) {
+            Some(entry) => Some(&mut entry.wakes),
+            None if !self.just_ended.contains_key(&task) => None,
+            None => self.ended.iter_mut().rev().find(|entry| entry.id == task).map(|entry| &mut entry.wakes),
+        }
+    }
+}
