@@ -205,7 +205,7 @@ fn a_damaged_chunk_loses_only_itself_and_is_said() {
     let bytes = record(&shop.frames, &updates);
     let whole = all_words(&updates);
     let headers = chunks(&bytes);
-    // The first two of the trace: 3 events, then 4.
+    // The first two of the trace: 4 events, then 6.
     let traced: Vec<usize> =
         headers.iter().filter(|(_, h)| h.kind == Kind::Updates).map(|(at, _)| *at).collect();
     for (at, flipped) in [(traced[0], 0), (traced[0], 9), (traced[0], HEADER + 3)] {
@@ -214,13 +214,13 @@ fn a_damaged_chunk_loses_only_itself_and_is_said() {
         let read = all_words(&read(&bytes));
         assert!(read[1].contains("damaged"), "{}", read[1]);
         // The header of the chunk that follows knows how many were before it.
-        assert!(read[2].contains("Lost") && read[2].contains("count: 3"), "{}", read[2]);
+        assert!(read[2].contains("Lost") && read[2].contains("count: 4"), "{}", read[2]);
         assert_eq!((&read[..1], &read[3..]), (&whole[..1], &whole[2..]));
     }
     // Where the chunk itself is cut out, the same.
     let header = headers.iter().find(|(at, _)| *at == traced[0]).unwrap().1;
     let cut = [&bytes[..traced[0]], &bytes[traced[0] + HEADER + header.stored as usize..]].concat();
-    assert!(all_words(&read(&cut))[1].contains("count: 3"));
+    assert!(all_words(&read(&cut))[1].contains("count: 4"));
 }
 
 #[test]
