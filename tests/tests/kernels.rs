@@ -2,7 +2,9 @@
 //! too old. `cargo xtask vm` runs this on several.
 
 use async_inspect::target::{Avma, FileOffset};
-use async_inspect::trace::{self, NONE, ProbeMode, SitePlan, TracePlan, TraceTarget, Tracer};
+use async_inspect::trace::{
+    self, CausePlan, CauseProbe, NONE, ProbeMode, SitePlan, TracePlan, TraceTarget, Tracer,
+};
 use e2e::schema::Line;
 use e2e::tracer::Tracer as Attach;
 use e2e::{Program, Tokio, Variant, inspector, rights};
@@ -116,9 +118,14 @@ fn verified(mode: ProbeMode) {
             root: NONE,
             id_offset: NONE,
         };
-        let plan = TracePlan { sites: vec![site], ..TracePlan::default() };
+        let probe = CauseProbe { offset: first_instruction(), dear: false };
+        let causes = CausePlan { wakes: vec![probe], spawns: vec![probe], ..CausePlan::default() };
+        let plan = TracePlan { sites: vec![site], causes, ..TracePlan::default() };
         let tracer = Tracer::attach(&ourselves, &plan, mode, entry_only).expect("it worked a moment ago");
-        assert!(!tracer.verified().is_empty(), "{mode}: nothing was loaded");
+        let names: Vec<&str> = tracer.verified().iter().map(|(name, _)| *name).collect();
+        for cause in ["task_wake", "task_spawn"] {
+            assert!(names.contains(&cause), "{mode}: {cause} was not loaded, but {names:?}");
+        }
         for (program, instructions) in tracer.verified() {
             report(&format!("{mode}: {program} verified in {instructions} instructions"));
             // Before 5.16 the kernel does not say; it has no probes of ours either.
