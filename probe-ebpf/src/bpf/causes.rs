@@ -9,7 +9,9 @@ use super::{
     memory::{frame, get, put},
     target::{Registers, thread_of_target},
 };
-use async_inspect_ebpf::{CAUSE_BY_TASK, CAUSE_SPAWN, CAUSE_WAKE, COOKIE_DEAR, Cause, Counter, NONE, Thread};
+use async_inspect_ebpf::{
+    CAUSE_BY_TASK, CAUSE_SPAWN, CAUSE_WAKE, COOKIE_DEAR, Cause, Counter, EVENT_UNREADABLE, NONE, Thread,
+};
 use aya_ebpf::{
     EbpfContext,
     bindings::BPF_RB_NO_WAKEUP,
@@ -65,7 +67,9 @@ fn begin(ctx: &impl EbpfContext, thread: *mut Thread, kind: u32, header: u64) ->
     if depth > 0 {
         let top = frame(thread, depth.wrapping_sub(1));
         // The stack grows down: a frame below is one whose return was never seen.
-        if get!((*top).sp) > Registers::of(ctx).stack_pointer() {
+        let sees_who = get!((*top).flags) & EVENT_UNREADABLE as u32 == 0
+            && SITES.get(get!((*top).site)).is_some_and(|site| site.id_offset != NONE);
+        if sees_who && get!((*top).sp) > Registers::of(ctx).stack_pointer() {
             cause.by = get!((*top).task);
             cause.flags = CAUSE_BY_TASK;
         }

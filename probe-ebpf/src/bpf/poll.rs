@@ -87,8 +87,11 @@ pub fn start_only(ctx: &impl EbpfContext) {
                 put!((*account).path, get!((*thread).path.hash));
             }
             accounts::poll_ended(thread, account, 0);
-            accounts::add_delay(account, get!((*account).woken_ns), now);
+            if get!((*account).epoch) == epoch() {
+                accounts::add_delay(account, get!((*account).woken_ns), now);
+            }
             put!((*account).woken_ns, 0);
+            put!((*account).epoch, epoch());
             put!((*account).last_end_ns, now);
         }
         _ => {
@@ -165,7 +168,8 @@ fn prepare_begin(ctx: &impl EbpfContext, site: u32) -> Option<*mut Thread> {
 fn begin_known(new: *mut Frame, account: *mut Account) -> bool {
     let (before, path) = (get!((*account).begun), get!((*account).path));
     let epoch = epoch();
-    let is_settled = get!((*account).settled) == settled(path, before) && get!((*account).epoch) == epoch;
+    let is_current = get!((*account).epoch) == epoch;
+    let is_settled = get!((*account).settled) == settled(path, before) && is_current;
     put!((*account).epoch, epoch);
     // Before anything is read here, and before the task is polled: the last poll's end, should it come only now, sees it.
     put!((*account).begun, next_number(before));
@@ -175,8 +179,9 @@ fn begin_known(new: *mut Frame, account: *mut Account) -> bool {
     put!((*new).path.hash, path);
     let woken_ns = get!((*account).woken_ns);
     if woken_ns != 0 {
-        put!((*new).woken_ns, woken_ns);
         put!((*account).woken_ns, 0);
+        // Of a wake before the probes went out, other polls may have come since.
+        put!((*new).woken_ns, if is_current { woken_ns } else { 0 });
     }
     // Without a path nothing tells at a poll's end that it was the last: then the next one asks who it is.
     is_settled && SITES.get(get!((*new).site)).is_some_and(|site| site.root != NONE)
@@ -210,6 +215,8 @@ fn finish_look(thread: *mut Thread, new: *mut Frame) {
     if !same {
         let opened = readable && accounts::open(thread, accounts::of(thread));
         put!((*new).number, if opened { get!((*thread).account.begun) } else { 0 });
+        // It was the other task that was woken.
+        put!((*new).woken_ns, 0);
         flags |= if opened { EVENT_FIRST } else { EVENT_ALONE } as u32;
     }
     put!((*new).task, get!((*thread).task));

@@ -20,7 +20,7 @@ pub(super) struct Prices {
 impl Prices {
     /// None where it could not be tried.
     pub fn new(poll: Option<u64>, dear: Option<u64>) -> Option<Prices> {
-        poll.map(|poll| Prices { poll, dear: dear.unwrap_or(poll) })
+        poll.map(|poll| Prices { poll, dear: dear.unwrap_or(poll.saturating_mul(10)) })
     }
 
     /// One at a wake or a spawn writes a record each time: it costs about as much as both probes of a poll.

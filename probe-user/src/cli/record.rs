@@ -13,7 +13,7 @@ use crate::present::units::{count, counted, span};
 use crate::record::{Head, Writer, Written};
 use std::fs::{File, OpenOptions, Permissions};
 use std::io::{self, ErrorKind};
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -166,6 +166,17 @@ impl Place {
         let meta = file.metadata().map_err(failed)?;
         if !meta.is_file() {
             return Ok(false);
+        }
+        if meta.uid() != rustix::process::geteuid().as_raw() {
+            return Err(Failure {
+                exit: Exit::NotPermitted,
+                tried: format!("writing {}", self.path.display()),
+                why: format!(
+                    "it is there and belongs to user {}, who could read what is recorded",
+                    meta.uid()
+                ),
+                next: format!("rm {}, or another -o FILE", self.path.display()),
+            });
         }
         file.set_len(0).map_err(failed)?;
         file.set_permissions(Permissions::from_mode(0o600)).map_err(failed)?;

@@ -144,6 +144,11 @@ fn as_of(t_ns: u64, model: &Model, mut snapshot: Snapshot, realtime_ns: u64) -> 
     (snapshot.t_ns, snapshot.taken_at_ns) = (Some(t_ns), realtime_ns);
     let Since { ended, polled, born } = since;
     let age = span(t_ns.saturating_sub(taken_ns));
+    if !model.mode().counts_polls() {
+        snapshot.tasks.iter_mut().for_each(|task| task.stale = true);
+        snapshot.coverage.issues.push(format!("read {age} before this moment; nobody watched since"));
+        return snapshot;
+    }
     snapshot.coverage.issues.push(format!(
         "read {age} before this moment; since then {ended} ended (left out), {polled} were polled, {born} were born (marked stale: the trace \
          tells where they stand, not what they hold)"

@@ -52,9 +52,11 @@ pub struct Updates {
 
 /// What lies in the queue.
 #[derive(Default)]
-struct Gate {
+pub(super) struct Gate {
     events: AtomicUsize,
     snapshots: AtomicUsize,
+    /// Rounds of looks.
+    pub rounds: AtomicUsize,
 }
 
 /// Trace events waiting for a view: about 100 MB.
@@ -126,6 +128,7 @@ impl Feed for Updates {
         match &update {
             Update::Trace(events) => drop(self.gate.events.fetch_sub(events.len(), Ordering::Relaxed)),
             Update::Snapshot(_) => drop(self.gate.snapshots.fetch_sub(1, Ordering::Relaxed)),
+            Update::Samples(_) => drop(self.gate.rounds.fetch_sub(1, Ordering::Relaxed)),
             _ => {}
         }
         Some(update)
@@ -213,7 +216,7 @@ impl Watcher {
         let mut sampled = None;
         if let (Some(hz), Some(first)) = (options.sample, &first) {
             match source.start_sampling(hz, first) {
-                Ok(stream) => sampled = Some(Sampled::start(stream, queue.clone())?),
+                Ok(stream) => sampled = Some(Sampled::start(stream, queue.clone(), gate.clone())?),
                 Err(failure) => because = Some(failure),
             }
             mode = if sampled.is_some() { Mode::Sample { hz } } else { Mode::Snapshots };
@@ -240,6 +243,9 @@ impl Watcher {
             }
             if self.drained.as_ref().is_some_and(|drained| drained.thread.is_finished()) {
                 break End::Failed("draining the trace ended early".into());
+            }
+            if self.sampled.as_ref().is_some_and(Sampled::has_ended) && !self.source.has_exited() {
+                break End::Failed("the target's threads could no longer be looked at".into());
             }
             if snapshot.elapsed() >= self.pause() && self.gate.snapshots.load(Ordering::Relaxed) == 0 {
                 self.snapshot();

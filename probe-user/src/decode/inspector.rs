@@ -233,7 +233,8 @@ impl<S: Subject> Inspector<S> {
         self.process.check_same()?;
         coverage.issues.extend(self.process.issues().iter().cloned());
         coverage.issues.extend(self.model.issues.iter().cloned());
-        if self.model.program().learned_more() && !self.saved {
+        let program = self.model.program();
+        if program.is_whole() && program.learned_more() && !self.saved {
             self.saved = true;
             self.model.save_index();
         }

@@ -7,7 +7,7 @@ use foldhash::HashMap;
 use serde::{Deserialize, Serialize};
 use std::sync::{Arc, RwLock};
 
-/// Types kept on disk; a program that asks for more reads the rest again.
+/// Types, and namespaces, kept on disk; a program that asks for more reads the rest again.
 const MAX_KEPT: usize = 1 << 16;
 
 /// Answers so far; shared by all threads.
@@ -23,14 +23,14 @@ pub(super) struct Known {
 /// The same on disk.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(super) struct Kept {
-    types: Vec<(DieRef, Option<Type>)>,
+    types: Vec<Type>,
     namespaces: Vec<(DieRef, String)>,
 }
 
 impl Known {
     pub fn new(kept: Kept) -> Known {
         let Kept { types, namespaces } = kept;
-        let (kept, types) = (types.len(), types.into_iter().map(|(die, ty)| (die, ty.map(Arc::new))));
+        let (kept, types) = (types.len(), types.into_iter().map(|ty| (ty.die, Some(Arc::new(ty)))));
         let namespaces = namespaces.into_iter().map(|(die, name)| (die, name.into()));
         Known { types: RwLock::new(types.collect()), namespaces: RwLock::new(namespaces.collect()), kept }
     }
@@ -38,18 +38,20 @@ impl Known {
     /// Sorted: the same answers make the same file.
     pub fn to_keep(&self) -> Kept {
         let types = self.types.read().expect("no panic while held");
-        let mut types: Vec<_> = types.iter().map(|(die, ty)| (*die, ty.as_deref().cloned())).collect();
-        types.sort_unstable_by_key(|(die, _)| *die);
+        // Not what could not be read: another time it may.
+        let mut types: Vec<Type> = types.values().flatten().map(|ty| Type::clone(ty)).collect();
+        types.sort_unstable_by_key(|ty| ty.die);
         types.truncate(MAX_KEPT);
         let namespaces = self.namespaces.read().expect("no panic while held");
         let mut namespaces: Vec<_> = namespaces.iter().map(|(die, name)| (*die, name.to_string())).collect();
         namespaces.sort_unstable();
+        namespaces.truncate(MAX_KEPT);
         Kept { types, namespaces }
     }
 
     /// Whether keeping it anew is worth the writing.
     pub fn learned_more(&self) -> bool {
-        let now = self.types.read().expect("no panic while held").len();
+        let now = self.types.read().expect("no panic while held").values().flatten().count();
         self.kept < MAX_KEPT && now > self.kept + self.kept / 4
     }
 

@@ -122,8 +122,9 @@ impl Model {
         let mut gone = Vec::new();
         for task in self.live.values_mut() {
             let seen = &mut task.seen;
-            // A task that no snapshot has ever shown is the trace's alone.
-            if seen.generation == 0 || seen.generation == generation || task.last_event_ns > t_ns {
+            // A task that no snapshot has ever shown is the trace's alone, once it was polled.
+            let traced = seen.generation == 0 && task.last_event_ns > 0;
+            if traced || seen.generation == generation || task.last_event_ns > t_ns {
                 continue;
             }
             // A trace tells the end itself, but for tasks that end without a poll.

@@ -175,7 +175,7 @@ impl Model {
             }
             TraceEvent::Lost { t_ns, count } => {
                 self.now_ns = self.now_ns.max(t_ns);
-                self.totals.lost += count;
+                self.totals.lost = self.totals.lost.saturating_add(count);
                 out.push(Event::Lost { t_ns, count });
             }
             TraceEvent::Paused { t_ns } => self.budget(t_ns, false, out),
@@ -205,7 +205,7 @@ impl Model {
             *polls += count;
         }
         if let (Some(busy), Some(d)) = (&mut self.totals.busy_ns, duration_ns) {
-            *busy += d;
+            *busy = busy.saturating_add(d);
         }
         let Some(task) = self.live.get_mut(&id) else { return };
         task.polls = Some(task.polls.unwrap_or(0) + count);

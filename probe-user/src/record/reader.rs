@@ -26,8 +26,13 @@ pub enum Unreadable {
     NoHead,
 }
 
-/// Names kept for reuse.
+/// Names kept for reuse, and no longer ones.
 const NAMES: usize = 100_000;
+const NAME: usize = 1 << 12;
+/// Bytes of all frames' texts.
+const TEXTS: usize = 256 << 20;
+/// Tasks of one snapshot: more than a model keeps.
+const MAX_TASKS: usize = 1 << 21;
 const BUFFER: usize = 1 << 16;
 /// Values within values. A tree of futures (128 deep at most, see decode) takes two for each.
 const MAX_NESTED: usize = 400;
@@ -45,6 +50,8 @@ pub struct Reader<R> {
     now_ns: u64,
     partial: Partial,
     names: HashSet<Arc<str>>,
+    /// Bytes of the frames' texts.
+    texts: usize,
     ended: bool,
 }
 
@@ -89,6 +96,7 @@ impl<R: Read + Seek> Reader<R> {
             events: 0,
             partial: Partial::default(),
             names: HashSet::new(),
+            texts: 0,
             ended: false,
         })
     }
@@ -184,6 +192,10 @@ impl<R: Read + Seek> Reader<R> {
                 return Err(Unsound);
             }
             let frame: Frame = values.next()?;
+            self.texts += frame.function.len() + frame.type_name.len();
+            if self.texts > TEXTS {
+                return Err(Unsound);
+            }
             // Each is there once; of a second one the index would be another's.
             if self.frames.intern(frame).0 as usize != index {
                 self.frames.intern(missing(index));
@@ -245,6 +257,9 @@ impl<R: Read + Seek> Reader<R> {
             if !sound::task(&task, known) {
                 return Err(Unsound);
             }
+            if self.partial.tasks.len() >= MAX_TASKS {
+                return Err(Unsound);
+            }
             self.share(&mut task.name);
             self.partial.tasks.push(task);
         }
@@ -274,7 +289,7 @@ impl<R: Read + Seek> Reader<R> {
     fn share(&mut self, name: &mut Arc<str>) {
         if let Some(known) = self.names.get(&**name) {
             *name = known.clone();
-        } else if self.names.len() < NAMES {
+        } else if self.names.len() < NAMES && name.len() <= NAME {
             self.names.insert(name.clone());
         }
     }

@@ -161,7 +161,8 @@ impl<W: Write> Writer<W> {
         }
         payload.clear();
         put(&mut payload, &number)?;
-        put(&mut payload, &tasks)?;
+        // Of all: where some were left out, a reader must not take the others for all.
+        put(&mut payload, &(snapshot.tasks.len() as u32))?;
         put(&mut payload, snapshot)?;
         self.written.snapshots += 1;
         self.chunk(Kind::Snapshot, &payload)?;

@@ -57,11 +57,9 @@ fn a_round_counts_who_was_seen_where() {
     ];
     scout.tell(&polling(threads.into()), HashMap::new());
     let round = sampler.round().expect("made-up words");
-    assert_eq!(
-        (round.looks + round.missed, round.period_ns, round.threads),
-        (100, 1_000_000, 6),
-        "{round:?}"
-    );
+    assert_eq!((round.period_ns, round.threads), (1_000_000, 6), "{round:?}");
+    // More where the test itself was held up.
+    assert!(round.looks + round.missed >= 100, "{round:?}");
     assert!(round.looks > 0 && hits(&round, 9, 13) == round.looks, "{round:?}");
     assert_eq!(hits(&round, 7, 11), hits(&round, 7, 15));
     assert!(hits(&round, 7, 11).abs_diff(round.looks * 2 / 5) <= 1, "{round:?}");

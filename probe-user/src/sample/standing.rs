@@ -9,7 +9,7 @@ use super::Words;
 use crate::decode::FrameId;
 use crate::target::Avma;
 use crate::trace::{NONE, Path, TracePlan, WalkArm, WalkNode};
-use async_inspect_ebpf::{BLOCK, MAX_ARMS, PATH_BAD_TABLE, Walk, walk};
+use async_inspect_ebpf::{BLOCK, MAX_ARMS, PATH_BAD_TABLE, PATH_BROKEN, Walk, walk};
 use std::collections::HashMap;
 use std::io;
 
@@ -75,7 +75,9 @@ impl Tables {
         }
         let why = walk(&mut task, root, header.0);
         let arms = task.arms;
-        Ok((why & PATH_BAD_TABLE == 0).then(|| self.intern(arms)))
+        // Of a chain whose root makes no sense nothing is known; else as much as was read.
+        let senseless = arms.is_empty() && why & PATH_BROKEN != 0;
+        Ok((why & PATH_BAD_TABLE == 0 && !senseless).then(|| self.intern(arms)))
     }
 
     fn intern(&mut self, arms: Vec<u32>) -> Path {

@@ -37,12 +37,16 @@ impl fmt::Display for ProbeMode {
 }
 
 /// Probes that are in. Dropping them takes them out.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Links(Vec<OwnedFd>);
 
 impl Links {
     pub fn add(&mut self, link: OwnedFd) {
         self.0.push(link);
+    }
+
+    pub fn append(&mut self, other: &mut Links) {
+        self.0.append(&mut other.0);
     }
 }
 

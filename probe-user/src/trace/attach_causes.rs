@@ -6,14 +6,14 @@ use super::{CausePlan, TraceError, kernel};
 use crate::sys::bpf::AttachType;
 use async_inspect_ebpf::COOKIE_DEAR;
 
-/// Adds to `links`, whose probes were attached in `mode`, those of `plan`.
+/// Those of `plan`, beside probes of polls that were attached in `mode`.
 pub(super) fn attach(
     programs: &Programs,
     places: &Places,
     plan: &CausePlan,
     mode: ProbeMode,
-    links: &mut Links,
-) -> Result<(), TraceError> {
+) -> Result<Links, TraceError> {
+    let mut links = Links::default();
     for (program, probes) in [("task_wake", &plan.wakes), ("task_spawn", &plan.spawns)] {
         if probes.is_empty() {
             continue;
@@ -22,7 +22,7 @@ pub(super) fn attach(
         let cookies = probes.iter().map(|probe| if probe.dear { COOKIE_DEAR } else { 0 }).collect();
         let mut places = Places { offsets, cookies, ..places.clone() };
         if mode == ProbeMode::Perf {
-            link_each(programs, &places, program, false, links)?;
+            link_each(programs, &places, program, false, &mut links)?;
             continue;
         }
         if !kernel::multi_filter_passes_threads()? {
@@ -30,5 +30,5 @@ pub(super) fn attach(
         }
         links.add(link_many(programs, &places, program, AttachType::Multi, false)?);
     }
-    Ok(())
+    Ok(links)
 }

@@ -54,7 +54,7 @@ const MIN_TASKS: usize = 1 << 16;
 /// How often the accounts are read: they tell of polls that moved no task.
 const READ_ACCOUNTS: Duration = Duration::from_secs(1);
 /// Records handed out by one call, so that it ends even if the target writes faster than we read.
-const MAX_RECORDS: usize = 1 << 18;
+const MAX_RECORDS: usize = 1 << 19;
 /// How often entries of threads that have ended are swept out.
 const SWEEP: Duration = Duration::from_secs(10);
 
@@ -170,11 +170,21 @@ impl Tracer {
         let offsets = plan.sites.iter().map(|site| site.offset.0).collect();
         let cookies = (0..plan.sites.len() as u64).collect();
         let places = Places { exe: target.exe.clone(), pid: target.pid, offsets, cookies };
-        let wakes = !plan.causes.wakes.is_empty();
-        let watches = wakes.then(|| TraceEvent::Watches { t_ns: now_ns(), wakes });
+        let began_ns = now_ns();
         let Attached { mut links, mode, mut notes } = attach(&programs, &places)?;
-        attach_causes::attach(&programs, &places, &plan.causes, mode, &mut links)?;
-        notes.extend(plan.causes.notes.iter().cloned());
+        let mut causes = plan.causes.clone();
+        notes.append(&mut causes.notes);
+        match attach_causes::attach(&programs, &places, &causes, mode) {
+            Ok(mut more) => links.append(&mut more),
+            Err(TraceError::TargetGone) => return Err(TraceError::TargetGone),
+            // Polls are seen all the same.
+            Err(error) => {
+                notes.push(format!("wakes and spawns are not watched: {error}"));
+                causes = CausePlan::default();
+            }
+        }
+        let wakes = !causes.wakes.is_empty();
+        let watches = wakes.then(|| TraceEvent::Watches { t_ns: began_ns, wakes });
         Ok(Tracer {
             links: Some(links),
             places,
@@ -182,7 +192,7 @@ impl Tracer {
             entry_only,
             notes,
             ring,
-            causes: plan.causes.clone(),
+            causes,
             cause_ring: programs.map("CAUSES")?,
             watches,
             config,
@@ -222,7 +232,7 @@ impl Tracer {
         tables::configure(&self.programs, config)?;
         let Attached { mut links, .. } =
             attach::attach(&self.programs, &self.places, self.mode, self.entry_only)?;
-        attach_causes::attach(&self.programs, &self.places, &self.causes, self.mode, &mut links)?;
+        links.append(&mut attach_causes::attach(&self.programs, &self.places, &self.causes, self.mode)?);
         self.links = Some(links);
         Ok(())
     }

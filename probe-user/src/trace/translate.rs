@@ -90,7 +90,7 @@ pub(super) struct Translator {
     /// Polls of tasks whose id could not be read.
     unidentified: u64,
     /// Polls of tasks that are known not to be told apart.
-    anonymous: u64,
+    pub(super) anonymous: u64,
 }
 
 impl Translator {

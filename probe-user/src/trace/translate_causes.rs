@@ -37,9 +37,12 @@ impl Delays {
             *told = Told { task: account.task, ..Told::default() };
         }
         let count = account.delays.saturating_sub(told.count);
+        if count == 0 {
+            return None;
+        }
         let sum_ns = account.delay_ns.saturating_sub(told.sum_ns);
         (told.count, told.sum_ns) = (account.delays, account.delay_ns);
-        (count > 0).then_some((count.into(), sum_ns))
+        Some((count.into(), sum_ns))
     }
 }
 
@@ -51,6 +54,7 @@ impl Translator {
     /// Adds the event of one record. `tid` is the thread as the user knows it.
     pub fn caused(&mut self, cause: &Cause, tid: u32, out: &mut Vec<TraceEvent>) {
         if !self.tells_apart(cause.site) {
+            self.anonymous += 1;
             return;
         }
         let (t_ns, task) = (cause.t_ns, tokio(cause.task));
