@@ -118,14 +118,16 @@ fn inspector_killed() {
     program.truth().expect("waits");
     let links = uprobe_links();
     let tracer = Tracer::attach(program.pid(), &[]).expect("attaches");
-    assert_ne!(uprobe_links(), links, "an attached tracer has links");
+    // Others may trace on this machine as well, and come and go.
+    let ours: Vec<String> = uprobe_links().into_iter().filter(|link| !links.contains(link)).collect();
+    assert!(!ours.is_empty(), "an attached tracer has links");
     tracer.kill().expect("was running");
     // The kernel drops a process's links once its last descriptor is closed, a moment after its death.
     let gone = (0..200).any(|_| {
         std::thread::sleep(std::time::Duration::from_millis(25));
-        uprobe_links() == links
+        !uprobe_links().iter().any(|link| ours.contains(link))
     });
-    assert!(gone, "links before: {links:?}, after: {:?}", uprobe_links());
+    assert!(gone, "links of the one that was killed: {ours:?}, afterwards: {:?}", uprobe_links());
 
     let again = Tracer::attach(program.pid(), &[]).expect("attaches again");
     program.say("go").expect("lives on");
