@@ -104,7 +104,7 @@ impl Source for Live {
         let price_ns = match trace::price_of_poll(mode, entry_only) {
             Ok(price) => Some(price),
             Err(error) => {
-                tracing::warn!("what a poll costs could not be tried: {error}");
+                tracing::info!("what a poll costs could not be tried: {error}");
                 None
             }
         };

@@ -108,6 +108,7 @@ fn tell(say: &Say, path: &Path, written: Written, pid: u32, watched_ns: u64) {
             counted(written.left_out, "part")
         ));
     }
+    say.note(&format!("  to see it: async-inspect replay {}", path.display()));
 }
 
 fn size(bytes: u64) -> String {

@@ -353,7 +353,8 @@ pub fn summary(
     if totals.lost > 0 {
         writeln!(out, "  {}       {}", paint.warn("lost"), counted(totals.lost, "event"))?;
     } else if totals.polls.is_some() {
-        writeln!(out, "  lost       nothing")?;
+        let until = if matches!(end, End::Failed(_)) { ", up to there" } else { "" };
+        writeln!(out, "  lost       nothing{until}")?;
     }
     if let Some(cost) = model.cost() {
         let own = cost.own_ns.map(|ns| format!("we {} of CPU time", span(ns)));

@@ -203,7 +203,7 @@ fn reason(
     let waits: Vec<_> = group.tasks.iter().map(|task| &*task.waits).collect();
     let reasons = says.of_many(&waits);
     if !reasons.is_empty() {
-        writeln!(out, "    {} {}", paint.dim("reason:"), reasons.join("; or "))?;
+        writeln!(out, "    {} {}", paint.dim("reason:"), reasons.join("; "))?;
     }
     Ok(())
 }

@@ -70,7 +70,7 @@ pub fn card(input: CardInput) -> Card {
         place_rows(tree, &input, &mut rows);
         let reasons = says(&input).of(input.task.map_or(&[], |task| &task.waits));
         if !reasons.is_empty() {
-            rows.push(Row::new("reason", reasons.join("; or ")));
+            rows.push(Row::new("reason", reasons.join("; ")));
         }
         let holds = holds(input.task.map_or(&[], |task| &task.holds), &input);
         if !holds.is_empty() {

@@ -87,7 +87,7 @@ impl Reasons<'_> {
         let since = wait.acquired_at.as_ref().map(|line| format!(" since {}", self.places.show(line)));
         match wait.kind {
             ResourceKind::Mpsc | ResourceKind::Oneshot | ResourceKind::Watch | ResourceKind::Broadcast => {
-                format!(", whose other end is kept by {names}")
+                format!(", whose other end is {possibly}kept by {names}")
             }
             _ => format!(", {possibly}held by {names}{}", since.unwrap_or_default()),
         }

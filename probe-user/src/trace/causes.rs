@@ -96,17 +96,16 @@ impl CausePlan {
         plan
     }
 
-    /// Leaves out what would cost ten times what a poll does: half of all wakes would tell no delay.
+    /// Leaves out what would cost ten times what a poll does. Of wakes all: with some of them unseen no delay would be certain.
     fn spare(&mut self) {
         for (probes, what, list) in [
-            (&mut self.wakes, "wakes are", "scheduling,wakes,spawns"),
+            (&mut self.wakes, "wakes are", "wakes,spawns"),
             (&mut self.spawns, "who spawned a task is", "spawns"),
         ] {
             if probes.iter().any(|probe| probe.dear) {
                 probes.clear();
                 self.notes.push(format!(
-                    "{what} not watched: a probe there costs this target ten times what others do (--events {list} \
-                     watches all the same)"
+                    "{what} not watched: probes there are dear in this target (--events {list})"
                 ));
             }
         }

@@ -9,6 +9,9 @@ use crate::present::source::SourceText;
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
+/// How long a note hides the keys, ns.
+const NOTE_NS: u64 = 8_000_000_000;
+
 /// Who is on the screen.
 #[derive(Clone, Debug)]
 pub struct Target {
@@ -71,6 +74,7 @@ pub struct Screen {
     /// First visible line of the card's tree.
     pub card_top: usize,
     pub note: Option<String>,
+    noted_ns: u64,
     rates: VecDeque<(u64, u64)>,
     costs: VecDeque<(u64, Cost)>,
     end: Option<(u64, End)>,
@@ -102,6 +106,7 @@ impl Screen {
             page: 1,
             card_top: 0,
             note: None,
+            noted_ns: 0,
             rates: VecDeque::new(),
             costs: VecDeque::new(),
             end: None,
@@ -149,10 +154,13 @@ impl Screen {
         let aside = self.model.apply(update, events);
         let now = self.model.now_ns();
         match &aside {
-            Some(Aside::Note(text)) => self.note = Some(text.clone()),
+            Some(Aside::Note(text)) => (self.note, self.noted_ns) = (Some(text.clone()), now),
             Some(Aside::Cost(cost)) => push(&mut self.costs, now, *cost),
             Some(Aside::End { t_ns, end }) => self.end = Some((*t_ns, end.clone())),
             None => {}
+        }
+        if now.saturating_sub(self.noted_ns) > NOTE_NS {
+            self.note = None;
         }
         if let Some(polls) = self.model.totals().polls {
             push(&mut self.rates, now, polls);
@@ -251,6 +259,7 @@ impl Screen {
             }
         }
         self.note = Some(format!("nothing here matches {:?}", self.search));
+        self.noted_ns = self.model.now_ns();
     }
 }
 
