@@ -184,7 +184,7 @@ impl Tracer {
             }
         }
         let wakes = !causes.wakes.is_empty();
-        let watches = wakes.then(|| TraceEvent::Watches { t_ns: began_ns, wakes });
+        let watches = wakes.then_some(TraceEvent::Watches { t_ns: began_ns, wakes });
         Ok(Tracer {
             links: Some(links),
             places,
