@@ -35,8 +35,10 @@ pub enum Question {
     Durations,
 }
 
-/// The exact trace: nothing is declined.
-pub const EXACT: Observer = Observer::Attach(&["--max-overhead", "100"]);
+/// The exact trace of polls: nothing is declined.
+pub const EXACT: Observer = Observer::Attach(&["--no-events", "--max-overhead", "100"]);
+/// Wakes and spawns as well.
+pub const CAUSES: Observer = Observer::Attach(&["--max-overhead", "100"]);
 /// What one gets without asking for anything.
 pub const DEFAULT: Observer = Observer::Attach(&[]);
 pub const SAMPLED: Observer = Observer::Attach(&["--sample", "1000"]);
