@@ -158,7 +158,7 @@ pub fn path_hash(so_far: u64, arm: u32) -> u64 {
     mixed ^ (mixed >> 29)
 }
 
-/// A task's account; value of the map `TASKS`, by the address of the task's header.
+/// A task's account; value of the table `TASKS`, by the address of the task's header.
 ///
 /// A task is polled by one thread at a time, but a return probe runs after the poll has let go of the task: by then
 /// another thread may poll it. So a poll's start notes its number in `begun`, and its end believes what it has read of
@@ -168,7 +168,7 @@ pub fn path_hash(so_far: u64, arm: u32) -> u64 {
 /// A program may be preempted between that question and what it then writes. So what it writes says for which poll it
 /// holds (`settled`, `ended`), and later polls do not believe it.
 ///
-/// Entries are made and written over, never removed, by the programs: another thread may still hold a pointer to one.
+/// Accounts are made and written over, never removed, by the programs: another thread may still hold a pointer to one.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "user", derive(FromBytes, IntoBytes, Immutable, KnownLayout))]
@@ -351,7 +351,7 @@ pub const CAUSE_SPAWN: u32 = 2;
 /// A task is being polled on this thread, and does it.
 pub const CAUSE_BY_TASK: u32 = 1;
 
-/// Value of the map `THREADS`; the key is what `bpf_get_current_pid_tgid` says of the thread.
+/// Value of the table `THREADS`; the key is what `bpf_get_current_pid_tgid` says of the thread.
 ///
 /// Also the programs' scratch memory. A per-cpu map would not do: these programs may be preempted by one
 /// another (they run under `migrate_disable` and an RCU read lock only; kernel/trace/bpf_trace.c,
@@ -388,8 +388,6 @@ pub struct Thread {
     /// When the poll ended; CLOCK_MONOTONIC, ns.
     pub now_ns: u64,
     pub path: Path,
-    /// A new account, before it goes to the map.
-    pub account: Account,
     /// Eight more than are ever filled, so that a read of a word needs one bounds check.
     pub block: [u8; BLOCK + 8],
 }

@@ -7,7 +7,9 @@
 mod abi;
 #[cfg(feature = "fingerprint")]
 pub mod fingerprint;
+mod slots;
 mod walk;
 
 pub use abi::*;
+pub use slots::*;
 pub use walk::*;

@@ -1,51 +1,57 @@
 //! The accounts of tasks.
 
-use super::maps::{TASKS, add_to, epoch};
+use super::maps::{TASK_KEYS, TASKS, add_to, epoch};
 use super::memory::{get, put};
-use async_inspect_ebpf::{Account, Thread, next_number, settled};
-
-/// `BPF_NOEXIST`: a map's update that makes a new entry or fails.
-const NEW: u64 = 1;
+use super::slots::{find, settle as settle_slot, take};
+use async_inspect_ebpf::{Account, Thread, next_number, settled, task_slot};
 
 /// The account at the header that the thread looks at.
 #[inline(always)]
 pub fn of(thread: *mut Thread) -> Option<*mut Account> {
-    TASKS.get_ptr_mut(get!((*thread).header))
+    TASKS.get_ptr_mut(find(&TASK_KEYS, get!((*thread).header), task_slot)?)
 }
 
 /// Opens an account for the task just read, whose first poll begins; in the place of another that stood at the same address,
-/// if there is one. False where there is no room.
+/// if there is one. The number of that poll; None where there is no room.
 #[inline(always)]
-pub fn open(thread: *mut Thread, over: Option<*mut Account>) -> bool {
-    match over {
-        Some(account) => {
-            // The sums go on: user space takes differences. And so do the numbers, by which a straggler of the other task's
-            // knows that it is one.
-            let number = next_number(get!((*account).begun));
-            put!((*account).begun, number);
-            put!((*account).task, get!((*thread).task));
-            put!((*account).path, get!((*thread).path.hash));
-            put!((*account).site, get!((*thread).site));
-            put!((*account).epoch, epoch());
-            put!((*account).woken_ns, 0);
-            // Unlike the other sums: what the last task gained since it was last read is not told.
-            put!((*account).delays, 0);
-            put!((*account).delay_ns, 0);
-            put!((*account).delay_max_ns, 0);
-            put!((*thread).account.begun, number);
-            true
-        }
-        None => {
-            put!((*thread).account.task, get!((*thread).task));
-            put!((*thread).account.path, get!((*thread).path.hash));
-            put!((*thread).account.site, get!((*thread).site));
-            put!((*thread).account.epoch, epoch());
-            put!((*thread).account.begun, 1);
-            // SAFETY: a part of the map value; nobody else looks at it while this thread is here.
-            let new = unsafe { &(*thread).account };
-            TASKS.insert(get!((*thread).header), new, NEW).is_ok()
-        }
+pub fn open(thread: *mut Thread, over: Option<*mut Account>) -> Option<u32> {
+    let Some(account) = over else { return open_anew(thread) };
+    // The sums go on: user space takes differences. And so do the numbers, by which a straggler of the other task's
+    // knows that it is one.
+    let number = next_number(get!((*account).begun));
+    put!((*account).begun, number);
+    put!((*account).woken_ns, 0);
+    // Unlike the other sums: what the last task gained since it was last read is not told.
+    put!((*account).delays, 0);
+    put!((*account).delay_ns, 0);
+    put!((*account).delay_max_ns, 0);
+    introduce(thread, account);
+    Some(number)
+}
+
+#[inline(always)]
+fn open_anew(thread: *mut Thread) -> Option<u32> {
+    const FIRST: u32 = 1;
+    let header = get!((*thread).header);
+    let slot = take(&TASK_KEYS, header, task_slot)?;
+    let account = TASKS.get_ptr_mut(slot)?;
+    for word in 0..size_of::<Account>() / 8 {
+        // SAFETY: within the map value, which is made of such words.
+        unsafe { account.cast::<u64>().add(word).write_volatile(0) };
     }
+    put!((*account).begun, FIRST);
+    introduce(thread, account);
+    settle_slot(&TASK_KEYS, slot, header);
+    Some(FIRST)
+}
+
+/// Whose account it is, and where that task stands.
+#[inline(always)]
+fn introduce(thread: *mut Thread, account: *mut Account) {
+    put!((*account).task, get!((*thread).task));
+    put!((*account).path, get!((*thread).path.hash));
+    put!((*account).site, get!((*thread).site));
+    put!((*account).epoch, epoch());
 }
 
 /// Another poll ended.

@@ -1,8 +1,10 @@
 //! The maps. Sizes given here are placeholders where user space sets its own before it creates them.
 
-use super::memory::put;
-use async_inspect_ebpf::{Account, COUNTERS, Config, Counter, Site, Thread, WalkArm, WalkNode};
+use async_inspect_ebpf::{
+    Account, COUNTERS, Config, Counter, Site, TASK_SLOTS, THREAD_SLOTS, Thread, WalkArm, WalkNode,
+};
 use aya_ebpf::{
+    bindings::BPF_F_MMAPABLE,
     macros::map,
     maps::{Array, HashMap, PerCpuArray, RingBuf},
 };
@@ -22,14 +24,16 @@ pub static VTABLES: HashMap<u64, u32> = HashMap::with_max_entries(1, 0);
 /// Address of a poll function → its site.
 #[map]
 pub static POLLS: HashMap<u64, u32> = HashMap::with_max_entries(1, 0);
+/// The table of threads; see `slots`.
 #[map]
-pub static THREADS: HashMap<u64, Thread> = HashMap::with_max_entries(1, 0);
-/// By the address of a task's header.
+pub static THREAD_KEYS: Array<u64> = Array::with_max_entries(THREAD_SLOTS, BPF_F_MMAPABLE);
 #[map]
-pub static TASKS: HashMap<u64, Account> = HashMap::with_max_entries(1, 0);
-/// All zeros, never written: what a new thread's entry starts from (it is larger than the stack).
+pub static THREADS: Array<Thread> = Array::with_max_entries(THREAD_SLOTS, BPF_F_MMAPABLE);
+/// The table of tasks, by the address of the header.
 #[map]
-static BLANK_THREAD: Array<Thread> = Array::with_max_entries(1, 0);
+pub static TASK_KEYS: Array<u64> = Array::with_max_entries(TASK_SLOTS, BPF_F_MMAPABLE);
+#[map]
+pub static TASKS: Array<Account> = Array::with_max_entries(TASK_SLOTS, BPF_F_MMAPABLE);
 #[map]
 pub static EVENTS: RingBuf = RingBuf::with_byte_size(4096, 0);
 /// Of wakes and spawns, apart so that a storm of them costs no place in a task's history.
@@ -63,14 +67,4 @@ pub fn add_to(sum: *mut u64, by: u64) {
 #[inline(always)]
 pub fn epoch() -> u32 {
     CONFIG.get(0).map_or(0, |config| config.epoch)
-}
-
-/// The entry of the thread with this key, which runs; made now, since there is none. None when the map is full.
-#[inline(always)]
-pub fn new_thread(key: u64, tid: u32) -> Option<*mut Thread> {
-    let blank = BLANK_THREAD.get(0)?;
-    THREADS.insert(key, blank, 0).ok()?;
-    let thread = THREADS.get_ptr_mut(key)?;
-    put!((*thread).tid, tid);
-    Some(thread)
 }

@@ -8,6 +8,7 @@ mod maps;
 mod memory;
 pub mod poll;
 mod send;
+mod slots;
 pub mod stack;
 mod target;
 mod tasks;

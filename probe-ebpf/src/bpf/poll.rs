@@ -75,7 +75,7 @@ pub fn start_only(ctx: &impl EbpfContext) {
     let mut flags = EVENT_START_ONLY | if readable { 0 } else { EVENT_UNREADABLE };
     let mut account = accounts::of(thread);
     let known = account.is_some_and(|account| get!((*account).task) == get!((*thread).task));
-    if readable && !known && accounts::open(thread, account) {
+    if readable && !known && accounts::open(thread, account).is_some() {
         flags |= EVENT_FIRST;
         account = accounts::of(thread);
     }
@@ -213,11 +213,11 @@ fn finish_look(thread: *mut Thread, new: *mut Frame) {
     // An account whose task is another by now (it was dropped without a poll) is written over.
     let same = known && readable && get!((*new).task) == get!((*thread).task);
     if !same {
-        let opened = readable && accounts::open(thread, accounts::of(thread));
-        put!((*new).number, if opened { get!((*thread).account.begun) } else { 0 });
+        let number = if readable { accounts::open(thread, accounts::of(thread)) } else { None };
+        put!((*new).number, number.unwrap_or(0));
         // It was the other task that was woken.
         put!((*new).woken_ns, 0);
-        flags |= if opened { EVENT_FIRST } else { EVENT_ALONE } as u32;
+        flags |= if number.is_some() { EVENT_FIRST } else { EVENT_ALONE } as u32;
     }
     put!((*new).task, get!((*thread).task));
     put!((*new).state, get!((*thread).state));

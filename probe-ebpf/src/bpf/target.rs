@@ -1,7 +1,9 @@
 //! Which process and thread was hit, and what its registers say.
 
-use super::maps::{CONFIG, THREADS, count, new_thread};
-use async_inspect_ebpf::{Counter, Thread};
+use super::maps::{CONFIG, THREAD_KEYS, THREADS, count};
+use super::memory::put;
+use super::slots::{find, settle, take};
+use async_inspect_ebpf::{Counter, Thread, thread_slot};
 use aya_ebpf::{
     EbpfContext,
     bindings::{bpf_pidns_info, pt_regs},
@@ -15,8 +17,8 @@ use aya_ebpf::{
 #[inline(always)]
 pub fn thread_of_target() -> Option<*mut Thread> {
     let key = bpf_get_current_pid_tgid();
-    if let Some(thread) = THREADS.get_ptr_mut(key) {
-        return Some(thread);
+    if let Some(slot) = find(&THREAD_KEYS, key, thread_slot) {
+        return THREADS.get_ptr_mut(slot);
     }
     let Some(tid) = own_tid() else {
         count(Counter::Foreign);
@@ -27,6 +29,22 @@ pub fn thread_of_target() -> Option<*mut Thread> {
         count(Counter::NoRoom);
     }
     thread
+}
+
+/// The entry of the thread with this key, which runs; made now, since there is none. None when there is no room.
+#[inline(always)]
+fn new_thread(key: u64, tid: u32) -> Option<*mut Thread> {
+    let slot = take(&THREAD_KEYS, key, thread_slot)?;
+    let thread = THREADS.get_ptr_mut(slot)?;
+    // What is left of another thread here; all else is written before it is read.
+    put!((*thread).depth, 0);
+    put!((*thread).entries, 0);
+    put!((*thread).returns, 0);
+    put!((*thread).causes, 0);
+    put!((*thread).dear, 0);
+    put!((*thread).tid, tid);
+    settle(&THREAD_KEYS, slot, key);
+    Some(thread)
 }
 
 /// The thread's id in the target's namespace; None in another process.

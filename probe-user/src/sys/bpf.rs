@@ -96,44 +96,6 @@ pub fn verified_instructions(program: BorrowedFd<'_>) -> io::Result<u32> {
     Ok(info.verified_insns)
 }
 
-/// Where the reading of a map goes on; the default is its beginning.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Cursor(Option<u32>);
-
-/// Copies entries of a hash map (keys of `K` bytes, values of `V`) into `keys` and `values`, from `cursor` on, which moves. Says
-/// how many, and whether they were the last. What comes or goes meanwhile may be missed.
-///
-/// # Errors
-/// ENOSPC where the kernel would have to stop in the middle of a bucket; else what it says.
-pub fn read_batch<const K: usize, const V: usize>(
-    map: BorrowedFd<'_>,
-    cursor: &mut Cursor,
-    keys: &mut [[u8; K]],
-    values: &mut [[u8; V]],
-) -> io::Result<(usize, bool)> {
-    let Cursor(from) = *cursor;
-    let mut from_bucket = from.unwrap_or(0);
-    let mut next_bucket = 0u32;
-    let mut attr = zeroed();
-    // SAFETY: writes to integers of a zeroed union.
-    let batch = unsafe { &mut attr.batch };
-    batch.in_batch = if from.is_some() { &raw mut from_bucket as u64 } else { 0 };
-    batch.out_batch = &raw mut next_bucket as u64;
-    batch.keys = keys.as_mut_ptr() as u64;
-    batch.values = values.as_mut_ptr() as u64;
-    batch.count = keys.len().min(values.len()) as u32;
-    batch.map_fd = map.as_raw_fd() as u32;
-    let result = bpf(bpf_cmd::BPF_MAP_LOOKUP_BATCH, &mut attr);
-    // SAFETY: the kernel has written there how many it copied.
-    let count = unsafe { attr.batch.count } as usize;
-    *cursor = Cursor(Some(next_bucket));
-    match result {
-        Ok(_) => Ok((count, false)),
-        Err(error) if error.raw_os_error() == Some(libc::ENOENT) => Ok((count, true)),
-        Err(error) => Err(error),
-    }
-}
-
 /// Where a multi or session link goes: `offsets[i]` in the file at `path` gets `cookies[i]`.
 #[derive(Clone, Copy, Debug)]
 pub struct MultiTarget<'a> {

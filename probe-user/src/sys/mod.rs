@@ -3,6 +3,7 @@
 pub mod bpf;
 pub mod bpf_child;
 pub mod file_map;
+pub mod mapped_array;
 pub mod process_clock;
 pub mod process_vm;
 pub mod robust_list;

@@ -18,6 +18,7 @@ mod identity;
 mod kernel;
 mod object;
 mod plan;
+mod slots;
 mod tables;
 mod tracer;
 mod translate;

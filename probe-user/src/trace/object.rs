@@ -27,8 +27,6 @@ pub(super) struct Sizes {
     pub nodes: usize,
     pub arms: usize,
     pub vtables: usize,
-    pub threads: usize,
-    pub tasks: usize,
     pub ring_bytes: usize,
     /// Of the ring for wakes and spawns.
     pub cause_bytes: usize,
@@ -63,7 +61,13 @@ impl Programs {
         let mut created = HashMap::new();
         let mut definitions = Vec::new();
         for (name, mut map) in object.maps.drain() {
-            map.set_max_entries(entries(&name, sizes)?);
+            if let Some(entries) = entries(&name, sizes) {
+                // The kernel refuses a map without room.
+                let entries = u32::try_from(entries.max(1));
+                map.set_max_entries(
+                    entries.map_err(|_| TraceError::Plan(format!("too many entries for {name}")))?,
+                );
+            }
             definitions.push((name.clone(), map.clone()));
             let data = MapData::create(map, &name, None).map_err(map_error)?;
             created.insert(name, data);
@@ -181,22 +185,17 @@ fn check_abi(object: &mut Object) -> Result<(), TraceError> {
     }
 }
 
-fn entries(map: &str, sizes: Sizes) -> Result<u32, TraceError> {
-    let entries = match map {
-        "CONFIG" | "BLANK_THREAD" => 1,
+/// How many entries a map gets, where the object does not say it.
+fn entries(map: &str, sizes: Sizes) -> Option<usize> {
+    Some(match map {
         "SITES" | "POLLS" => sizes.sites,
         "NODES" => sizes.nodes,
         "ARMS" => sizes.arms,
         "VTABLES" => sizes.vtables,
-        "THREADS" => sizes.threads,
-        "TASKS" => sizes.tasks,
         "EVENTS" => sizes.ring_bytes,
         "CAUSES" => sizes.cause_bytes,
-        "TALLY" => async_inspect_ebpf::COUNTERS as usize,
-        _ => return Err(TraceError::Object(format!("unexpected map {map}"))),
-    };
-    // The kernel refuses a map without room.
-    u32::try_from(entries.max(1)).map_err(|_| TraceError::Plan(format!("{entries} entries for {map}")))
+        _ => return None,
+    })
 }
 
 pub(super) fn map_error(error: MapError) -> TraceError {

@@ -8,12 +8,13 @@ use super::hits::{Hits, add_hits};
 use super::identity::Identity;
 use super::kernel;
 use super::object::{Programs, Sizes};
+use super::slots::{Slot, Table};
 use super::tables;
 use super::translate::{Record, Translator};
 use super::{CausePlan, ProbeMode, TraceError, TraceEvent, TracePlan};
 use crate::decode::{RuntimeKind, TaskId};
-use async_inspect_ebpf::{COUNTERS, Cause, Config, Counter, Thread};
-use aya::maps::{HashMap, MapData, PerCpuArray, RingBuf};
+use async_inspect_ebpf::{COUNTERS, Cause, Config, Counter, THREAD_SLOTS, Thread};
+use aya::maps::{MapData, PerCpuArray, RingBuf};
 use rustix::time::{ClockId, clock_gettime};
 use std::collections::HashSet;
 use std::path::PathBuf;
@@ -46,20 +47,12 @@ const RING_BYTES: usize = 16 << 20;
 const CAUSE_BYTES: usize = 16 << 20;
 /// The smallest ring that there is.
 const PAGE: usize = 4096;
-/// Above tokio's 512 blocking threads per runtime; about 2.1 KiB each.
-const MAX_THREADS: usize = 4096;
-/// Tasks at once that get an account, about 130 bytes each in the kernel. Each poll of a task
-/// beyond them makes a record.
-const MIN_TASKS: usize = 1 << 16;
 /// How often the accounts are read: they tell of polls that moved no task.
 const READ_ACCOUNTS: Duration = Duration::from_secs(1);
 /// Records handed out by one call, so that it ends even if the target writes faster than we read.
 const MAX_RECORDS: usize = 1 << 19;
 /// How often entries of threads that have ended are swept out.
 const SWEEP: Duration = Duration::from_secs(10);
-
-/// aya's maps take arrays of bytes without `unsafe`.
-type Threads = HashMap<MapData, u64, [u8; size_of::<Thread>()]>;
 
 /// Probes that are in. Dropping it takes them out.
 pub struct Tracer {
@@ -76,7 +69,7 @@ pub struct Tracer {
     /// Told first.
     watches: Option<TraceEvent>,
     tally: PerCpuArray<MapData, u64>,
-    threads: Threads,
+    threads: Table<Thread>,
     /// Entries, returns and causes of threads that are gone.
     ended_threads: [u64; 4],
     /// Keys of threads that had ended at the last sweep.
@@ -157,16 +150,14 @@ impl Tracer {
             nodes: plan.nodes.len(),
             arms: plan.arms.len(),
             vtables: plan.vtables.len(),
-            threads: MAX_THREADS,
-            tasks: MIN_TASKS,
             ring_bytes: RING_BYTES,
             cause_bytes: if plan.causes.is_empty() { PAGE } else { CAUSE_BYTES },
         })?;
         let config = plan.causes.configured(identity.config());
         tables::fill(&programs, plan, config)?;
-        let (ring, tally, threads) =
-            (programs.map("EVENTS")?, programs.map("TALLY")?, programs.map("THREADS")?);
-        let accounts = Accounts::of(&programs, MIN_TASKS)?;
+        let (ring, tally) = (programs.map("EVENTS")?, programs.map("TALLY")?);
+        let threads = Table::of(&programs, "THREAD_KEYS", "THREADS", THREAD_SLOTS)?;
+        let accounts = Accounts::of(&programs)?;
         let offsets = plan.sites.iter().map(|site| site.offset.0).collect();
         let cookies = (0..plan.sites.len() as u64).collect();
         let places = Places { exe: target.exe.clone(), pid: target.pid, offsets, cookies };
@@ -216,9 +207,9 @@ impl Tracer {
     pub fn pause(&mut self) {
         drop(self.links.take());
         // No program runs any more. Polls that were under way will end unseen.
-        let threads: Vec<(u64, Thread)> = self.live_threads().collect();
-        for (key, thread) in threads {
-            self.forget_thread(key, &thread);
+        let threads: Vec<(Slot, u64)> = self.threads.keys().collect();
+        for (slot, _) in threads {
+            self.forget_thread(slot);
         }
     }
 
@@ -324,13 +315,13 @@ impl Tracer {
     /// What the accounts say that they did not say before takes its place among the records. When room gets scarce, accounts
     /// that have rested for a while are removed, those of living tasks as well: their next poll opens another.
     fn read_accounts(&mut self) -> Result<(), TraceError> {
-        let read = self.accounts.read(self.epoch)?;
+        let read = self.accounts.read(self.epoch);
         let t_ns = now_ns();
         for (header, account) in read.news {
             self.held.push_reading(Reading { t_ns, header, account });
         }
         for header in read.resting.unwrap_or_default() {
-            self.accounts.remove(header)?;
+            self.accounts.remove(header);
             self.held.push_removed(now_ns(), header);
         }
         Ok(())
@@ -346,8 +337,8 @@ impl Tracer {
 
     pub fn hits(&self) -> Hits {
         let mut sums = self.ended_threads;
-        for (_, thread) in self.live_threads() {
-            add_hits(&mut sums, &thread);
+        for (slot, _) in self.threads.keys() {
+            add_hits(&mut sums, &self.threads.value(slot));
         }
         let [entries, returns, causes, dear] = sums;
         Hits {
@@ -367,12 +358,6 @@ impl Tracer {
         }
     }
 
-    /// What the programs keep of each thread, with its key.
-    fn live_threads(&self) -> impl Iterator<Item = (u64, Thread)> {
-        let threads = self.threads.iter().flatten();
-        threads.filter_map(|(key, thread)| Some((key, Thread::read_from_bytes(&thread).ok()?)))
-    }
-
     /// Tasks that the kernel kept an account of when it was last asked.
     pub fn accounts(&self) -> usize {
         self.accounts.len()
@@ -387,8 +372,8 @@ impl Tracer {
     /// its poll ends. Empty with entry probes only.
     pub fn running(&mut self) -> Vec<RunningPoll> {
         let mut polls = Vec::new();
-        let threads: Vec<(u64, Thread)> = self.live_threads().collect();
-        for (_, thread) in threads {
+        let threads: Vec<Thread> = self.threads.keys().map(|(slot, _)| self.threads.value(slot)).collect();
+        for thread in threads {
             let tid = self.identity.outer_tid(thread.tid);
             for frame in thread.frames.iter().take(thread.depth as usize) {
                 let Some(name) = self.translator.name(frame.site) else { continue };
@@ -408,26 +393,28 @@ impl Tracer {
     /// between the one list and the other.
     fn sweep(&mut self) {
         self.swept = Instant::now();
-        let entries: Vec<(u64, Thread)> = self.live_threads().collect();
+        let entries: Vec<(Slot, u64)> = self.threads.keys().collect();
         let live = self.identity.live_threads();
         if live.is_empty() {
             return;
         }
         let mut ended = HashSet::new();
-        for (key, thread) in entries.into_iter().filter(|(_, thread)| !live.contains(&thread.tid)) {
-            if !self.missing.contains(&key) {
-                ended.insert(key);
+        for (slot, key) in entries {
+            if live.contains(&self.threads.value(slot).tid) {
                 continue;
             }
-            self.forget_thread(key, &thread);
+            if self.missing.contains(&key) {
+                self.forget_thread(slot);
+            } else {
+                ended.insert(key);
+            }
         }
         self.missing = ended;
     }
 
-    fn forget_thread(&mut self, key: u64, thread: &Thread) {
-        add_hits(&mut self.ended_threads, thread);
-        // It may be gone by now; nothing else can fail.
-        let _ = self.threads.remove(&key);
+    fn forget_thread(&mut self, slot: Slot) {
+        add_hits(&mut self.ended_threads, &self.threads.value(slot));
+        self.threads.free(slot);
     }
 }
 
