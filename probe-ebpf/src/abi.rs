@@ -39,6 +39,10 @@ pub struct Config {
     pub vtable_off: u32,
     /// Offset in the vtable of the poll function, by which [`Site`]s are known.
     pub poll_slot: u32,
+    /// Bits of a task's state word: a thread polls it; it is to be polled (again), and that poll has not begun.
+    /// `notified` is 0 where nothing is to be said of how long tasks wait for their polls.
+    pub running: u64,
+    pub notified: u64,
 }
 
 /// A probed poll function; the cookie of a probe is the index of its site.
@@ -339,12 +343,14 @@ pub struct Cause {
     pub tid: u32,
     /// [`CAUSE_WAKE`] or [`CAUSE_SPAWN`].
     pub kind: u32,
-    /// [`CAUSE_BY_TASK`]
+    /// `CAUSE_…`
     pub flags: u32,
 }
 
-/// Cookie of a wake's or spawn's probe whose first instruction the kernel steps over, for ten times the price of others.
+/// In the cookie of a wake's or spawn's probe: the kernel steps over the instruction there, for ten times the price of others.
 pub const COOKIE_DEAR: u64 = 1;
+/// The same: what is done to the task may have been done when the probe is hit.
+pub const COOKIE_AFTER: u64 = 2;
 
 pub const CAUSE_WAKE: u32 = 1;
 pub const CAUSE_SPAWN: u32 = 2;

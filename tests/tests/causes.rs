@@ -183,3 +183,42 @@ fn what_is_not_asked_for_is_not_seen() {
     assert!(tasks.values().any(|told| told.delays > 0));
     assert!(traced.totals().and_then(|totals| totals.wakes).is_some_and(|wakes| wakes > 1000));
 }
+
+/// Wakes and spawns are watched by default where that is not dear, and it is not in any of these.
+#[test]
+fn no_tokio_is_dear_to_watch() {
+    if !rights::root_or_skip("no_tokio_is_dear_to_watch") {
+        return;
+    }
+    let (latest, old) = (Variant::release(Tokio::Latest), Variant::release(Tokio::V1_43));
+    for variant in [latest, Variant { codegen_units: 1, ..latest }, optimized(Tokio::Latest), old] {
+        let executable = variant.build(&["causes"]).expect("builds").program("causes");
+        let mut program = Program::start(&executable, &[]).expect("starts");
+        program.truth().expect("waits");
+        let mut command = e2e::inspector::command();
+        command.args(["attach", "--json", "-d", "1"]).arg(program.pid().to_string());
+        let traced = Tracer::spawn(command).expect("starts").finish().expect("ends");
+        assert_eq!(traced.code, Some(0), "{}", traced.stderr);
+        let watched = traced.totals().is_some_and(|totals| totals.wakes.is_some());
+        assert!(watched && !traced.stderr.contains("not watched"), "{}: {}", variant.name(), traced.stderr);
+    }
+}
+
+/// There a wake that was answered before its probe was hit cannot be told from one that was not.
+#[test]
+fn entry_probes_alone_tell_wakes_and_no_delays() {
+    if !rights::root_or_skip("entry_probes_alone_tell_wakes_and_no_delays") {
+        return;
+    }
+    let variant = Variant::release(Tokio::Latest);
+    let (truth, traced) = trace(variant, &["--entry-only"]).expect("a trace");
+    let wakes: u64 = truth
+        .iter()
+        .map(|line| match line {
+            Truth::Caused { woken, .. } => woken.values().sum(),
+            _ => 0,
+        })
+        .sum();
+    assert_eq!(traced.totals().and_then(|totals| totals.wakes), Some(wakes));
+    assert!(told(&traced).values().all(|told| told.delays == 0));
+}

@@ -118,7 +118,7 @@ fn verified(mode: ProbeMode) {
             root: NONE,
             id_offset: NONE,
         };
-        let probe = CauseProbe { offset: first_instruction(), dear: false };
+        let probe = CauseProbe { offset: first_instruction(), ..CauseProbe::default() };
         let causes = CausePlan { wakes: vec![probe], spawns: vec![probe], ..CausePlan::default() };
         let plan = TracePlan { sites: vec![site], causes, ..TracePlan::default() };
         let tracer = Tracer::attach(&ourselves, &plan, mode, entry_only).expect("it worked a moment ago");

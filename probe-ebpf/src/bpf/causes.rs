@@ -10,7 +10,8 @@ use super::{
     target::{Registers, thread_of_target},
 };
 use async_inspect_ebpf::{
-    CAUSE_BY_TASK, CAUSE_SPAWN, CAUSE_WAKE, COOKIE_DEAR, Cause, Counter, EVENT_UNREADABLE, NONE, Thread,
+    Account, CAUSE_BY_TASK, CAUSE_SPAWN, CAUSE_WAKE, COOKIE_AFTER, COOKIE_DEAR, Cause, Config, Counter,
+    EVENT_UNREADABLE, NONE, Thread, settled,
 };
 use aya_ebpf::{
     EbpfContext,
@@ -20,6 +21,9 @@ use aya_ebpf::{
         generated::{bpf_get_attach_cookie, bpf_probe_read_user},
     },
 };
+
+/// In [`Cause::flags`], for the programs themselves: as [`COOKIE_AFTER`].
+const AFTER: u32 = 1 << 31;
 
 #[inline(always)]
 pub fn wake(ctx: &impl EbpfContext) {
@@ -34,14 +38,32 @@ pub fn wake(ctx: &impl EbpfContext) {
         Some(account) => {
             cause.task = get!((*account).task);
             cause.site = get!((*account).site);
-            if get!((*account).woken_ns) == 0 {
-                put!((*account).woken_ns, cause.t_ns);
-            }
+            note_wake(account, &cause);
             true
         }
         None => identify(&mut cause),
     };
     finish(&cause, known);
+}
+
+/// From now on the task waits for its next poll, unless it did already.
+#[inline(always)]
+fn note_wake(account: *mut Account, cause: &Cause) {
+    let Some(config) = CONFIG.get(0).filter(|config| config.notified != 0) else { return };
+    if get!((*account).woken_ns) == 0
+        && (cause.flags & AFTER == 0 || awaits_poll(account, cause.header, config))
+    {
+        put!((*account).woken_ns, cause.t_ns);
+    }
+}
+
+/// Whether the poll that a wake leads to has not begun, where the wake itself is done: that poll may have begun, and ended, before
+/// the probe of the wake was hit. tokio takes the mark off when a poll begins, a moment after our probe of it.
+#[inline(always)]
+fn awaits_poll(account: *mut Account, header: u64, config: &Config) -> bool {
+    let at_rest = get!((*account).settled) == settled(get!((*account).path), get!((*account).begun));
+    let state = read(header).unwrap_or(0);
+    state & config.notified != 0 && (at_rest || state & config.running != 0)
 }
 
 #[inline(always)]
@@ -59,10 +81,10 @@ fn begin(ctx: &impl EbpfContext, thread: *mut Thread, kind: u32, header: u64) ->
     // SAFETY: the helper takes any context of this program type.
     let cookie = unsafe { bpf_get_attach_cookie(ctx.as_ptr()) };
     put!((*thread).dear, get!((*thread).dear).wrapping_add(cookie & COOKIE_DEAR));
+    let flags = if cookie & COOKIE_AFTER != 0 { AFTER } else { 0 };
     // SAFETY: no arguments.
     let t_ns = unsafe { bpf_ktime_get_ns() };
-    let mut cause =
-        Cause { t_ns, header, task: 0, by: 0, site: NONE, tid: get!((*thread).tid), kind, flags: 0 };
+    let mut cause = Cause { t_ns, header, task: 0, by: 0, site: NONE, tid: get!((*thread).tid), kind, flags };
     let depth = get!((*thread).depth);
     if depth > 0 {
         let top = frame(thread, depth.wrapping_sub(1));
@@ -71,7 +93,7 @@ fn begin(ctx: &impl EbpfContext, thread: *mut Thread, kind: u32, header: u64) ->
             && SITES.get(get!((*top).site)).is_some_and(|site| site.id_offset != NONE);
         if sees_who && get!((*top).sp) > Registers::of(ctx).stack_pointer() {
             cause.by = get!((*top).task);
-            cause.flags = CAUSE_BY_TASK;
+            cause.flags |= CAUSE_BY_TASK;
         }
     }
     cause

@@ -3,12 +3,12 @@
 use crate::target::Svma;
 use object::{Object, ObjectSymbol, RelocationTarget};
 
-/// Calls `each` with every function that the file defines, by its linkage name.
-pub fn defined(object: &[u8], each: &mut dyn FnMut(&str, Svma)) {
+/// Calls `each` with every function that the file defines: its linkage name, and its size in bytes (0: not said).
+pub fn defined(object: &[u8], each: &mut dyn FnMut(&str, Svma, u64)) {
     let Ok(file) = object::File::parse(object) else { return };
     for symbol in file.symbols().chain(file.dynamic_symbols()).filter(|symbol| symbol.is_definition()) {
         if let Ok(name) = symbol.name() {
-            each(name, Svma(symbol.address()));
+            each(name, Svma(symbol.address()), symbol.size());
         }
     }
 }

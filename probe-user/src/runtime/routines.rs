@@ -73,7 +73,9 @@ impl Routines {
     pub fn new(program: &[u8], separate: Option<&[u8]>) -> Routines {
         let mut routines = Routines::default();
         for object in std::iter::once(program).chain(separate) {
-            defined(object, &mut |name, at| routines.own.extend(routine(name).map(|routine| (at, routine))));
+            defined(object, &mut |name, at, _| {
+                routines.own.extend(routine(name).map(|routine| (at, routine)));
+            });
         }
         imported(program, &mut |name, slot| routines.imports.extend(exported(name).map(|r| (slot, r))));
         routines

@@ -175,14 +175,17 @@ fn innermost_enum(program: &Program<'_>, mut at: super::Place) -> Option<super::
 pub struct TaskWord(pub u64);
 
 impl TaskWord {
+    pub const RUNNING: u64 = 1;
+    pub const NOTIFIED: u64 = 4;
+
     pub fn running(self) -> bool {
-        self.0 & 1 != 0
+        self.0 & Self::RUNNING != 0
     }
     pub fn complete(self) -> bool {
         self.0 & 2 != 0
     }
     pub fn notified(self) -> bool {
-        self.0 & 4 != 0
+        self.0 & Self::NOTIFIED != 0
     }
     pub fn cancelled(self) -> bool {
         self.0 & 0x20 != 0

@@ -4,7 +4,6 @@ use super::attach::{Links, Places, ProbeMode, link_each, link_many};
 use super::object::Programs;
 use super::{CausePlan, TraceError, kernel};
 use crate::sys::bpf::AttachType;
-use async_inspect_ebpf::COOKIE_DEAR;
 
 /// Those of `plan`, beside probes of polls that were attached in `mode`.
 pub(super) fn attach(
@@ -19,7 +18,7 @@ pub(super) fn attach(
             continue;
         }
         let offsets = probes.iter().map(|probe| probe.offset.0).collect();
-        let cookies = probes.iter().map(|probe| if probe.dear { COOKIE_DEAR } else { 0 }).collect();
+        let cookies = probes.iter().map(|probe| probe.cookie()).collect();
         let mut places = Places { offsets, cookies, ..places.clone() };
         if mode == ProbeMode::Perf {
             link_each(programs, &places, program, false, &mut links)?;

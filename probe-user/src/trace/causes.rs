@@ -1,9 +1,12 @@
 //! Where tokio wakes and spawns tasks: functions that survive every optimization, found by their names in the symbol table.
 
+use super::cheap_place::{CheapPlace, cheap_place};
 use crate::decode::Sites;
 use crate::dwarf::defined;
+use crate::runtime::TaskWord;
 use crate::target::{FileOffset, Image, Svma};
-use async_inspect_ebpf::Config;
+use async_inspect_ebpf::{COOKIE_AFTER, COOKIE_DEAR, Config};
+use iced_x86::Register;
 
 /// What is asked for beside polls. Each costs the target a probe hit per event.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -29,12 +32,32 @@ pub struct TaskHeader {
     pub poll: u32,
 }
 
-/// One function to probe at its entry.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// One place to probe, which each call of a function comes by once.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct CauseProbe {
     pub offset: FileOffset,
-    /// The kernel steps over its first instruction, for ten times the price of others.
+    /// The kernel steps over the instruction there, for ten times the price of others.
     pub dear: bool,
+    /// What the function does to the task may have been done when the probe is hit.
+    pub after: bool,
+}
+
+impl CauseProbe {
+    /// Of the function of `size` bytes at `entry`, whose arguments the program looks for in `argument`.
+    fn find(program: &[u8], entry: FileOffset, size: u64, argument: Register) -> CauseProbe {
+        let code = program.get(entry.0 as usize..).unwrap_or_default();
+        match cheap_place(&code[..code.len().min(size as usize)], argument) {
+            Some(CheapPlace { offset, after_lock }) => {
+                CauseProbe { offset: FileOffset(entry.0 + offset as u64), dear: false, after: after_lock }
+            }
+            None => CauseProbe { offset: entry, dear: true, after: false },
+        }
+    }
+
+    pub(super) fn cookie(self) -> u64 {
+        let flag = |set: bool, flag: u64| if set { flag } else { 0 };
+        flag(self.dear, COOKIE_DEAR) | flag(self.after, COOKIE_AFTER)
+    }
 }
 
 #[derive(Clone, Debug, Default)]
@@ -60,21 +83,21 @@ impl CausePlan {
         let mut found = Found::default();
         if wanted.wakes || wanted.spawns {
             for object in std::iter::once(program).chain(separate) {
-                defined(object, &mut |name, at| found.add(name, at));
+                defined(object, &mut |name, at, size| found.add(name, at, size));
             }
         }
-        let probes = |list: Vec<Svma>, wanted: bool| {
-            let mut offsets: Vec<_> = list.into_iter().filter_map(|at| image.file_offset(at)).collect();
-            offsets.sort_unstable();
+        let probes = |list: Vec<(Svma, u64)>, argument: Register, wanted: bool| {
+            let at = |(at, size): (Svma, u64)| Some((image.file_offset(at)?, size));
+            let mut entries: Vec<_> = list.into_iter().filter_map(at).collect();
+            entries.sort_unstable();
             // Equal functions may have been folded, and both tables may name one.
-            offsets.dedup();
-            let code = |offset: FileOffset| program.get(offset.0 as usize..).unwrap_or_default();
-            let probe = |offset| CauseProbe { offset, dear: !is_emulated(code(offset)) };
-            offsets.into_iter().filter(|_| wanted).map(probe).collect()
+            entries.dedup_by_key(|(entry, _)| *entry);
+            let probe = |(entry, size)| CauseProbe::find(program, entry, size, argument);
+            entries.into_iter().filter(|_| wanted).map(probe).collect()
         };
         let mut plan = CausePlan {
-            wakes: probes(found.wakes, wanted.wakes),
-            spawns: probes(found.spawns, wanted.spawns),
+            wakes: probes(found.wakes, Register::RDI, wanted.wakes),
+            spawns: probes(found.spawns, Register::RSI, wanted.spawns),
             header: TaskHeader { vtable: sites.header_vtable() as u32, poll: sites.vtable.poll as u32 },
             notes: Vec::new(),
         };
@@ -115,8 +138,14 @@ impl CausePlan {
         self.wakes.is_empty() && self.spawns.is_empty()
     }
 
-    pub(super) fn configured(&self, config: Config) -> Config {
-        Config { vtable_off: self.header.vtable, poll_slot: self.header.poll, ..config }
+    /// `entry_only`: that a poll is under way is not known then. So a wake whose probe is hit late is not told from one that no poll
+    /// has answered, and how long tasks wait is not told at all.
+    pub(super) fn configured(&self, config: Config, entry_only: bool) -> Config {
+        let TaskHeader { vtable: vtable_off, poll: poll_slot } = self.header;
+        let late = self.wakes.iter().any(|probe| probe.after);
+        let (running, notified) =
+            (TaskWord::RUNNING, if entry_only && late { 0 } else { TaskWord::NOTIFIED });
+        Config { vtable_off, poll_slot, running, notified, ..config }
     }
 
     /// Whether any probe costs ten times what others do.
@@ -127,41 +156,28 @@ impl CausePlan {
 
 #[derive(Default)]
 struct Found {
-    wakes: Vec<Svma>,
-    spawns: Vec<Svma>,
+    /// With their sizes.
+    wakes: Vec<(Svma, u64)>,
+    spawns: Vec<(Svma, u64)>,
 }
 
 impl Found {
     /// Parts of mangled names, the same in both manglings.
-    fn add(&mut self, name: &str, at: Svma) {
+    fn add(&mut self, name: &str, at: Svma, size: u64) {
         let Some((_, function)) = name.split_once("7runtime4task") else { return };
         // A part that was split off begins in the middle of the function.
         if function.contains("closure") || function.ends_with(".cold") {
             return;
         }
         if function.starts_with("5waker11wake_by_val") || function.starts_with("5waker11wake_by_ref") {
-            self.wakes.push(at);
+            self.wakes.push((at, size));
         }
         if function.starts_with("4list")
             && function.contains("OwnedTasks")
             && function.contains("10bind_inner")
         {
-            self.spawns.push(at);
+            self.spawns.push((at, size));
         }
-    }
-}
-
-/// Whether the kernel carries out the instruction at a probe by itself. Others are stepped over elsewhere, for ten times the
-/// price (`arch_uprobe_analyze_insn` in arch/x86/kernel/uprobes.c).
-fn is_emulated(code: &[u8]) -> bool {
-    match code {
-        // push of any register
-        [0x50..=0x57, ..] | [0x41, 0x50..=0x57, ..] => true,
-        // jmp and call, relative; jumps on a condition; nop
-        [0xeb | 0xe9 | 0xe8 | 0x70..=0x7f | 0x90, ..] | [0x0f, 0x80..=0x8f, ..] => true,
-        // the five-byte nop
-        [0x0f, 0x1f, 0x44, 0x00, 0x00, ..] => true,
-        _ => false,
     }
 }
 
@@ -181,19 +197,11 @@ mod tests {
             "_ZN5tokio7runtime4task4list24LocalOwnedTasks$LT$S$GT$4bind17h51954f8ead40fcb3E",
         ];
         for (nth, name) in names.iter().enumerate() {
-            found.add(name, Svma(nth as u64));
+            found.add(name, Svma(nth as u64), 9);
         }
-        assert_eq!((found.wakes, found.spawns), (vec![Svma(0), Svma(1)], vec![Svma(3), Svma(4)]));
-    }
-
-    #[test]
-    fn what_is_dear_to_probe() {
-        for cheap in [&[0x53][..], &[0x41, 0x57], &[0xe9, 0, 0, 0, 0], &[0x0f, 0x1f, 0x44, 0, 0]] {
-            assert!(is_emulated(cheap), "{cheap:x?}");
-        }
-        // mov %rdi,%rax; sub $24,%rsp; nothing
-        for dear in [&[0x48, 0x89, 0xf8][..], &[0x48, 0x83, 0xec, 0x18], &[]] {
-            assert!(!is_emulated(dear), "{dear:x?}");
-        }
+        assert_eq!((found.wakes, found.spawns), {
+            let at = |nth: u64| (Svma(nth), 9);
+            (vec![at(0), at(1)], vec![at(3), at(4)])
+        });
     }
 }

@@ -9,6 +9,7 @@ mod attach;
 mod attach_causes;
 mod budget;
 mod causes;
+mod cheap_place;
 mod compile;
 mod error;
 mod event;

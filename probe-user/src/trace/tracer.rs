@@ -153,7 +153,7 @@ impl Tracer {
             ring_bytes: RING_BYTES,
             cause_bytes: if plan.causes.is_empty() { PAGE } else { CAUSE_BYTES },
         })?;
-        let config = plan.causes.configured(identity.config());
+        let config = plan.causes.configured(identity.config(), entry_only);
         tables::fill(&programs, plan, config)?;
         let (ring, tally) = (programs.map("EVENTS")?, programs.map("TALLY")?);
         let threads = Table::of(&programs, "THREAD_KEYS", "THREADS", THREAD_SLOTS)?;
