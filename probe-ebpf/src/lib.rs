@@ -7,7 +7,9 @@
 mod abi;
 #[cfg(feature = "fingerprint")]
 pub mod fingerprint;
+mod histogram;
 mod walk;
 
 pub use abi::*;
+pub use histogram::*;
 pub use walk::*;

@@ -28,10 +28,8 @@ pub fn open(thread: *mut Thread, over: Option<*mut Account>) -> bool {
             put!((*account).site, get!((*thread).site));
             put!((*account).epoch, epoch());
             put!((*account).woken_ns, 0);
-            // Unlike the other sums: what the last task gained since it was last read is not told.
-            put!((*account).delays, 0);
-            put!((*account).delay_ns, 0);
             put!((*account).delay_max_ns, 0);
+            put!((*account).busy_max_ns, 0);
             put!((*thread).account.begun, number);
             true
         }
@@ -56,19 +54,26 @@ pub fn poll_ended(thread: *mut Thread, account: *mut Account, took_ns: u64) {
     // In this order: who reads the polls first has their time as well.
     add_to(busy_ns, took_ns);
     add_to(polls, 1);
+    if took_ns > get!((*account).busy_max_ns) {
+        put!((*account).busy_max_ns, took_ns);
+    }
     put!((*account).tid, get!((*thread).tid));
 }
 
-/// A poll ended that began at `start_ns`; its task had been woken for it at `woken_ns`, if that is not 0.
+/// How long after it was woken, at `woken_ns` (0: it was not seen to be), a task's poll began. None as well the other way round:
+/// there the probe of the wake was late.
 #[inline(always)]
-pub fn add_delay(account: *mut Account, woken_ns: u64, start_ns: u64) {
-    // The other way round where the probe of the wake was late.
-    if woken_ns == 0 || woken_ns > start_ns {
-        return;
-    }
-    let delay_ns = start_ns.wrapping_sub(woken_ns);
-    put!((*account).delay_ns, get!((*account).delay_ns).wrapping_add(delay_ns));
-    put!((*account).delays, get!((*account).delays).wrapping_add(1));
+pub fn delay(woken_ns: u64, start_ns: u64) -> Option<u64> {
+    if woken_ns == 0 || woken_ns > start_ns { None } else { Some(start_ns.wrapping_sub(woken_ns)) }
+}
+
+/// A poll ended, or began and its end is not seen, that its task had been waiting for since it was woken.
+#[inline(always)]
+pub fn add_delay(account: *mut Account, delay_ns: u64) {
+    // SAFETY: only addresses in the map value are made here.
+    let (sum, delays) = unsafe { (&raw mut (*account).delay_ns, &raw mut (*account).delays) };
+    add_to(sum, delay_ns);
+    add_to(delays, 1);
     if delay_ns > get!((*account).delay_max_ns) {
         put!((*account).delay_max_ns, delay_ns);
     }

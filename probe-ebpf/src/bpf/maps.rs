@@ -1,7 +1,9 @@
 //! The maps. Sizes given here are placeholders where user space sets its own before it creates them.
 
 use super::memory::put;
-use async_inspect_ebpf::{Account, COUNTERS, Config, Counter, Site, Thread, WalkArm, WalkNode};
+use async_inspect_ebpf::{
+    Account, COUNTERS, Config, Counter, Site, Thread, Times, TimesKey, WalkArm, WalkNode,
+};
 use aya_ebpf::{
     macros::map,
     maps::{Array, HashMap, PerCpuArray, RingBuf},
@@ -30,6 +32,12 @@ pub static TASKS: HashMap<u64, Account> = HashMap::with_max_entries(1, 0);
 /// All zeros, never written: what a new thread's entry starts from (it is larger than the stack).
 #[map]
 static BLANK_THREAD: Array<Thread> = Array::with_max_entries(1, 0);
+/// Histograms, by kind of task and place.
+#[map]
+pub static TIMES: HashMap<TimesKey, Times> = HashMap::with_max_entries(1, 0);
+/// As `BLANK_THREAD`.
+#[map]
+pub static BLANK_TIMES: Array<Times> = Array::with_max_entries(1, 0);
 #[map]
 pub static EVENTS: RingBuf = RingBuf::with_byte_size(4096, 0);
 /// Of wakes and spawns, apart so that a storm of them costs no place in a task's history.

@@ -11,3 +11,4 @@ mod send;
 pub mod stack;
 mod target;
 mod tasks;
+mod times;

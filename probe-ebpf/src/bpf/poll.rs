@@ -8,6 +8,7 @@ use super::{
     send::{append_from, append_to, send, start_event},
     target::{Registers, thread_of_target},
     tasks::Task,
+    times,
 };
 use async_inspect_ebpf::{
     Account, Counter, EVENT_ALONE, EVENT_DISTURBED, EVENT_ENDED, EVENT_FIRST, EVENT_GONE, EVENT_NESTED,
@@ -87,8 +88,11 @@ pub fn start_only(ctx: &impl EbpfContext) {
                 put!((*account).path, get!((*thread).path.hash));
             }
             accounts::poll_ended(thread, account, 0);
-            if get!((*account).epoch) == epoch() {
-                accounts::add_delay(account, get!((*account).woken_ns), now);
+            let is_current = get!((*account).epoch) == epoch();
+            let woken_ns = if is_current { get!((*account).woken_ns) } else { 0 };
+            if let Some(delay_ns) = accounts::delay(woken_ns, now) {
+                accounts::add_delay(account, delay_ns);
+                times::poll_began(thread, get!((*thread).site), get!((*account).path), delay_ns);
             }
             put!((*account).woken_ns, 0);
             put!((*account).epoch, epoch());
@@ -263,6 +267,7 @@ fn finish_end(thread: *mut Thread) {
     let gone = get!((*thread).readable) == 0 || get!((*thread).task) != get!((*old).task);
     let path_flags = get!((*thread).path.flags);
     let ended = gone || path_flags & PATH_ENDED != 0;
+    times::poll_ended(thread, old, took);
     match account {
         Some(account) => {
             // Where the poll before left the task is known from this one alone. Always told: the account may be a later
@@ -270,7 +275,9 @@ fn finish_end(thread: *mut Thread) {
             let found = flags & EVENT_WALKED != 0 && get!((*old).path.flags) & PATH_BROKEN == 0;
             tell |= found && get!((*old).path.hash) != 0;
             accounts::poll_ended(thread, account, took);
-            accounts::add_delay(account, get!((*old).woken_ns), get!((*old).start_ns));
+            if let Some(delay_ns) = accounts::delay(get!((*old).woken_ns), get!((*old).start_ns)) {
+                accounts::add_delay(account, delay_ns);
+            }
             put!((*account).last_end_ns, now);
             if get!((*account).begun) != get!((*old).number) {
                 flags |= EVENT_DISTURBED;

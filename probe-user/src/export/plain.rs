@@ -60,6 +60,7 @@ impl<W: Write> Plain<W> {
                 | Event::Sampled { .. }
                 | Event::Wake { .. }
                 | Event::Delays { .. }
+                | Event::Timed { .. }
         );
         if silent || !self.within_budget(event.t_ns())? {
             return Ok(());
@@ -102,6 +103,9 @@ impl<W: Write> Plain<W> {
             }
             Event::Wake { task, by, .. } => (Some(*task), format!("woken by {}", names::doer(*by))),
             Event::Delays { task, count: n, .. } => (Some(*task), counted(*n, "delay")),
+            Event::Timed { of, .. } => {
+                (None, format!("{} of {}", counted(of.polls.count(), "poll"), names::short(&of.name)))
+            }
             Event::Budget { probes_in, .. } => {
                 (None, if *probes_in { "the probes are in again" } else { "the probes are out" }.into())
             }

@@ -3,6 +3,7 @@
 use super::json::{Line, SCHEMA, runtime_word};
 use super::stream_causes::{CausedJson, DelayJson, DoerJson};
 use super::stream_samples::{Looked, SampledPoll, Time};
+use super::stream_times::{HistogramLine, KindLine};
 use crate::decode::{Frame, FrameId, TaskId};
 use crate::model::{AwaitPath, End, Ending, Event, Mode, Model, Spot, TaskEntry};
 use crate::trace::PollEnd;
@@ -229,6 +230,10 @@ impl<W: Write> Stream<W> {
                 sum_ns: *sum_ns,
                 max_ns: *max_ns,
             }),
+            Event::Timed { t_ns, of } => {
+                let frame = await_frame(of.at, model);
+                self.line(&HistogramLine::new(*t_ns, of, frame.as_deref()))
+            }
             Event::Ended { t_ns, task, how, at } => {
                 if let Some(entry) = model.get(*task) {
                     self.times(*t_ns, entry, model)?;
@@ -254,6 +259,9 @@ impl<W: Write> Stream<W> {
         living.sort_unstable_by_key(|task| (task.id.runtime as u8, task.id.id));
         for task in living {
             self.times(t_ns, task, model)?;
+        }
+        for kind in model.kind_times() {
+            self.line(&KindLine::new(t_ns, &kind))?;
         }
         let totals = model.totals();
         let cost = model.cost().map(|cost| CostJson {

@@ -19,6 +19,7 @@ fn words(events: &[Event]) -> Vec<String> {
         Event::Parent { task, .. } => format!("parent {}", task.id),
         Event::Wake { task, .. } => format!("wake {}", task.id),
         Event::Delays { task, count, .. } => format!("delays {} x{count}", task.id),
+        Event::Timed { of, .. } => format!("timed {} x{}", of.name, of.polls.count()),
         Event::Ended { task, how, .. } => format!("{how:?} {}", task.id),
         Event::Lost { count, .. } => format!("lost {count}"),
         Event::Budget { probes_in, .. } => format!("in={probes_in}"),

@@ -22,6 +22,11 @@ pub(super) fn event(event: &TraceEvent, frames: usize) -> bool {
             TraceEvent::Delays { count, sum_ns, max_ns, .. } => {
                 [*count, *sum_ns, *max_ns].iter().all(|n| *n < PLAUSIBLE)
             }
+            TraceEvent::Timed { of, .. } => {
+                of.at.as_ref().is_none_or(|at| within(at, frames))
+                    && of.polls.is_sound(PLAUSIBLE)
+                    && of.delays.is_sound(PLAUSIBLE)
+            }
             TraceEvent::Lost { count, .. } => *count < PLAUSIBLE,
             TraceEvent::Watches { .. }
             | TraceEvent::Spawn { .. }

@@ -1,5 +1,6 @@
 //! What the trace says, already translated from the kernel's records into frames and task ids.
 
+use super::Histogram;
 use crate::decode::{FrameId, TaskId};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
@@ -27,6 +28,18 @@ pub enum Doer {
     /// A thread that polled no task then, by its id: a driver of the runtime, a `block_on`, a thread of the user's own. With
     /// entry probes only: any thread, for it is not seen whether it polls one.
     Thread(u32),
+}
+
+/// Polls of all tasks of one name that began at one place.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Timed {
+    pub name: Arc<str>,
+    /// None: of all places that are not told apart.
+    pub at: Option<Path>,
+    /// Their durations; none with entry probes only.
+    pub polls: Histogram,
+    /// Of those that followed a wake that was seen: the time since.
+    pub delays: Histogram,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -74,6 +87,11 @@ pub enum TraceEvent {
         from: Path,
         to: Path,
     },
+    /// Polls since the last such event of the same name and place; only the maxima are of all up to now.
+    Timed {
+        t_ns: u64,
+        of: Box<Timed>,
+    },
     /// Events the ring buffer had no room for.
     Lost {
         t_ns: u64,
@@ -98,6 +116,7 @@ impl TraceEvent {
             | TraceEvent::Delays { t_ns, .. }
             | TraceEvent::Poll { t_ns, .. }
             | TraceEvent::State { t_ns, .. }
+            | TraceEvent::Timed { t_ns, .. }
             | TraceEvent::Lost { t_ns, .. }
             | TraceEvent::Paused { t_ns }
             | TraceEvent::Resumed { t_ns } => *t_ns,

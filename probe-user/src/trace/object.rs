@@ -29,6 +29,7 @@ pub(super) struct Sizes {
     pub vtables: usize,
     pub threads: usize,
     pub tasks: usize,
+    pub times: usize,
     pub ring_bytes: usize,
     /// Of the ring for wakes and spawns.
     pub cause_bytes: usize,
@@ -183,13 +184,14 @@ fn check_abi(object: &mut Object) -> Result<(), TraceError> {
 
 fn entries(map: &str, sizes: Sizes) -> Result<u32, TraceError> {
     let entries = match map {
-        "CONFIG" | "BLANK_THREAD" => 1,
+        "CONFIG" | "BLANK_THREAD" | "BLANK_TIMES" => 1,
         "SITES" | "POLLS" => sizes.sites,
         "NODES" => sizes.nodes,
         "ARMS" => sizes.arms,
         "VTABLES" => sizes.vtables,
         "THREADS" => sizes.threads,
         "TASKS" => sizes.tasks,
+        "TIMES" => sizes.times,
         "EVENTS" => sizes.ring_bytes,
         "CAUSES" => sizes.cause_bytes,
         "TALLY" => async_inspect_ebpf::COUNTERS as usize,

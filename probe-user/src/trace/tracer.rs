@@ -9,6 +9,7 @@ use super::identity::Identity;
 use super::kernel;
 use super::object::{Programs, Sizes};
 use super::tables;
+use super::times::TimesRead;
 use super::translate::{Record, Translator};
 use super::{CausePlan, ProbeMode, TraceError, TraceEvent, TracePlan};
 use crate::decode::{RuntimeKind, TaskId};
@@ -51,7 +52,9 @@ const MAX_THREADS: usize = 4096;
 /// Tasks at once that get an account, about 130 bytes each in the kernel. Each poll of a task
 /// beyond them makes a record.
 const MIN_TASKS: usize = 1 << 16;
-/// How often the accounts are read: they tell of polls that moved no task.
+/// Places of kinds of tasks that get a histogram, each for every shard, about 1.1 KiB each in the kernel.
+const MAX_TIMES: usize = 1 << 12;
+/// How often the accounts and histograms are read: they tell of polls that moved no task.
 const READ_ACCOUNTS: Duration = Duration::from_secs(1);
 /// Records handed out by one call, so that it ends even if the target writes faster than we read.
 const MAX_RECORDS: usize = 1 << 19;
@@ -82,6 +85,7 @@ pub struct Tracer {
     /// Keys of threads that had ended at the last sweep.
     missing: HashSet<u64>,
     accounts: Accounts,
+    times: TimesRead,
     accounts_read: Instant,
     /// How many times the probes were put in anew.
     epoch: u32,
@@ -159,6 +163,7 @@ impl Tracer {
             vtables: plan.vtables.len(),
             threads: MAX_THREADS,
             tasks: MIN_TASKS,
+            times: plan.sites.len() + MAX_TIMES,
             ring_bytes: RING_BYTES,
             cause_bytes: if plan.causes.is_empty() { PAGE } else { CAUSE_BYTES },
         })?;
@@ -167,6 +172,7 @@ impl Tracer {
         let (ring, tally, threads) =
             (programs.map("EVENTS")?, programs.map("TALLY")?, programs.map("THREADS")?);
         let accounts = Accounts::of(&programs, MIN_TASKS)?;
+        let times = TimesRead::of(&programs, plan.sites.len() + MAX_TIMES)?;
         let offsets = plan.sites.iter().map(|site| site.offset.0).collect();
         let cookies = (0..plan.sites.len() as u64).collect();
         let places = Places { exe: target.exe.clone(), pid: target.pid, offsets, cookies };
@@ -201,6 +207,7 @@ impl Tracer {
             threads,
             ended_threads: [0; 4],
             accounts,
+            times,
             missing: HashSet::new(),
             accounts_read: Instant::now(),
             epoch: 0,
@@ -284,9 +291,11 @@ impl Tracer {
         let from = out.len();
         out.extend(self.watches.take());
         // Before the records: an account that says that its task has ended then comes behind the record of it.
-        if last || self.accounts_read.elapsed() > READ_ACCOUNTS {
+        let reads = last || self.accounts_read.elapsed() > READ_ACCOUNTS;
+        if reads {
             self.accounts_read = Instant::now();
             self.read_accounts()?;
+            self.times.read()?;
         }
         for _ in 0..MAX_RECORDS {
             let Some(bytes) = self.ring.next() else { break };
@@ -309,6 +318,9 @@ impl Tracer {
             Told::Cause(cause) => translator.caused(&cause, identity.outer_tid(cause.tid), out),
             Told::Removed(header) => translator.forget_account(header),
         });
+        if reads {
+            self.times.tell(&self.translator, now_ns(), last, out);
+        }
         out[from..].sort_by_key(TraceEvent::t_ns);
         let lost = self.lost();
         if lost > self.lost_told {

@@ -122,6 +122,11 @@ impl Translator {
         self.names.get(site as usize).cloned()
     }
 
+    /// What a hash stands for, if that was told.
+    pub fn path(&self, hash: u64) -> Option<Path> {
+        self.by_hash.get(&hash).cloned()
+    }
+
     /// Adds the events of one record. `tid` is the thread as the user knows it.
     pub fn translate(&mut self, record: Record<'_>, tid: u32, out: &mut Vec<TraceEvent>) {
         let event = record.event;
@@ -129,6 +134,8 @@ impl Translator {
         if event.flags & EVENT_ALONE == 0 {
             let before = self.accounts.get(&event.header).copied();
             gain = self.gain(event.header, event.task, gain);
+            let is_first = event.flags & EVENT_FIRST != 0;
+            self.note_delays(event.start_ns, event.header, event.task, (&event).into(), is_first, out);
             if let Some(other) = before.filter(|before| before.task != event.task) {
                 gain = self.taken_over(other.task, &event, tid, gain, out);
             }
@@ -153,6 +160,7 @@ impl Translator {
             let end = self.end(&record);
             if end != PollEnd::Pending {
                 self.tasks.remove(&task.id);
+                self.tell_delays(event.end_ns, event.header, task.id, out);
             }
             if gain.polls > 0 || end != PollEnd::Pending {
                 let (t_ns, count, duration_ns) = (event.end_ns, gain.polls, Some(gain.busy_ns));

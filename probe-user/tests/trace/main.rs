@@ -61,6 +61,7 @@ fn by_task(events: &[TraceEvent]) -> BTreeMap<u64, Seen> {
             TraceEvent::Watches { .. }
             | TraceEvent::Wake { .. }
             | TraceEvent::Delays { .. }
+            | TraceEvent::Timed { .. }
             | TraceEvent::Lost { .. }
             | TraceEvent::Paused { .. }
             | TraceEvent::Resumed { .. } => {}
