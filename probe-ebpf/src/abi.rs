@@ -213,6 +213,9 @@ pub struct Account {
     pub delay_max_ns: u64,
     /// The longest poll of this task.
     pub busy_max_ns: u64,
+    /// From the end of a poll to the wake that followed it, or where none was seen to the start of the next poll; of all polls
+    /// that ended and of which that is known.
+    pub idle_ns: u64,
 }
 
 impl Account {
@@ -255,6 +258,8 @@ pub struct Times {
     /// CLOCK_MONOTONIC, ns, as all below.
     pub busy_ns: u64,
     pub delay_ns: u64,
+    /// As in [`Account::idle_ns`].
+    pub idle_ns: u64,
     /// The longest; where two polls end at once, it may be the longest but one.
     pub busy_max_ns: u64,
     pub delay_max_ns: u64,
@@ -299,6 +304,9 @@ pub struct PollEvent {
     pub delays: u64,
     pub delay_ns: u64,
     pub delay_max_ns: u64,
+    /// [`Account::idle_ns`] and [`Account::busy_max_ns`] likewise.
+    pub idle_ns: u64,
+    pub busy_max_ns: u64,
     /// Hash of the path before the poll.
     pub from: u64,
     /// Hash of the path after it; see `state_after`.
@@ -360,6 +368,8 @@ pub struct Frame {
     pub reserved: u32,
     /// [`Account::woken_ns`] when the poll began.
     pub woken_ns: u64,
+    /// When the poll before it ended; 0: not known.
+    pub rested_ns: u64,
     /// Where the task stood; its arms only with [`EVENT_WALKED`].
     pub path: Path,
 }

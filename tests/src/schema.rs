@@ -239,6 +239,8 @@ pub enum Line {
         count: u64,
         sum_ns: u64,
         max_ns: u64,
+        idle_ns: Option<u64>,
+        poll_max_ns: Option<u64>,
     },
     /// So many polls of tasks of this name, begun at this place, took so long.
     Histogram {
@@ -248,11 +250,13 @@ pub enum Line {
         elsewhere: bool,
         polls: Classes,
         delays: Classes,
+        idle_ns: u64,
     },
     Kind {
         name: String,
         polls: Spread,
         delays: Spread,
+        idle_ns: u64,
     },
     Complete {
         t_ns: u64,

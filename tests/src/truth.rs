@@ -42,6 +42,8 @@ pub enum Truth {
         most: Vec<u64>,
         least_delay: Vec<u64>,
         most_delay: Vec<u64>,
+        /// How long its task was idle before those, at least and at most.
+        idle: (u64, u64),
     },
     /// `many`: how many tasks stand at a place.
     Place {

@@ -45,6 +45,7 @@ struct Sum {
     classes: Vec<u64>,
     sum_ns: u64,
     max_ns: u64,
+    idle_ns: u64,
 }
 
 impl Sum {
@@ -96,10 +97,11 @@ impl Sum {
 fn histograms(traced: &Traced) -> HashMap<String, (Sum, Sum)> {
     let mut sums: HashMap<String, (Sum, Sum)> = HashMap::new();
     for line in &traced.lines {
-        if let Line::Histogram { name, polls, delays, .. } = line {
+        if let Line::Histogram { name, polls, delays, idle_ns, .. } = line {
             let (all_polls, all_delays) = sums.entry(name.clone()).or_default();
             all_polls.add(polls);
             all_delays.add(delays);
+            all_delays.idle_ns += idle_ns;
         }
     }
     sums
@@ -109,7 +111,7 @@ fn differences(outcome: &Outcome, sees_ends: bool) -> Result<Vec<String>> {
     let mut wrong = Vec::new();
     let told = histograms(&outcome.traced);
     for truth in &outcome.truth {
-        let Truth::Timed { name, least, most, least_delay, most_delay } = truth else { continue };
+        let Truth::Timed { name, least, most, least_delay, most_delay, idle } = truth else { continue };
         let (polls, delays) = told.get(name).with_context(|| format!("nothing of {name} in {told:?}"))?;
         match sees_ends {
             true => wrong.extend(polls.compare(name, least, most)),
@@ -118,6 +120,10 @@ fn differences(outcome: &Outcome, sees_ends: bool) -> Result<Vec<String>> {
         // The waits of the others are the runtime's own doing.
         if !least_delay.is_empty() {
             wrong.extend(delays.compare(&format!("delays of {name}"), least_delay, most_delay));
+            let (least, most) = if sees_ends { *idle } else { (0, 0) };
+            if delays.idle_ns < least || delays.idle_ns > most {
+                wrong.push(format!("idle of {name}: {} is not between {least} and {most}", delays.idle_ns));
+            }
         }
     }
     Ok(wrong)
@@ -129,8 +135,61 @@ fn check(variant: Variant, options: &[&str], sees_ends: bool) {
     }
     let outcome = trace(variant, options).expect("a trace");
     let wrong = differences(&outcome, sees_ends).expect("histograms");
+    if sees_ends {
+        sums_agree(&outcome.traced);
+    }
     let shown = wrong.iter().take(20).map(String::as_str).collect::<Vec<_>>().join("\n");
     assert!(wrong.is_empty(), "{}: {} differences\n{shown}", variant.name(), wrong.len());
+}
+
+/// What the tasks' own accounts say, line by line, is what the histograms say.
+fn sums_agree(traced: &Traced) {
+    let polls: u64 =
+        traced.lines.iter().map(|line| if let Line::Poll { count, .. } = line { *count } else { 0 }).sum();
+    let (timed, timed_delays) = traced.timed();
+    assert_eq!((timed, timed_delays), (polls, traced.delays()));
+    let (mut told, mut kinds) = ((0, 0, 0), (0, 0, 0));
+    for line in &traced.lines {
+        match line {
+            Line::Delay { sum_ns, idle_ns, poll_max_ns, .. } => {
+                told = (told.0 + sum_ns, told.1 + idle_ns.unwrap_or(0), told.2.max(poll_max_ns.unwrap_or(0)));
+            }
+            Line::Kind { polls, delays, idle_ns, .. } => {
+                kinds = (kinds.0 + delays.sum_ns, kinds.1 + idle_ns, kinds.2.max(polls.max_ns.unwrap_or(0)));
+            }
+            _ => {}
+        }
+    }
+    assert_eq!(told, kinds, "sum of delays, sum of idleness, longest poll: by task, by kind");
+}
+
+/// Wakes for which the ring has no room are lost, said to be, and cost neither a poll nor a delay.
+#[test]
+fn a_storm_of_wakes_while_nobody_reads() {
+    if !rights::root_or_skip("a storm of wakes") {
+        return;
+    }
+    let wakes = 400_000;
+    let executable = Variant::release(Tokio::Latest).build(&["timed"]).expect("builds").program("timed");
+    let mut program = Program::start(&executable, &["storm", &wakes.to_string()]).expect("starts");
+    program.truth().expect("it waits");
+    let tracer = Tracer::attach(program.pid(), &["--events", "scheduling,wakes"]).expect("attaches");
+    tracer.hold().expect("it runs");
+    program.say("go").expect("it listens");
+    program.truth().expect("it is over");
+    tracer.let_go().expect("it is there");
+    tracer.interrupt().expect("it runs");
+    let traced = tracer.finish().expect("ends");
+    assert_eq!(traced.code, Some(0), "{}", traced.stderr);
+    let totals = traced.totals().expect("an end");
+    let told = traced.lines.iter().filter(|line| matches!(line, Line::Wake { .. })).count() as u64;
+    println!("{told} wakes told, {} lost", traced.lost());
+    assert!(traced.lost() > 0, "the ring is larger than the storm");
+    assert_eq!((totals.lost, totals.wakes), (traced.lost(), Some(told)));
+    assert_eq!(told + traced.lost(), wakes);
+    assert_eq!((totals.polls, totals.completed), (wakes + 1, 1));
+    assert_eq!(traced.timed(), (wakes + 1, wakes));
+    assert_eq!(traced.delays(), wakes);
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use super::maps::{TASKS, add_to, epoch};
 use super::memory::{get, put};
-use async_inspect_ebpf::{Account, Thread, next_number, settled};
+use async_inspect_ebpf::{Account, Frame, Thread, next_number, settled};
 
 /// `BPF_NOEXIST`: a map's update that makes a new entry or fails.
 const NEW: u64 = 1;
@@ -65,6 +65,15 @@ pub fn poll_ended(thread: *mut Thread, account: *mut Account, took_ns: u64) {
 #[inline(always)]
 pub fn delay(woken_ns: u64, start_ns: u64) -> Option<u64> {
     if woken_ns == 0 || woken_ns > start_ns { None } else { Some(start_ns.wrapping_sub(woken_ns)) }
+}
+
+/// How long the task of a poll had been idle before: until it was woken, or until the poll where it was not seen to be. 0 where
+/// the end of its last poll is not known, and where it was woken before that.
+#[inline(always)]
+pub fn idle(old: *mut Frame) -> u64 {
+    let (rested_ns, woken_ns) = (get!((*old).rested_ns), get!((*old).woken_ns));
+    let until_ns = if woken_ns != 0 { woken_ns } else { get!((*old).start_ns) };
+    if rested_ns == 0 || until_ns < rested_ns { 0 } else { until_ns.wrapping_sub(rested_ns) }
 }
 
 /// A poll ended, or began and its end is not seen, that its task had been waiting for since it was woken.

@@ -14,9 +14,9 @@ use core::intrinsics::{AtomicOrdering, atomic_xadd};
 /// `BPF_NOEXIST`
 const NEW: u64 = 1;
 
-/// A poll ended that took so long.
+/// A poll ended that took so long; its task had been idle for so long.
 #[inline(always)]
-pub fn poll_ended(thread: *mut Thread, old: *mut Frame, took_ns: u64) {
+pub fn poll_ended(thread: *mut Thread, old: *mut Frame, took_ns: u64, idle_ns: u64) {
     let is_walked = get!((*old).flags) & EVENT_WALKED as u32 != 0;
     let is_broken = is_walked && get!((*old).path.flags) & PATH_BROKEN != 0;
     let path = if is_broken { 0 } else { get!((*old).path.hash) };
@@ -25,6 +25,10 @@ pub fn poll_ended(thread: *mut Thread, old: *mut Frame, took_ns: u64) {
     let (counts, sum, max) =
         unsafe { (&raw mut (*times).polls, &raw mut (*times).busy_ns, &raw mut (*times).busy_max_ns) };
     add(counts.cast(), sum, max, took_ns);
+    if idle_ns != 0 {
+        // SAFETY: as above.
+        add_to(unsafe { &raw mut (*times).idle_ns }, idle_ns);
+    }
     if let Some(delay_ns) = accounts::delay(get!((*old).woken_ns), get!((*old).start_ns)) {
         add_delay(times, delay_ns);
     }

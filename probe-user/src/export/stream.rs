@@ -224,12 +224,16 @@ impl<W: Write> Stream<W> {
             Event::Parent { t_ns, task, parent } => {
                 self.line(&CausedJson { about: about(*t_ns, "parent", *task), by: DoerJson::parent(*parent) })
             }
-            Event::Delays { t_ns, task, count, sum_ns, max_ns } => self.line(&DelayJson {
-                about: about(*t_ns, "delay", *task),
-                count: *count,
-                sum_ns: *sum_ns,
-                max_ns: *max_ns,
-            }),
+            Event::Delays { t_ns, task, count, sum_ns, max_ns, idle_ns, poll_max_ns } => {
+                self.line(&DelayJson {
+                    about: about(*t_ns, "delay", *task),
+                    count: *count,
+                    sum_ns: *sum_ns,
+                    max_ns: *max_ns,
+                    idle_ns: *idle_ns,
+                    poll_max_ns: *poll_max_ns,
+                })
+            }
             Event::Timed { t_ns, of } => {
                 let frame = await_frame(of.at, model);
                 self.line(&HistogramLine::new(*t_ns, of, frame.as_deref()))
@@ -260,8 +264,11 @@ impl<W: Write> Stream<W> {
         for task in living {
             self.times(t_ns, task, model)?;
         }
+        let all_places = model.place_times();
         for kind in model.kind_times() {
-            self.line(&KindLine::new(t_ns, &kind))?;
+            let own = all_places.iter().filter(|place| place.name == kind.name);
+            let places: Vec<_> = own.map(|place| (*place, await_frame(place.at, model))).collect();
+            self.line(&KindLine::new(t_ns, &kind, &places))?;
         }
         let totals = model.totals();
         let cost = model.cost().map(|cost| CostJson {
@@ -410,7 +417,15 @@ mod tests {
             TraceEvent::State { t_ns: t + MS, task, from, to },
             TraceEvent::Wake { t_ns: t + MS, task, by: Doer::Thread(77) },
             TraceEvent::Wake { t_ns: t + MS, task, by: Doer::Task(tokio(1)) },
-            TraceEvent::Delays { t_ns: t + 2 * MS, task, count: 2, sum_ns: 9000, max_ns: 8000 },
+            TraceEvent::Delays {
+                t_ns: t + 2 * MS,
+                task,
+                count: 2,
+                sum_ns: 9000,
+                max_ns: 8000,
+                idle_ns: Some(7),
+                poll_max_ns: Some(9),
+            },
             TraceEvent::Lost { t_ns: t + 2 * MS, count: 3 },
             poll(t + 3 * MS, PollEnd::Panicked, None),
         ] {

@@ -5,6 +5,7 @@ use crate::decode::Frame;
 use crate::model::{KindTimes, PlaceTimes, Spot};
 use crate::trace::Histogram;
 use serde::Serialize;
+use std::sync::Arc;
 
 /// Polls since the last such line of the same name and place.
 #[derive(Serialize)]
@@ -16,6 +17,8 @@ pub(super) struct HistogramLine<'a> {
     elsewhere: bool,
     polls: Classes,
     delays: Classes,
+    /// How long the tasks were idle before them.
+    idle_ns: u64,
 }
 
 impl<'a> HistogramLine<'a> {
@@ -28,6 +31,7 @@ impl<'a> HistogramLine<'a> {
             elsewhere: of.at == Spot::Elsewhere,
             polls: Classes::from(&of.polls),
             delays: Classes::from(&of.delays),
+            idle_ns: of.idle_ns,
         }
     }
 }
@@ -57,16 +61,40 @@ pub(super) struct KindLine<'a> {
     name: &'a str,
     polls: Spread,
     delays: Spread,
+    idle_ns: u64,
+    places: Vec<PlaceJson<'a>>,
 }
 
+/// Those of them that began at one place.
+#[derive(Serialize)]
+struct PlaceJson<'a> {
+    at: Option<PathPlace<'a>>,
+    elsewhere: bool,
+    polls: Spread,
+    delays: Spread,
+    idle_ns: u64,
+}
+
+/// Polls that began at a place, and the frame of that, if it is one.
+pub(super) type At<'a> = (&'a PlaceTimes, Option<Arc<Frame>>);
+
 impl<'a> KindLine<'a> {
-    pub fn new(t_ns: u64, of: &'a KindTimes) -> Self {
+    pub fn new(t_ns: u64, of: &'a KindTimes, places: &'a [At<'a>]) -> Self {
+        let place = |(of, frame): &'a At<'a>| PlaceJson {
+            at: frame.as_deref().map(PathPlace::from),
+            elsewhere: of.at == Spot::Elsewhere,
+            polls: Spread::from(&of.polls),
+            delays: Spread::from(&of.delays),
+            idle_ns: of.idle_ns,
+        };
         KindLine {
             t_ns,
             event: "kind",
             name: &of.name,
             polls: Spread::from(&of.polls),
             delays: Spread::from(&of.delays),
+            idle_ns: of.idle_ns,
+            places: places.iter().map(place).collect(),
         }
     }
 }

@@ -28,8 +28,16 @@ pub enum Event {
     State { t_ns: u64, task: TaskId, from: Option<Arc<AwaitPath>>, to: Arc<AwaitPath> },
     /// The task's waker was used.
     Wake { t_ns: u64, task: TaskId, by: Doer },
-    /// `count` polls began `sum_ns` in all after their task was woken for them.
-    Delays { t_ns: u64, task: TaskId, count: u64, sum_ns: u64, max_ns: u64 },
+    /// `count` polls began `sum_ns` in all after their task was woken for them; before it had been idle for so long.
+    Delays {
+        t_ns: u64,
+        task: TaskId,
+        count: u64,
+        sum_ns: u64,
+        max_ns: u64,
+        idle_ns: Option<u64>,
+        poll_max_ns: Option<u64>,
+    },
     /// Polls of all tasks of a name that began at one place, since the last such event of both.
     Timed { t_ns: u64, of: Box<PlaceTimes> },
     /// `at`: where it stood when its last poll began, if its end was seen.

@@ -133,8 +133,8 @@ impl Model {
                 self.now_ns = self.now_ns.max(t_ns);
                 self.woken(t_ns, task, by, out);
             }
-            TraceEvent::Delays { t_ns, task, count, sum_ns, max_ns } => {
-                self.delayed(t_ns, task, Delays { count, sum_ns, max_ns }, out);
+            TraceEvent::Delays { t_ns, task, count, sum_ns, max_ns, idle_ns, poll_max_ns } => {
+                self.delayed(t_ns, task, Delays { count, sum_ns, max_ns, idle_ns, poll_max_ns }, out);
             }
             TraceEvent::Timed { t_ns, of } => self.timed(t_ns, *of, out),
             TraceEvent::Spawn { t_ns, task, name, parent } => {

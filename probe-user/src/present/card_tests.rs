@@ -24,6 +24,7 @@ fn shown(model: &Model, id: u64, now_ns: u64) -> String {
         frames: model.frames(),
         places: &places,
         busy: None,
+        kind: model.times_of(&entry.name).as_ref(),
         sources: &Quote,
         now_ns: Some(now_ns),
     };

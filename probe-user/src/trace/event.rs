@@ -40,6 +40,8 @@ pub struct Timed {
     pub polls: Histogram,
     /// Of those that followed a wake that was seen: the time since.
     pub delays: Histogram,
+    /// From the end of the poll before to that wake, or to the poll where none was seen; the sum of those that are known.
+    pub idle_ns: u64,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -62,13 +64,19 @@ pub enum TraceEvent {
         task: TaskId,
         by: Doer,
     },
-    /// `count` polls began `sum_ns` in all after their task was woken for them. `max_ns`: the longest up to now.
+    /// `count` polls began `sum_ns` in all after their task was woken for them. `max_ns`: the longest up to now. `idle_ns`: how
+    /// long it had been idle before, and before polls that followed no wake that was seen; None with entry probes only.
     Delays {
         t_ns: u64,
         task: TaskId,
         count: u64,
         sum_ns: u64,
         max_ns: u64,
+        #[serde(default)]
+        idle_ns: Option<u64>,
+        /// The task's longest poll up to now.
+        #[serde(default)]
+        poll_max_ns: Option<u64>,
     },
     /// `count` polls of `task` on thread `tid` that ended at `t_ns`; `duration_ns` is their sum.
     /// A poll whose start was not seen has no duration.

@@ -28,8 +28,15 @@ struct Entry {
 }
 
 /// Nothing yet.
-const NOTHING: Times =
-    Times { polls: [0; SLOTS], delays: [0; SLOTS], busy_ns: 0, delay_ns: 0, busy_max_ns: 0, delay_max_ns: 0 };
+const NOTHING: Times = Times {
+    polls: [0; SLOTS],
+    delays: [0; SLOTS],
+    busy_ns: 0,
+    delay_ns: 0,
+    idle_ns: 0,
+    busy_max_ns: 0,
+    delay_max_ns: 0,
+};
 
 impl TimesRead {
     /// `capacity`: entries that the map has room for.
@@ -67,40 +74,49 @@ impl TimesRead {
     /// Adds what was read and not told yet. What stands at a place that no record has named waits for that record; not
     /// if this is the last time.
     pub fn tell(&mut self, translator: &Translator, t_ns: u64, last: bool, out: &mut Vec<TraceEvent>) {
-        let mut gains: BTreeMap<(u32, Option<Path>), (Histogram, Histogram)> = BTreeMap::new();
+        let mut gains: BTreeMap<(u32, Option<Path>), Gain> = BTreeMap::new();
         for (key, entry) in self.entries.iter_mut().filter(|(_, entry)| entry.read != entry.told) {
             let path = translator.path(key.path);
             if path.is_none() && key.path != 0 && !last {
                 continue;
             }
-            let (polls, delays) = gain(&entry.told, &entry.read);
+            let gain = Gain::between(&entry.told, &entry.read);
             *entry.told = *entry.read;
             let sum = gains.entry((key.site, path)).or_default();
-            sum.0.add(&polls);
-            sum.1.add(&delays);
+            sum.polls.add(&gain.polls);
+            sum.delays.add(&gain.delays);
+            sum.idle_ns = sum.idle_ns.saturating_add(gain.idle_ns);
         }
-        for ((site, at), (polls, delays)) in gains {
+        for ((site, at), Gain { polls, delays, idle_ns }) in gains {
             let Some(name) = translator.name(site) else { continue };
             if !polls.is_empty() || !delays.is_empty() {
-                out.push(TraceEvent::Timed { t_ns, of: Box::new(Timed { name, at, polls, delays }) });
+                let of = Box::new(Timed { name, at, polls, delays, idle_ns });
+                out.push(TraceEvent::Timed { t_ns, of });
             }
         }
     }
 }
 
-/// Polls and delays since `before`.
-fn gain(before: &Times, now: &Times) -> (Histogram, Histogram) {
-    let counts = |before: &[u32; SLOTS], now: &[u32; SLOTS]| {
-        let more: Vec<u64> =
-            now.iter().zip(before).map(|(now, before)| now.wrapping_sub(*before).into()).collect();
-        more
-    };
-    let polls = counts(&before.polls, &now.polls);
-    let delays = counts(&before.delays, &now.delays);
-    (
-        Histogram::new(polls, now.busy_ns.saturating_sub(before.busy_ns), now.busy_max_ns),
-        Histogram::new(delays, now.delay_ns.saturating_sub(before.delay_ns), now.delay_max_ns),
-    )
+#[derive(Debug, Default)]
+struct Gain {
+    polls: Histogram,
+    delays: Histogram,
+    idle_ns: u64,
+}
+
+impl Gain {
+    fn between(before: &Times, now: &Times) -> Gain {
+        let more = |before: &[u32; SLOTS], now: &[u32; SLOTS]| -> Vec<u64> {
+            now.iter().zip(before).map(|(now, before)| now.wrapping_sub(*before).into()).collect()
+        };
+        let busy_ns = now.busy_ns.saturating_sub(before.busy_ns);
+        let delay_ns = now.delay_ns.saturating_sub(before.delay_ns);
+        Gain {
+            polls: Histogram::new(more(&before.polls, &now.polls), busy_ns, now.busy_max_ns),
+            delays: Histogram::new(more(&before.delays, &now.delays), delay_ns, now.delay_max_ns),
+            idle_ns: now.idle_ns.saturating_sub(before.idle_ns),
+        }
+    }
 }
 
 #[cfg(test)]
@@ -117,8 +133,8 @@ mod tests {
         let mut now = before;
         now.polls[class] = 1;
         now.busy_ns = 2600;
-        let (polls, delays) = gain(&before, &now);
-        assert_eq!((polls.count(), polls.sum_ns), (2, 2100));
-        assert!(delays.is_empty());
+        let gain = Gain::between(&before, &now);
+        assert_eq!((gain.polls.count(), gain.polls.sum_ns), (2, 2100));
+        assert!(gain.delays.is_empty());
     }
 }

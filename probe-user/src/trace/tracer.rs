@@ -212,7 +212,7 @@ impl Tracer {
             accounts_read: Instant::now(),
             epoch: 0,
             identity,
-            translator: Translator::new(plan),
+            translator: Translator::new(plan, entry_only),
             held: Held::default(),
             lost_told: 0,
             swept: Instant::now(),
@@ -309,11 +309,11 @@ impl Tracer {
                 self.held.push_cause(cause);
             }
         }
-        let Tracer { held, identity, translator, entry_only, .. } = self;
+        let Tracer { held, identity, translator, .. } = self;
         held.release(horizon_ns, |told| match told {
             Told::Poll(record) => translator.translate(record, identity.outer_tid(record.event.tid), out),
             Told::Reading(reading) => {
-                translator.read(reading, |tid| identity.outer_tid(tid), *entry_only, out);
+                translator.read(reading, |tid| identity.outer_tid(tid), out);
             }
             Told::Cause(cause) => translator.caused(&cause, identity.outer_tid(cause.tid), out),
             Told::Removed(header) => translator.forget_account(header),

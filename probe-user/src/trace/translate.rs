@@ -75,6 +75,7 @@ struct Seen {
 }
 
 pub(super) struct Translator {
+    pub(super) entry_only: bool,
     names: Vec<Arc<str>>,
     /// For each site, whether it is known where its tasks keep their id.
     has_id: Vec<bool>,
@@ -94,8 +95,9 @@ pub(super) struct Translator {
 }
 
 impl Translator {
-    pub fn new(plan: &TracePlan) -> Self {
+    pub fn new(plan: &TracePlan, entry_only: bool) -> Self {
         Translator {
+            entry_only,
             names: plan.sites.iter().map(|site| site.name.clone()).collect(),
             has_id: plan.sites.iter().map(|site| site.id_offset != NONE).collect(),
             arm_frames: plan.arm_frames.clone(),
@@ -171,13 +173,7 @@ impl Translator {
 
     /// Adds what an account says that no record said: polls, and the end of a task whose record was lost.
     /// `tid` says how the user knows a thread.
-    pub fn read(
-        &mut self,
-        reading: Reading,
-        tid: impl FnOnce(u32) -> u32,
-        entry_only: bool,
-        out: &mut Vec<TraceEvent>,
-    ) {
+    pub fn read(&mut self, reading: Reading, tid: impl FnOnce(u32) -> u32, out: &mut Vec<TraceEvent>) {
         self.delayed(&reading, out);
         let Reading { t_ns, header, account } = reading;
         let sums = Gain { polls: account.polls, busy_ns: account.busy_ns };
@@ -195,7 +191,7 @@ impl Translator {
         if !account.is_over() {
             self.first_sight(t_ns, task, account.site, None, out);
         }
-        let (duration_ns, end) = match (entry_only, over) {
+        let (duration_ns, end) = match (self.entry_only, over) {
             (true, _) => (None, PollEnd::Unseen),
             (false, true) => (Some(gain.busy_ns), PollEnd::Gone),
             (false, false) => (Some(gain.busy_ns), PollEnd::Pending),

@@ -7,24 +7,38 @@ use crate::decode::{RuntimeKind, TaskId};
 use async_inspect_ebpf::{Account, CAUSE_BY_TASK, CAUSE_SPAWN, CAUSE_WAKE, Cause, PollEvent};
 use std::collections::HashMap;
 
-/// As [`Account`] and [`PollEvent`] have them. The first two only ever grow, whichever task stands at the address; the
+/// As [`Account`] and [`PollEvent`] have them. All but the maxima only ever grow, whichever task stands at the address; the
 /// longest is of the task alone.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Sums {
     count: u64,
     sum_ns: u64,
     max_ns: u64,
+    idle_ns: u64,
+    poll_max_ns: u64,
 }
 
 impl From<&Account> for Sums {
     fn from(account: &Account) -> Sums {
-        Sums { count: account.delays, sum_ns: account.delay_ns, max_ns: account.delay_max_ns }
+        Sums {
+            count: account.delays,
+            sum_ns: account.delay_ns,
+            max_ns: account.delay_max_ns,
+            idle_ns: account.idle_ns,
+            poll_max_ns: account.busy_max_ns,
+        }
     }
 }
 
 impl From<&PollEvent> for Sums {
     fn from(event: &PollEvent) -> Sums {
-        Sums { count: event.delays, sum_ns: event.delay_ns, max_ns: event.delay_max_ns }
+        Sums {
+            count: event.delays,
+            sum_ns: event.delay_ns,
+            max_ns: event.delay_max_ns,
+            idle_ns: event.idle_ns,
+            poll_max_ns: event.busy_max_ns,
+        }
     }
 }
 
@@ -42,8 +56,9 @@ impl Owed {
     fn take(&mut self) -> Option<Sums> {
         let count = self.known.count.saturating_sub(self.told.count);
         let sum_ns = self.known.sum_ns.saturating_sub(self.told.sum_ns);
+        let idle_ns = self.known.idle_ns.saturating_sub(self.told.idle_ns);
         self.told = self.known;
-        (count > 0).then_some(Sums { count, sum_ns, max_ns: self.known.max_ns })
+        (count > 0 || idle_ns > 0).then_some(Sums { count, sum_ns, idle_ns, ..self.known })
     }
 }
 
@@ -59,20 +74,22 @@ impl Delays {
     /// The account at `header` says this. If it was another task's before: that one, and what of its delays was not told.
     /// `is_first`: the task had no poll before that could have followed a wake.
     fn note(&mut self, header: u64, task: u64, sums: Sums, is_first: bool) -> Option<(u64, Sums)> {
-        if sums.count == 0 {
+        if (sums.count, sums.idle_ns) == (0, 0) {
             return None;
         }
         let owed = self.0.entry(header).or_default();
+        let before = owed.known;
         let known = Sums {
-            count: owed.known.count.max(sums.count),
-            sum_ns: owed.known.sum_ns.max(sums.sum_ns),
+            count: before.count.max(sums.count),
+            sum_ns: before.sum_ns.max(sums.sum_ns),
+            idle_ns: before.idle_ns.max(sums.idle_ns),
             ..sums
         };
         let mut left = None;
         if owed.task != task {
             // All up to now was then the other's, if there was another; how long its longest was nobody said since.
             if is_first && owed.task != 0 {
-                owed.known = Sums { max_ns: owed.known.max_ns, ..known };
+                owed.known = Sums { max_ns: before.max_ns, poll_max_ns: before.poll_max_ns, ..known };
             }
             left = owed.take().map(|left| (owed.task, left));
             owed.task = task;
@@ -129,18 +146,23 @@ impl Translator {
         out: &mut Vec<TraceEvent>,
     ) {
         if let Some((other, left)) = self.delays.note(header, task, sums, is_first) {
-            out.push(told(t_ns, other, left));
+            out.push(self.told(t_ns, other, left));
         }
     }
 
     pub(super) fn tell_delays(&mut self, t_ns: u64, header: u64, task: u64, out: &mut Vec<TraceEvent>) {
-        out.extend(self.delays.take(header).map(|sums| told(t_ns, task, sums)));
+        let sums = self.delays.take(header);
+        out.extend(sums.map(|sums| self.told(t_ns, task, sums)));
     }
 }
 
-fn told(t_ns: u64, task: u64, sums: Sums) -> TraceEvent {
-    let Sums { count, sum_ns, max_ns } = sums;
-    TraceEvent::Delays { t_ns, task: tokio(task), count, sum_ns, max_ns }
+impl Translator {
+    fn told(&self, t_ns: u64, task: u64, sums: Sums) -> TraceEvent {
+        let Sums { count, sum_ns, max_ns, idle_ns, poll_max_ns } = sums;
+        let seen = |ns| (!self.entry_only).then_some(ns);
+        let (idle_ns, poll_max_ns) = (seen(idle_ns), seen(poll_max_ns));
+        TraceEvent::Delays { t_ns, task: tokio(task), count, sum_ns, max_ns, idle_ns, poll_max_ns }
+    }
 }
 
 #[cfg(test)]
@@ -150,7 +172,7 @@ mod tests {
     const AT: u64 = 0x1000;
 
     fn sums(count: u64, sum_ns: u64, max_ns: u64) -> Sums {
-        Sums { count, sum_ns, max_ns }
+        Sums { count, sum_ns, max_ns, ..Sums::default() }
     }
 
     #[test]

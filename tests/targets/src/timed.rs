@@ -3,17 +3,21 @@
 //! All on one thread, which notes the clock whenever it enters or leaves code of its own: so of each poll, and of each wait
 //! between a wake and the poll that follows, two readings lie within and two around it. Says `waiting`, goes on when it reads
 //! a line, and prints `timed` per kind of task: the least and the most that each can have taken, ns.
+//!
+//! `timed storm N`: a task that wakes itself N times, and nothing else.
 
 use std::cell::RefCell;
+use std::future::poll_fn;
 use std::io::BufRead as _;
 use std::rc::Rc;
+use std::task::Poll;
 use std::time::Instant;
 use tokio::sync::Notify;
 use tokio::task::yield_now;
 
 /// A poll, as its task saw it from within.
 #[derive(Clone, Copy)]
-struct Poll {
+struct Seen {
     kind: Kind,
     start: u64,
     end: u64,
@@ -32,7 +36,7 @@ enum Kind {
 #[derive(Clone)]
 struct Log {
     zero: Instant,
-    polls: Rc<RefCell<Vec<Poll>>>,
+    polls: Rc<RefCell<Vec<Seen>>>,
     /// When the bell was rung last, and the listener not yet polled.
     rung: Rc<RefCell<Option<(u64, u64)>>>,
 }
@@ -47,8 +51,21 @@ impl Log {
         while self.now() - start < ns {
             std::hint::spin_loop();
         }
-        self.polls.borrow_mut().push(Poll { kind, start, end: self.now(), woken });
+        self.polls.borrow_mut().push(Seen { kind, start, end: self.now(), woken });
     }
+}
+
+/// Wakes itself as often as that.
+async fn storm(mut wakes: u64) {
+    poll_fn(|context| {
+        if wakes == 0 {
+            return Poll::Ready(());
+        }
+        wakes -= 1;
+        context.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
 }
 
 /// From 10 µs to 5 ms, short ones more often.
@@ -92,9 +109,12 @@ async fn listens(log: Log, bell: Rc<Notify>, rounds: u64) {
 }
 
 /// What each poll and each wait of a kind took, at least and at most.
-fn say(kind: Kind, name: &str, polls: &[Poll], begun: u64, over: u64) {
+fn say(kind: Kind, name: &str, polls: &[Seen], begun: u64, over: u64) {
     let (mut least, mut most) = (Vec::new(), Vec::new());
     let (mut least_delay, mut most_delay) = (Vec::new(), Vec::new());
+    let (mut least_idle, mut most_idle) = (0, 0);
+    // The poll before of the same kind, of which there is one task.
+    let mut last: Option<usize> = None;
     for (nth, poll) in polls.iter().enumerate().filter(|(_, poll)| poll.kind == kind) {
         let before = if nth == 0 { begun } else { polls[nth - 1].end };
         let after = polls.get(nth + 1).map_or(over, |next| next.start);
@@ -104,11 +124,17 @@ fn say(kind: Kind, name: &str, polls: &[Poll], begun: u64, over: u64) {
             // Its poll began after the poll before it had left its own code.
             least_delay.push(before - to);
             most_delay.push(poll.start - from);
+            if let Some(last) = last {
+                // That one was over when the next began.
+                least_idle += from.saturating_sub(polls[last + 1].start);
+                most_idle += to - polls[last].end;
+            }
         }
+        last = Some(nth);
     }
     truth::say(&format!(
         "{{\"truth\":\"timed\",\"name\":\"timed::{name}\",\"least\":{least:?},\"most\":{most:?},\
-         \"least_delay\":{least_delay:?},\"most_delay\":{most_delay:?}}}"
+         \"least_delay\":{least_delay:?},\"most_delay\":{most_delay:?},\"idle\":[{least_idle},{most_idle}]}}"
     ));
 }
 
@@ -120,6 +146,11 @@ fn main() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
     let polls = Rc::new(RefCell::new(Vec::new()));
     let log = Log { zero: Instant::now(), polls, rung: Rc::default() };
+    if let Some(wakes) = std::env::args().nth(2) {
+        let wakes = wakes.parse().expect("a number");
+        runtime.block_on(async { tokio::spawn(storm(wakes)).await.expect("it ends") });
+        return truth::ready();
+    }
     let begun = log.now();
     let local = tokio::task::LocalSet::new();
     local.block_on(&runtime, async {
