@@ -395,7 +395,7 @@ mod tests {
     use super::*;
     use crate::model::Limits;
     use crate::model::sample::{MS, SECOND, Shop, tokio};
-    use crate::trace::{Doer, TraceEvent};
+    use crate::trace::{Doer, Histogram, Timed, TraceEvent};
 
     #[test]
     fn one_object_per_line() {
@@ -411,6 +411,11 @@ mod tests {
         let poll =
             |t_ns, end, duration_ns| TraceEvent::Poll { t_ns, task, tid: 9, count: 2, duration_ns, end };
         let (from, to) = (shop.unresumed().into(), shop.sleeping().into());
+        let timed = |at| {
+            let (polls, delays) = (Histogram::of([MS, 2000, 2100]), Histogram::of([8000, 1000]));
+            let of = Timed { name: "shop::api::fetch_user".into(), at, polls, delays, idle_ns: 12_000 };
+            TraceEvent::Timed { t_ns: t + 2 * MS, of: Box::new(of) }
+        };
         for event in [
             spawn,
             poll(t + MS, PollEnd::Pending, Some(MS)),
@@ -427,6 +432,8 @@ mod tests {
                 poll_max_ns: Some(9),
             },
             TraceEvent::Lost { t_ns: t + 2 * MS, count: 3 },
+            timed(Some(shop.sleeping().into())),
+            timed(None),
             poll(t + 3 * MS, PollEnd::Panicked, None),
         ] {
             model.trace(event, &mut events);

@@ -1,10 +1,11 @@
 //! The histograms that the programs keep by kind of task and place, read from outside.
 
-use super::object::Programs;
+use super::object::{Programs, map_error};
 use super::translate::Translator;
 use super::{Histogram, Path, Timed, TraceError, TraceEvent};
 use crate::sys::bpf::{Cursor, read_batch};
 use async_inspect_ebpf::{SLOTS, Times, TimesKey};
+use aya::maps::{HashMap, MapData};
 use std::collections::BTreeMap;
 use std::os::fd::{AsFd, OwnedFd};
 use zerocopy::FromBytes;
@@ -39,8 +40,15 @@ const NOTHING: Times = Times {
 };
 
 impl TimesRead {
-    /// `capacity`: entries that the map has room for.
-    pub fn of(programs: &Programs, capacity: usize) -> Result<Self, TraceError> {
+    /// Opens it, and makes the entry of each site for polls at places that will have none of their own. `capacity`: entries that
+    /// the map has room for.
+    pub fn of(programs: &Programs, sites: usize, capacity: usize) -> Result<Self, TraceError> {
+        let mut map: HashMap<MapData, [u8; size_of::<TimesKey>()], [u8; size_of::<Times>()]> =
+            programs.map("TIMES")?;
+        for site in 0..sites as u32 {
+            let key: [u8; size_of::<TimesKey>()] = zerocopy::transmute!(TimesKey { site, shard: 0, path: 0 });
+            map.insert(key, [0; size_of::<Times>()], 0).map_err(map_error)?;
+        }
         Ok(TimesRead {
             fd: programs.map_fd("TIMES")?,
             capacity,
@@ -61,6 +69,9 @@ impl TimesRead {
             for (key, value) in self.keys.iter().zip(&self.values).take(count) {
                 let key = TimesKey::read_from_bytes(key);
                 let (Ok(key), Ok(times)) = (key, Times::read_from_bytes(value)) else { continue };
+                if times == NOTHING {
+                    continue;
+                }
                 let fresh = || Entry { read: Box::new(NOTHING), told: Box::new(NOTHING) };
                 *self.entries.entry(key).or_insert_with(fresh).read = times;
             }

@@ -172,7 +172,7 @@ impl Tracer {
         let (ring, tally, threads) =
             (programs.map("EVENTS")?, programs.map("TALLY")?, programs.map("THREADS")?);
         let accounts = Accounts::of(&programs, MIN_TASKS)?;
-        let times = TimesRead::of(&programs, plan.sites.len() + MAX_TIMES)?;
+        let times = TimesRead::of(&programs, plan.sites.len(), plan.sites.len() + MAX_TIMES)?;
         let offsets = plan.sites.iter().map(|site| site.offset.0).collect();
         let cookies = (0..plan.sites.len() as u64).collect();
         let places = Places { exe: target.exe.clone(), pid: target.pid, offsets, cookies };
