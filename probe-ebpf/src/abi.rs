@@ -17,8 +17,14 @@ pub const BLOCK: usize = 512;
 /// No such node, arm or offset.
 pub const NONE: u32 = u32::MAX;
 
-/// FNV-1a of this file's text.
-pub const ABI_HASH: u64 = fnv1a(include_bytes!("abi.rs"));
+/// FNV-1a of this file's text, and of what else both sides must agree on: which times a class of a histogram holds.
+pub const ABI_HASH: u64 =
+    fnv1a(include_bytes!("abi.rs")) ^ fnv1a(include_bytes!("histogram.rs")).rotate_left(1);
+
+/// Classes of times that a histogram tells apart; see `histogram.rs`.
+pub const CLASSES: usize = 126;
+/// Room for them, a power of two: so that a mask keeps an index within.
+pub const SLOTS: usize = 128;
 
 /// Who is traced; the only entry of the map `CONFIG`.
 ///
@@ -200,14 +206,20 @@ pub struct Account {
     pub tid: u32,
     /// [`Config::epoch`] when the last poll began.
     pub epoch: u32,
-    /// [`Account::delay_ns`] is the sum of so many.
-    pub delays: u32,
+    pub reserved: u32,
     /// When the task was first woken since its last poll began; CLOCK_MONOTONIC, ns; 0: not seen to be.
     pub woken_ns: u64,
-    /// From being woken to the start of the poll that follows, of all polls of this task that ended.
+    /// Of `polls`, those that followed a wake that was seen. Before their sum: see `polls` and `busy_ns`.
+    pub delays: u64,
+    /// From the wakes to the starts of those, ns.
     pub delay_ns: u64,
-    /// The longest of them.
+    /// The longest of them of this task.
     pub delay_max_ns: u64,
+    /// The longest poll of this task.
+    pub busy_max_ns: u64,
+    /// From the end of a poll to the wake that followed it, or where none was seen to the start of the next poll; of all polls
+    /// that ended and of which that is known.
+    pub idle_ns: u64,
 }
 
 impl Account {
@@ -222,6 +234,40 @@ impl Account {
     pub fn at_rest(&self, epoch: u32) -> bool {
         self.is_over() || self.epoch != epoch || self.settled == settled(self.path, self.begun)
     }
+}
+
+/// Whose polls a [`Times`] is of.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "user", derive(FromBytes, IntoBytes, Immutable, KnownLayout))]
+pub struct TimesKey {
+    pub site: u32,
+    /// Of the threads that polled, those whose number ends so: threads that poll at once do not write to the same memory.
+    pub shard: u32,
+    /// Hash of the path where the polls began; 0: not known, or all that found no room for an entry of their own.
+    pub path: u64,
+}
+
+pub const SHARDS: u32 = 8;
+
+/// How long polls took, and how long their tasks had been waiting for them since they were woken.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "user", derive(FromBytes, IntoBytes, Immutable, KnownLayout))]
+pub struct Times {
+    pub of: TimesKey,
+    /// Polls by the class of their duration. These numbers wrap: user space takes differences before they have come round.
+    pub polls: [u32; SLOTS],
+    /// Those of them that followed a wake that was seen, by the class of the time since.
+    pub delays: [u32; SLOTS],
+    /// CLOCK_MONOTONIC, ns, as all below.
+    pub busy_ns: u64,
+    pub delay_ns: u64,
+    /// As in [`Account::idle_ns`].
+    pub idle_ns: u64,
+    /// The longest; where two polls end at once, it may be the longest but one.
+    pub busy_max_ns: u64,
+    pub delay_max_ns: u64,
 }
 
 /// Says in one word that poll `number` left the task at `path`: torn from its path, or of another poll, it fits nothing.
@@ -259,6 +305,13 @@ pub struct PollEvent {
     pub polls: u64,
     /// [`Account::busy_ns`], this poll included.
     pub busy_ns: u64,
+    /// [`Account::delays`], [`Account::delay_ns`] and [`Account::delay_max_ns`] likewise; 0 with [`EVENT_ALONE`].
+    pub delays: u64,
+    pub delay_ns: u64,
+    pub delay_max_ns: u64,
+    /// [`Account::idle_ns`] and [`Account::busy_max_ns`] likewise.
+    pub idle_ns: u64,
+    pub busy_max_ns: u64,
     /// Hash of the path before the poll.
     pub from: u64,
     /// Hash of the path after it; see `state_after`.
@@ -320,6 +373,8 @@ pub struct Frame {
     pub reserved: u32,
     /// [`Account::woken_ns`] when the poll began.
     pub woken_ns: u64,
+    /// When the poll before it ended; 0: not known.
+    pub rested_ns: u64,
     /// Where the task stood; its arms only with [`EVENT_WALKED`].
     pub path: Path,
 }

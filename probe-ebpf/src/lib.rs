@@ -7,9 +7,11 @@
 mod abi;
 #[cfg(feature = "fingerprint")]
 pub mod fingerprint;
+mod histogram;
 mod slots;
 mod walk;
 
 pub use abi::*;
+pub use histogram::*;
 pub use slots::*;
 pub use walk::*;

@@ -161,6 +161,25 @@ pub enum Certainty {
     Possible,
 }
 
+/// Some of a histogram: where a class begins, and how many are in it.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Classes {
+    pub count: u64,
+    pub sum_ns: u64,
+    pub max_ns: u64,
+    pub classes: Vec<(u64, u64)>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+pub struct Spread {
+    pub count: u64,
+    pub sum_ns: u64,
+    pub p50_ns: Option<u64>,
+    pub p95_ns: Option<u64>,
+    pub p99_ns: Option<u64>,
+    pub max_ns: Option<u64>,
+}
+
 /// One line of `attach --json`.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
@@ -220,6 +239,24 @@ pub enum Line {
         count: u64,
         sum_ns: u64,
         max_ns: u64,
+        idle_ns: Option<u64>,
+        poll_max_ns: Option<u64>,
+    },
+    /// So many polls of tasks of this name, begun at this place, took so long.
+    Histogram {
+        t_ns: u64,
+        name: String,
+        at: Option<Location>,
+        elsewhere: bool,
+        polls: Classes,
+        delays: Classes,
+        idle_ns: u64,
+    },
+    Kind {
+        name: String,
+        polls: Spread,
+        delays: Spread,
+        idle_ns: u64,
     },
     Complete {
         t_ns: u64,

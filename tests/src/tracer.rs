@@ -116,8 +116,21 @@ impl Tracer {
 
     /// Ctrl-C.
     pub fn interrupt(&self) -> Result<()> {
+        self.signal(rustix::process::Signal::INT)
+    }
+
+    /// Stops it in its tracks, until it is let go again.
+    pub fn hold(&self) -> Result<()> {
+        self.signal(rustix::process::Signal::STOP)
+    }
+
+    pub fn let_go(&self) -> Result<()> {
+        self.signal(rustix::process::Signal::CONT)
+    }
+
+    fn signal(&self, signal: rustix::process::Signal) -> Result<()> {
         let pid = rustix::process::Pid::from_child(&self.child);
-        rustix::process::kill_process(pid, rustix::process::Signal::INT).context("the tracer is gone")
+        rustix::process::kill_process(pid, signal).context("the tracer is gone")
     }
 
     /// SIGKILL, and nobody to clean up. The whole lines that it had printed by then.
@@ -183,6 +196,21 @@ impl Traced {
             Some(Line::End { cost, .. }) => *cost,
             _ => None,
         }
+    }
+
+    /// All polls, and all delays between a wake and a poll, that histograms counted.
+    pub fn timed(&self) -> (u64, u64) {
+        self.lines.iter().fold((0, 0), |(polls, delays), line| match line {
+            Line::Histogram { polls: more, delays: more_delays, .. } => {
+                (polls + more.count, delays + more_delays.count)
+            }
+            _ => (polls, delays),
+        })
+    }
+
+    /// All delays that were told task by task.
+    pub fn delays(&self) -> u64 {
+        self.lines.iter().map(|line| if let Line::Delay { count, .. } = line { *count } else { 0 }).sum()
     }
 
     /// Each time the probes went in (true) or out, but the first.

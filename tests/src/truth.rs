@@ -35,6 +35,16 @@ pub enum Truth {
         aborted_at: Option<u32>,
         panics: bool,
     },
+    /// `timed`: of each poll of a kind of task what it took at least and at most, ns, and of each wait between a wake and a poll.
+    Timed {
+        name: String,
+        least: Vec<u64>,
+        most: Vec<u64>,
+        least_delay: Vec<u64>,
+        most_delay: Vec<u64>,
+        /// How long its task was idle before those, at least and at most.
+        idle: (u64, u64),
+    },
     /// `many`: how many tasks stand at a place.
     Place {
         name: String,

@@ -43,6 +43,9 @@ fn probes_go_out_when_they_have_cost_enough() {
     assert!(cost.probes_out_ns > 3 * Duration::from_secs(1).as_nanos() as u64, "{cost:?}");
     let seen = traced.totals().expect("an end").polls;
     assert!(seen > 0 && seen < polls / 2, "{seen} of {polls} polls were seen");
+    // In and out, nothing is counted in one way and not in the other.
+    let (timed, delays) = traced.timed();
+    assert_eq!((timed, delays), (seen, traced.delays()), "polls and delays in histograms, and by task");
 }
 
 #[test]

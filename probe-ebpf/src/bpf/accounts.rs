@@ -3,7 +3,7 @@
 use super::maps::{TASK_KEYS, TASKS, add_to, epoch};
 use super::memory::{get, put};
 use super::slots::{find, settle as settle_slot, take};
-use async_inspect_ebpf::{Account, Thread, next_number, settled, task_slot};
+use async_inspect_ebpf::{Account, Frame, Thread, next_number, settled, task_slot};
 
 /// The account at the header that the thread looks at.
 #[inline(always)]
@@ -21,10 +21,8 @@ pub fn open(thread: *mut Thread, over: Option<*mut Account>) -> Option<u32> {
     let number = next_number(get!((*account).begun));
     put!((*account).begun, number);
     put!((*account).woken_ns, 0);
-    // Unlike the other sums: what the last task gained since it was last read is not told.
-    put!((*account).delays, 0);
-    put!((*account).delay_ns, 0);
     put!((*account).delay_max_ns, 0);
+    put!((*account).busy_max_ns, 0);
     introduce(thread, account);
     Some(number)
 }
@@ -62,19 +60,35 @@ pub fn poll_ended(thread: *mut Thread, account: *mut Account, took_ns: u64) {
     // In this order: who reads the polls first has their time as well.
     add_to(busy_ns, took_ns);
     add_to(polls, 1);
+    if took_ns > get!((*account).busy_max_ns) {
+        put!((*account).busy_max_ns, took_ns);
+    }
     put!((*account).tid, get!((*thread).tid));
 }
 
-/// A poll ended that began at `start_ns`; its task had been woken for it at `woken_ns`, if that is not 0.
+/// How long after it was woken, at `woken_ns` (0: it was not seen to be), a task's poll began. None as well the other way round:
+/// there the probe of the wake was late.
 #[inline(always)]
-pub fn add_delay(account: *mut Account, woken_ns: u64, start_ns: u64) {
-    // The other way round where the probe of the wake was late.
-    if woken_ns == 0 || woken_ns > start_ns {
-        return;
-    }
-    let delay_ns = start_ns.wrapping_sub(woken_ns);
-    put!((*account).delay_ns, get!((*account).delay_ns).wrapping_add(delay_ns));
-    put!((*account).delays, get!((*account).delays).wrapping_add(1));
+pub fn delay(woken_ns: u64, start_ns: u64) -> Option<u64> {
+    if woken_ns == 0 || woken_ns > start_ns { None } else { Some(start_ns.wrapping_sub(woken_ns)) }
+}
+
+/// How long the task of a poll had been idle before: until it was woken, or until the poll where it was not seen to be. 0 where
+/// the end of its last poll is not known, and where it was woken before that.
+#[inline(always)]
+pub fn idle(old: *mut Frame) -> u64 {
+    let (rested_ns, woken_ns) = (get!((*old).rested_ns), get!((*old).woken_ns));
+    let until_ns = if woken_ns != 0 { woken_ns } else { get!((*old).start_ns) };
+    if rested_ns == 0 || until_ns < rested_ns { 0 } else { until_ns.wrapping_sub(rested_ns) }
+}
+
+/// A poll ended, or began and its end is not seen, that its task had been waiting for since it was woken.
+#[inline(always)]
+pub fn add_delay(account: *mut Account, delay_ns: u64) {
+    // SAFETY: only addresses in the map value are made here.
+    let (sum, delays) = unsafe { (&raw mut (*account).delay_ns, &raw mut (*account).delays) };
+    add_to(sum, delay_ns);
+    add_to(delays, 1);
     if delay_ns > get!((*account).delay_max_ns) {
         put!((*account).delay_max_ns, delay_ns);
     }

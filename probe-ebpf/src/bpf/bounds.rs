@@ -35,9 +35,11 @@ masks! {
     below_16, 15;
     below_32, 31;
     below_64, 63;
+    below_128, 127;
     below_512, 511;
 }
 
 const _: () = assert!(async_inspect_ebpf::MAX_NESTING == 8);
 const _: () = assert!(async_inspect_ebpf::MAX_ARMS == 16);
 const _: () = assert!(async_inspect_ebpf::BLOCK == 512);
+const _: () = assert!(async_inspect_ebpf::SLOTS == 128);

@@ -1,7 +1,8 @@
 //! The maps. Sizes given here are placeholders where user space sets its own before it creates them.
 
 use async_inspect_ebpf::{
-    Account, COUNTERS, Config, Counter, Site, TASK_SLOTS, THREAD_SLOTS, Thread, WalkArm, WalkNode,
+    Account, COUNTERS, Config, Counter, Site, TASK_SLOTS, THREAD_SLOTS, TIMES_SLOTS, Thread, Times, WalkArm,
+    WalkNode,
 };
 use aya_ebpf::{
     bindings::BPF_F_MMAPABLE,
@@ -34,6 +35,14 @@ pub static THREADS: Array<Thread> = Array::with_max_entries(THREAD_SLOTS, BPF_F_
 pub static TASK_KEYS: Array<u64> = Array::with_max_entries(TASK_SLOTS, BPF_F_MMAPABLE);
 #[map]
 pub static TASKS: Array<Account> = Array::with_max_entries(TASK_SLOTS, BPF_F_MMAPABLE);
+/// The table of histograms, by kind of task and place; see `times_key`.
+#[map]
+pub static TIMES_KEYS: Array<u64> = Array::with_max_entries(TIMES_SLOTS, BPF_F_MMAPABLE);
+#[map]
+pub static TIMES: Array<Times> = Array::with_max_entries(TIMES_SLOTS, BPF_F_MMAPABLE);
+/// By site: of polls at places that found no room in the table.
+#[map]
+pub static OTHER_TIMES: Array<Times> = Array::with_max_entries(1, BPF_F_MMAPABLE);
 #[map]
 pub static EVENTS: RingBuf = RingBuf::with_byte_size(4096, 0);
 /// Of wakes and spawns, apart so that a storm of them costs no place in a task's history.

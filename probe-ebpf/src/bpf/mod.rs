@@ -12,3 +12,4 @@ mod slots;
 pub mod stack;
 mod target;
 mod tasks;
+mod times;

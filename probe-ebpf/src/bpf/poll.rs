@@ -3,11 +3,12 @@
 use super::{
     accounts,
     frames::{drop_frames_left, take_frame},
-    maps::{SITES, count, epoch},
+    maps::{SITES, add_to, count, epoch},
     memory::{copy_path, frame, get, put},
     send::{append_from, append_to, send, start_event},
     target::{Registers, thread_of_target},
     tasks::Task,
+    times,
 };
 use async_inspect_ebpf::{
     Account, Counter, EVENT_ALONE, EVENT_DISTURBED, EVENT_ENDED, EVENT_FIRST, EVENT_GONE, EVENT_NESTED,
@@ -87,8 +88,11 @@ pub fn start_only(ctx: &impl EbpfContext) {
                 put!((*account).path, get!((*thread).path.hash));
             }
             accounts::poll_ended(thread, account, 0);
-            if get!((*account).epoch) == epoch() {
-                accounts::add_delay(account, get!((*account).woken_ns), now);
+            let is_current = get!((*account).epoch) == epoch();
+            let woken_ns = if is_current { get!((*account).woken_ns) } else { 0 };
+            if let Some(delay_ns) = accounts::delay(woken_ns, now) {
+                accounts::add_delay(account, delay_ns);
+                times::poll_began(thread, get!((*thread).site), get!((*account).path), delay_ns);
             }
             put!((*account).woken_ns, 0);
             put!((*account).epoch, epoch());
@@ -152,6 +156,7 @@ fn prepare_begin(ctx: &impl EbpfContext, site: u32) -> Option<*mut Thread> {
     put!((*new).header, get!((*thread).header));
     put!((*new).site, get!((*thread).site));
     put!((*new).woken_ns, 0);
+    put!((*new).rested_ns, 0);
     let known = match accounts::of(thread) {
         Some(account) if get!((*account).ended) != get!((*account).begun) => begin_known(new, account),
         _ => {
@@ -177,6 +182,10 @@ fn begin_known(new: *mut Frame, account: *mut Account) -> bool {
     put!((*new).task, get!((*account).task));
     put!((*new).state, get!((*account).state));
     put!((*new).path.hash, path);
+    if is_settled {
+        // Written before it was settled.
+        put!((*new).rested_ns, get!((*account).last_end_ns));
+    }
     let woken_ns = get!((*account).woken_ns);
     if woken_ns != 0 {
         put!((*account).woken_ns, 0);
@@ -217,6 +226,7 @@ fn finish_look(thread: *mut Thread, new: *mut Frame) {
         put!((*new).number, number.unwrap_or(0));
         // It was the other task that was woken.
         put!((*new).woken_ns, 0);
+        put!((*new).rested_ns, 0);
         flags |= if number.is_some() { EVENT_FIRST } else { EVENT_ALONE } as u32;
     }
     put!((*new).task, get!((*thread).task));
@@ -263,6 +273,8 @@ fn finish_end(thread: *mut Thread) {
     let gone = get!((*thread).readable) == 0 || get!((*thread).task) != get!((*old).task);
     let path_flags = get!((*thread).path.flags);
     let ended = gone || path_flags & PATH_ENDED != 0;
+    let idle_ns = accounts::idle(old);
+    times::poll_ended(thread, old, took, idle_ns);
     match account {
         Some(account) => {
             // Where the poll before left the task is known from this one alone. Always told: the account may be a later
@@ -270,7 +282,11 @@ fn finish_end(thread: *mut Thread) {
             let found = flags & EVENT_WALKED != 0 && get!((*old).path.flags) & PATH_BROKEN == 0;
             tell |= found && get!((*old).path.hash) != 0;
             accounts::poll_ended(thread, account, took);
-            accounts::add_delay(account, get!((*old).woken_ns), get!((*old).start_ns));
+            if let Some(delay_ns) = accounts::delay(get!((*old).woken_ns), get!((*old).start_ns)) {
+                accounts::add_delay(account, delay_ns);
+            }
+            // SAFETY: only an address in the map value is made here.
+            add_to(unsafe { &raw mut (*account).idle_ns }, idle_ns);
             put!((*account).last_end_ns, now);
             if get!((*account).begun) != get!((*old).number) {
                 flags |= EVENT_DISTURBED;

@@ -19,7 +19,14 @@ pub fn start_event(thread: *mut Thread, account: Option<*mut Account>, took_ns: 
     put!((*thread).event.site, get!((*thread).site));
     put!((*thread).event.header, get!((*thread).header));
     let (polls, busy_ns) = match account {
-        Some(account) => (get!((*account).polls), get!((*account).busy_ns)),
+        Some(account) => {
+            put!((*thread).event.delays, get!((*account).delays));
+            put!((*thread).event.delay_ns, get!((*account).delay_ns));
+            put!((*thread).event.delay_max_ns, get!((*account).delay_max_ns));
+            put!((*thread).event.idle_ns, get!((*account).idle_ns));
+            put!((*thread).event.busy_max_ns, get!((*account).busy_max_ns));
+            (get!((*account).polls), get!((*account).busy_ns))
+        }
         None => (1, took_ns),
     };
     put!((*thread).event.polls, polls);

@@ -10,11 +10,13 @@ use core::arch::asm;
 /// The slot where `key` stands.
 #[inline(always)]
 pub fn find(keys: &Array<u64>, key: u64, slot: impl Fn(u64, u32) -> u32) -> Option<u32> {
-    for nth in 0..WINDOW {
-        let slot = slot(key, nth);
+    let mut nth = 0;
+    while nth < WINDOW as u64 {
+        let slot = slot(key, nth as u32);
         if read(keys, slot) == key {
             return Some(slot);
         }
+        nth = next(nth);
     }
     None
 }
@@ -23,14 +25,16 @@ pub fn find(keys: &Array<u64>, key: u64, slot: impl Fn(u64, u32) -> u32) -> Opti
 /// is no room.
 #[inline(always)]
 pub fn take(keys: &Array<u64>, key: u64, slot: impl Fn(u64, u32) -> u32) -> Option<u32> {
-    for nth in 0..WINDOW {
-        let slot = slot(key, nth);
+    let mut nth = 0;
+    while nth < WINDOW as u64 {
+        let slot = slot(key, nth as u32);
         if read(keys, slot) == FREE
             && let Some(place) = keys.get_ptr_mut(slot)
             && exchange(place, FREE, TAKEN)
         {
             return Some(slot);
         }
+        nth = next(nth);
     }
     None
 }
@@ -42,6 +46,15 @@ pub fn settle(keys: &Array<u64>, slot: u32, key: u64) {
         // SAFETY: the place is in the map.
         unsafe { place.write_volatile(key) };
     }
+}
+
+/// One more, in a way that LLVM does not look into: it would unroll the search, with a place on the stack for each slot.
+#[inline(always)]
+fn next(nth: u64) -> u64 {
+    let mut nth = nth;
+    // SAFETY: changes nothing but its own register.
+    unsafe { asm!("{0} += 1", inout(reg) nth, options(pure, nomem, nostack)) };
+    nth
 }
 
 #[inline(always)]

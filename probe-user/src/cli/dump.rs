@@ -45,6 +45,7 @@ pub fn run(source: &mut dyn Source, args: &DumpArgs, common: &Common) -> Result<
                 frames: &snapshot.frames,
                 places: &places,
                 sources: &sources,
+                kind: None,
                 busy: None,
                 now_ns: snapshot.t_ns,
             };

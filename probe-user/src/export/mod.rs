@@ -16,4 +16,5 @@ pub mod shape;
 pub mod stream;
 mod stream_causes;
 mod stream_samples;
+mod stream_times;
 pub mod text;

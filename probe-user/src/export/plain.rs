@@ -9,7 +9,9 @@ use crate::present::paint::Paint;
 use crate::present::places::Places;
 use crate::present::samples::{self, busy_span};
 use crate::present::table;
+use crate::present::times;
 use crate::present::units::{count, counted, known_span, or_dash, span};
+use std::cmp::Reverse;
 use std::io::{self, Write};
 
 /// Lines per second a person may still follow; the rest is counted.
@@ -18,6 +20,8 @@ const LINES_PER_SECOND: u32 = 40;
 const ROWS: usize = 12;
 /// Places named at the end.
 const PLACES: usize = 5;
+/// Kinds of tasks named there.
+const KINDS: usize = 5;
 const NAME_WIDTH: usize = 44;
 
 pub struct Plain<W> {
@@ -60,6 +64,7 @@ impl<W: Write> Plain<W> {
                 | Event::Sampled { .. }
                 | Event::Wake { .. }
                 | Event::Delays { .. }
+                | Event::Timed { .. }
         );
         if silent || !self.within_budget(event.t_ns())? {
             return Ok(());
@@ -102,6 +107,9 @@ impl<W: Write> Plain<W> {
             }
             Event::Wake { task, by, .. } => (Some(*task), format!("woken by {}", names::doer(*by))),
             Event::Delays { task, count: n, .. } => (Some(*task), counted(*n, "delay")),
+            Event::Timed { of, .. } => {
+                (None, format!("{} of {}", counted(of.polls.count(), "poll"), names::short(&of.name)))
+            }
             Event::Budget { probes_in, .. } => {
                 (None, if *probes_in { "the probes are in again" } else { "the probes are out" }.into())
             }
@@ -194,6 +202,7 @@ impl<W: Write> Plain<W> {
         writeln!(self.out)?;
         summary(&mut self.out, t_ns.saturating_sub(self.started_ns), end, model, self.paint)?;
         self.busiest_tasks(model)?;
+        self.slowest_kinds(model)?;
         self.busiest_places(model)?;
         self.out.flush()
     }
@@ -209,6 +218,18 @@ impl<W: Write> Plain<W> {
             };
             let name = names::short(&task.name);
             writeln!(self.out, "  {label:<10} #{} {name}  {}{from}", task.id.id, samples::length(busy))?;
+        }
+        Ok(())
+    }
+
+    /// Whose polls lasted longest.
+    fn slowest_kinds(&mut self, model: &Model) -> io::Result<()> {
+        let mut kinds = model.kind_times();
+        kinds.sort_by_key(|kind| Reverse(kind.polls.max_ns.max(kind.delays.max_ns)));
+        for (i, kind) in kinds.iter().take(KINDS).enumerate() {
+            let label = if i == 0 { "slowest" } else { "" };
+            let words = times::kind(kind).unwrap_or_default();
+            writeln!(self.out, "  {label:<10} {}  {words}", names::short(&kind.name))?;
         }
         Ok(())
     }

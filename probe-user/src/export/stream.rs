@@ -3,6 +3,7 @@
 use super::json::{Line, SCHEMA, runtime_word};
 use super::stream_causes::{CausedJson, DelayJson, DoerJson};
 use super::stream_samples::{Looked, SampledPoll, Time};
+use super::stream_times::{HistogramLine, KindLine};
 use crate::decode::{Frame, FrameId, TaskId};
 use crate::model::{AwaitPath, End, Ending, Event, Mode, Model, Spot, TaskEntry};
 use crate::trace::PollEnd;
@@ -223,12 +224,20 @@ impl<W: Write> Stream<W> {
             Event::Parent { t_ns, task, parent } => {
                 self.line(&CausedJson { about: about(*t_ns, "parent", *task), by: DoerJson::parent(*parent) })
             }
-            Event::Delays { t_ns, task, count, sum_ns, max_ns } => self.line(&DelayJson {
-                about: about(*t_ns, "delay", *task),
-                count: *count,
-                sum_ns: *sum_ns,
-                max_ns: *max_ns,
-            }),
+            Event::Delays { t_ns, task, count, sum_ns, max_ns, idle_ns, poll_max_ns } => {
+                self.line(&DelayJson {
+                    about: about(*t_ns, "delay", *task),
+                    count: *count,
+                    sum_ns: *sum_ns,
+                    max_ns: *max_ns,
+                    idle_ns: *idle_ns,
+                    poll_max_ns: *poll_max_ns,
+                })
+            }
+            Event::Timed { t_ns, of } => {
+                let frame = await_frame(of.at, model);
+                self.line(&HistogramLine::new(*t_ns, of, frame.as_deref()))
+            }
             Event::Ended { t_ns, task, how, at } => {
                 if let Some(entry) = model.get(*task) {
                     self.times(*t_ns, entry, model)?;
@@ -254,6 +263,12 @@ impl<W: Write> Stream<W> {
         living.sort_unstable_by_key(|task| (task.id.runtime as u8, task.id.id));
         for task in living {
             self.times(t_ns, task, model)?;
+        }
+        let all_places = model.place_times();
+        for kind in model.kind_times() {
+            let own = all_places.iter().filter(|place| place.name == kind.name);
+            let places: Vec<_> = own.map(|place| (*place, await_frame(place.at, model))).collect();
+            self.line(&KindLine::new(t_ns, &kind, &places))?;
         }
         let totals = model.totals();
         let cost = model.cost().map(|cost| CostJson {
@@ -380,7 +395,7 @@ mod tests {
     use super::*;
     use crate::model::Limits;
     use crate::model::sample::{MS, SECOND, Shop, tokio};
-    use crate::trace::{Doer, TraceEvent};
+    use crate::trace::{Doer, Histogram, Timed, TraceEvent};
 
     #[test]
     fn one_object_per_line() {
@@ -396,14 +411,29 @@ mod tests {
         let poll =
             |t_ns, end, duration_ns| TraceEvent::Poll { t_ns, task, tid: 9, count: 2, duration_ns, end };
         let (from, to) = (shop.unresumed().into(), shop.sleeping().into());
+        let timed = |at| {
+            let (polls, delays) = (Histogram::of([MS, 2000, 2100]), Histogram::of([8000, 1000]));
+            let of = Timed { name: "shop::api::fetch_user".into(), at, polls, delays, idle_ns: 12_000 };
+            TraceEvent::Timed { t_ns: t + 2 * MS, of: Box::new(of) }
+        };
         for event in [
             spawn,
             poll(t + MS, PollEnd::Pending, Some(MS)),
             TraceEvent::State { t_ns: t + MS, task, from, to },
             TraceEvent::Wake { t_ns: t + MS, task, by: Doer::Thread(77) },
             TraceEvent::Wake { t_ns: t + MS, task, by: Doer::Task(tokio(1)) },
-            TraceEvent::Delays { t_ns: t + 2 * MS, task, count: 2, sum_ns: 9000, max_ns: 8000 },
+            TraceEvent::Delays {
+                t_ns: t + 2 * MS,
+                task,
+                count: 2,
+                sum_ns: 9000,
+                max_ns: 8000,
+                idle_ns: Some(7),
+                poll_max_ns: Some(9),
+            },
             TraceEvent::Lost { t_ns: t + 2 * MS, count: 3 },
+            timed(Some(shop.sleeping().into())),
+            timed(None),
             poll(t + 3 * MS, PollEnd::Panicked, None),
         ] {
             model.trace(event, &mut events);

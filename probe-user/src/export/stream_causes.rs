@@ -49,4 +49,8 @@ pub(super) struct DelayJson {
     pub sum_ns: u64,
     /// The longest of this task up to now.
     pub max_ns: u64,
+    /// How long it was idle before them, and before polls that followed no wake that was seen.
+    pub idle_ns: Option<u64>,
+    /// Its longest poll up to now.
+    pub poll_max_ns: Option<u64>,
 }

@@ -1,6 +1,6 @@
 //! The model's own event: what happened to a task, whoever saw it.
 
-use super::{AwaitPath, Spot};
+use super::{AwaitPath, PlaceTimes, Spot};
 use crate::decode::TaskId;
 use crate::trace::{Doer, PollEnd};
 use std::sync::Arc;
@@ -28,8 +28,18 @@ pub enum Event {
     State { t_ns: u64, task: TaskId, from: Option<Arc<AwaitPath>>, to: Arc<AwaitPath> },
     /// The task's waker was used.
     Wake { t_ns: u64, task: TaskId, by: Doer },
-    /// `count` polls began `sum_ns` in all after their task was woken for them.
-    Delays { t_ns: u64, task: TaskId, count: u64, sum_ns: u64, max_ns: u64 },
+    /// `count` polls began `sum_ns` in all after their task was woken for them; before it had been idle for so long.
+    Delays {
+        t_ns: u64,
+        task: TaskId,
+        count: u64,
+        sum_ns: u64,
+        max_ns: u64,
+        idle_ns: Option<u64>,
+        poll_max_ns: Option<u64>,
+    },
+    /// Polls of all tasks of a name that began at one place, since the last such event of both.
+    Timed { t_ns: u64, of: Box<PlaceTimes> },
     /// `at`: where it stood when its last poll began, if its end was seen.
     Ended { t_ns: u64, task: TaskId, how: Ending, at: Option<Arc<AwaitPath>> },
     /// Trace events that were lost on the way.
@@ -59,6 +69,7 @@ impl Event {
             | Event::Parent { t_ns, .. }
             | Event::Wake { t_ns, .. }
             | Event::Delays { t_ns, .. }
+            | Event::Timed { t_ns, .. }
             | Event::Ended { t_ns, .. }
             | Event::Lost { t_ns, .. }
             | Event::Budget { t_ns, .. }

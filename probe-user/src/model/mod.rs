@@ -13,6 +13,7 @@ mod snapshot;
 mod summary;
 mod task;
 mod tasks;
+mod timed;
 mod update;
 mod wakes;
 
@@ -26,5 +27,6 @@ pub use sampled::{Looks, Sampled, Spot, Time};
 pub use summary::{PlaceTotals, Totals};
 pub use task::{Known, Since, Stop, TaskEntry, TaskPhase};
 pub use tasks::Model;
+pub use timed::{KindTimes, PlaceTimes};
 pub use update::{Aside, Cost, End, Mode, Update};
 pub use wakes::{Delays, Wakes};

@@ -63,7 +63,7 @@ struct Stay {
 }
 
 /// Where a task's time is booked.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Spot {
     /// Before its first await, or where no line is known.
     #[default]

@@ -3,7 +3,8 @@
 use super::path::Paths;
 use super::task::{Known, Since, Stop};
 use super::{
-    AwaitPath, Cost, Delays, Ending, Event, Limits, Looks, Mode, PlaceTotals, TaskEntry, TaskPhase, Totals,
+    AwaitPath, Cost, Delays, Ending, Event, Limits, Looks, Mode, PlaceTimes, PlaceTotals, Spot, TaskEntry,
+    TaskPhase, Totals,
 };
 use crate::decode::{FrameId, Frames, RuntimeKind, Snapshot, TaskId};
 use crate::trace::{Doer, PollEnd, TraceEvent};
@@ -26,6 +27,7 @@ pub struct Model {
     pub(super) cost: Option<Cost>,
     probes_in: bool,
     pub(super) places: HashMap<(Arc<str>, FrameId), PlaceTotals>,
+    pub(super) times: HashMap<(Arc<str>, Spot), PlaceTimes>,
     pub(super) looks: Option<Looks>,
     pub(super) latest: Option<Arc<Snapshot>>,
     pub(super) generation: u32,
@@ -53,6 +55,7 @@ impl Model {
             cost: None,
             probes_in: mode.counts_polls(),
             places: HashMap::new(),
+            times: HashMap::new(),
             looks: mode.samples().then(Looks::default),
             latest: None,
             generation: 0,
@@ -130,9 +133,10 @@ impl Model {
                 self.now_ns = self.now_ns.max(t_ns);
                 self.woken(t_ns, task, by, out);
             }
-            TraceEvent::Delays { t_ns, task, count, sum_ns, max_ns } => {
-                self.delayed(t_ns, task, Delays { count, sum_ns, max_ns }, out);
+            TraceEvent::Delays { t_ns, task, count, sum_ns, max_ns, idle_ns, poll_max_ns } => {
+                self.delayed(t_ns, task, Delays { count, sum_ns, max_ns, idle_ns, poll_max_ns }, out);
             }
+            TraceEvent::Timed { t_ns, of } => self.timed(t_ns, *of, out),
             TraceEvent::Spawn { t_ns, task, name, parent } => {
                 self.now_ns = self.now_ns.max(t_ns);
                 let born = Since { t_ns, known: Known::Exact };

@@ -19,6 +19,7 @@ fn words(events: &[Event]) -> Vec<String> {
         Event::Parent { task, .. } => format!("parent {}", task.id),
         Event::Wake { task, .. } => format!("wake {}", task.id),
         Event::Delays { task, count, .. } => format!("delays {} x{count}", task.id),
+        Event::Timed { of, .. } => format!("timed {} x{}", of.name, of.polls.count()),
         Event::Ended { task, how, .. } => format!("{how:?} {}", task.id),
         Event::Lost { count, .. } => format!("lost {count}"),
         Event::Budget { probes_in, .. } => format!("in={probes_in}"),
@@ -241,7 +242,15 @@ fn a_wake_is_counted_and_makes_no_task() {
     let mut model = model(&shop, Mode::Session);
     let mut out = vec![];
     let wake = |t_ns, id| TraceEvent::Wake { t_ns, task: tokio(id), by: Doer::Thread(7) };
-    let delays = TraceEvent::Delays { t_ns: SECOND, task: tokio(9), count: 2, sum_ns: 30, max_ns: 20 };
+    let delays = TraceEvent::Delays {
+        t_ns: SECOND,
+        task: tokio(9),
+        count: 2,
+        sum_ns: 30,
+        max_ns: 20,
+        idle_ns: Some(7),
+        poll_max_ns: Some(9),
+    };
     model.trace(TraceEvent::Watches { t_ns: SECOND, wakes: true }, &mut out);
     model.trace(wake(SECOND, 9), &mut out);
     assert_eq!(model.live_count(), 0, "no other event told of it");

@@ -10,6 +10,10 @@ pub struct Delays {
     pub count: u64,
     pub sum_ns: u64,
     pub max_ns: u64,
+    /// How long the task, or all, had been idle before their polls; None where that is not seen.
+    pub idle_ns: Option<u64>,
+    /// The longest poll; None where that is not seen.
+    pub poll_max_ns: Option<u64>,
 }
 
 impl Delays {
@@ -21,6 +25,10 @@ impl Delays {
         self.count += more.count;
         self.sum_ns = self.sum_ns.saturating_add(more.sum_ns);
         self.max_ns = self.max_ns.max(more.max_ns);
+        if let Some(idle_ns) = more.idle_ns {
+            self.idle_ns = Some(self.idle_ns.unwrap_or(0).saturating_add(idle_ns));
+        }
+        self.poll_max_ns = self.poll_max_ns.max(more.poll_max_ns);
     }
 }
 
@@ -51,8 +59,8 @@ impl Model {
         if let Some(wakes) = self.wakes_of(task) {
             wakes.delays.add(more);
         }
-        let Delays { count, sum_ns, max_ns } = more;
-        out.push(Event::Delays { t_ns, task, count, sum_ns, max_ns });
+        let Delays { count, sum_ns, max_ns, idle_ns, poll_max_ns } = more;
+        out.push(Event::Delays { t_ns, task, count, sum_ns, max_ns, idle_ns, poll_max_ns });
     }
 
     /// Of a task that lives, or that ended just now.

@@ -7,10 +7,11 @@ use super::places::Places;
 use super::reasons::Reasons;
 use super::samples;
 use super::source::SourceText;
+use super::times;
 use super::tree;
 use super::units::{count, counted, known_span, span};
 use crate::decode::{Certainty, FrameId, Frames, Hold, HoldRole, Node, Task, TaskId, wait_of_chain};
-use crate::model::{Ending, Known, Stop, TaskEntry, TaskPhase, place_of, primary_chain};
+use crate::model::{Ending, KindTimes, Known, Stop, TaskEntry, TaskPhase, place_of, primary_chain};
 use crate::sample::Estimate;
 use std::io::{self, Write};
 
@@ -26,6 +27,8 @@ pub struct CardInput<'a> {
     pub frames: &'a Frames,
     pub places: &'a Places,
     pub sources: &'a dyn SourceText,
+    /// What is known of all tasks of its name.
+    pub kind: Option<&'a KindTimes>,
     /// By looks, where it is sampled.
     pub busy: Option<Estimate>,
     /// CLOCK_MONOTONIC; what "now" means on this card. None: not known, as of a core file.
@@ -86,6 +89,10 @@ pub fn card(input: CardInput) -> Card {
         rows.push(Row::new("spawned", spawned.join(" ")));
     }
     rows.extend(input.entry.and_then(|entry| woken(entry, &input)).map(|text| Row::new("woken", text)));
+    let time = input.entry.and_then(|entry| times::accounts(entry, input.now_ns));
+    rows.extend(time.map(|text| Row::new("time", text)));
+    let like_it = input.kind.and_then(times::kind);
+    rows.extend(like_it.map(|text| Row::new("all such", text)));
     if let Some(entry) = input.entry.filter(|entry| !entry.history.is_empty()) {
         rows.push(Row::new("history", history(entry, &input)));
     }

@@ -1,7 +1,7 @@
 use super::*;
 use crate::model::sample::{MS, SECOND, Shop, tokio};
 use crate::model::{Limits, Mode, Model};
-use crate::trace::{PollEnd, TraceEvent};
+use crate::trace::{Histogram, PollEnd, Timed, TraceEvent};
 
 /// Quotes a line for one file only.
 struct Quote;
@@ -16,6 +16,7 @@ fn shown(model: &Model, id: u64, now_ns: u64) -> String {
     let id = tokio(id);
     let entry = model.get(id).unwrap();
     let places = Places::of(model.frames());
+    let kind = model.times_of(&entry.name);
     let input = CardInput {
         id,
         name: &entry.name,
@@ -24,6 +25,7 @@ fn shown(model: &Model, id: u64, now_ns: u64) -> String {
         frames: model.frames(),
         places: &places,
         busy: None,
+        kind: kind.as_ref(),
         sources: &Quote,
         now_ns: Some(now_ns),
     };
@@ -53,6 +55,27 @@ fn traced_from_birth() {
     let snapshot = shop.snapshot(t + 3 * MS, vec![shop.fetching(42, &shop.reading())]);
     model.snapshot_taken(Box::new(snapshot), &mut out);
     insta::assert_snapshot!(shown(&model, 42, t + 2300 * MS));
+
+    let (idle_ns, poll_max_ns) = (Some(500_000), Some(600_000));
+    let delays = TraceEvent::Delays {
+        t_ns: t + 2 * MS,
+        task,
+        count: 1,
+        sum_ns: 9000,
+        max_ns: 9000,
+        idle_ns,
+        poll_max_ns,
+    };
+    model.trace(delays, &mut out);
+    let of = Timed {
+        name: "shop::api::fetch_user".into(),
+        at: Some(shop.sleeping().into()),
+        polls: Histogram::of([600_000, 600_000]),
+        delays: Histogram::of([9000]),
+        idle_ns: 500_000,
+    };
+    model.trace(TraceEvent::Timed { t_ns: t + 3 * MS, of: Box::new(of) }, &mut out);
+    insta::assert_snapshot!("times", shown(&model, 42, t + 2300 * MS));
 
     model.trace(poll(t + 2400 * MS, PollEnd::Panicked), &mut out);
     insta::assert_snapshot!("panicked", shown(&model, 42, t + 5 * SECOND));

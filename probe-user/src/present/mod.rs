@@ -14,5 +14,6 @@ pub mod relations;
 pub mod samples;
 pub mod source;
 pub mod table;
+pub mod times;
 pub mod tree;
 pub mod units;

@@ -19,8 +19,16 @@ pub(super) fn event(event: &TraceEvent, frames: usize) -> bool {
             TraceEvent::Poll { count, duration_ns, .. } => {
                 *count < PLAUSIBLE && duration_ns.is_none_or(|ns| ns < PLAUSIBLE)
             }
-            TraceEvent::Delays { count, sum_ns, max_ns, .. } => {
-                [*count, *sum_ns, *max_ns].iter().all(|n| *n < PLAUSIBLE)
+            TraceEvent::Delays { count, sum_ns, max_ns, idle_ns, poll_max_ns, .. } => {
+                [*count, *sum_ns, *max_ns, idle_ns.unwrap_or(0), poll_max_ns.unwrap_or(0)]
+                    .iter()
+                    .all(|n| *n < PLAUSIBLE)
+            }
+            TraceEvent::Timed { of, .. } => {
+                of.at.as_ref().is_none_or(|at| within(at, frames))
+                    && of.polls.is_sound(PLAUSIBLE)
+                    && of.delays.is_sound(PLAUSIBLE)
+                    && of.idle_ns < PLAUSIBLE
             }
             TraceEvent::Lost { count, .. } => *count < PLAUSIBLE,
             TraceEvent::Watches { .. }

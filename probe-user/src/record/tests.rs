@@ -6,7 +6,7 @@ use crate::decode::{DebugInfoLevel, Frames, Node, Snapshot, Task};
 use crate::model::sample::{MS, SECOND, Shop, tokio};
 use crate::model::{Cost, End, Event, Limits, Mode, Model, Update};
 use crate::sample::{Round, Run};
-use crate::trace::{Doer, PollEnd, TraceEvent};
+use crate::trace::{Doer, Histogram, PollEnd, Timed, TraceEvent};
 use proptest::prelude::*;
 use std::io::Cursor;
 use std::sync::Arc;
@@ -23,6 +23,12 @@ pub(super) fn head() -> Head {
         began_at_ns: 1_767_225_600 * SECOND,
         has_first: true,
     }
+}
+
+fn timed(t_ns: u64, at: Option<crate::trace::Path>) -> TraceEvent {
+    let (polls, delays) = (Histogram::of([MS, 2 * MS, 2000]), Histogram::of([MS]));
+    let name = "shop::api::fetch_user".into();
+    TraceEvent::Timed { t_ns, of: Box::new(Timed { name, at, polls, delays, idle_ns: 7 }) }
 }
 
 /// Some of everything that can be recorded.
@@ -57,7 +63,17 @@ pub(super) fn day(shop: &Shop) -> Vec<Update> {
             TraceEvent::Resumed { t_ns: t + 4 * MS },
             TraceEvent::Lost { t_ns: t + 4 * MS, count: 12 },
             TraceEvent::Wake { t_ns: t + 4 * MS, task, by: Doer::Thread(3) },
-            TraceEvent::Delays { t_ns: t + 5 * MS, task, count: 1, sum_ns: MS, max_ns: MS },
+            TraceEvent::Delays {
+                t_ns: t + 5 * MS,
+                task,
+                count: 1,
+                sum_ns: MS,
+                max_ns: MS,
+                idle_ns: Some(7),
+                poll_max_ns: Some(9),
+            },
+            timed(t + 5 * MS, Some(shop.sleeping().into())),
+            timed(t + 5 * MS, None),
             moved(t + 5 * MS, shop.sleeping(), shop.reading()),
         ]),
         Update::Snapshot(Box::new(shop.deadlock(t + SECOND))),
@@ -298,9 +314,21 @@ fn what_refers_to_frames_that_are_not_there_is_refused() {
         from: shop.reading().into(),
         to: shop.sleeping().into(),
     };
+    let endless = TraceEvent::Timed {
+        t_ns: 1,
+        of: Box::new(Timed {
+            name: "shop".into(),
+            at: None,
+            polls: Histogram::new([1], u64::MAX, 1),
+            delays: Histogram::default(),
+            idle_ns: 0,
+        }),
+    };
     for update in [
         Update::Trace(vec![state]),
         Update::Trace(vec![huge]),
+        Update::Trace(vec![endless]),
+        Update::Trace(vec![timed(1, Some(shop.sleeping().into()))]),
         Update::Snapshot(Box::new(shop.busy_day(SECOND))),
         Update::Snapshot(Box::new(shop.snapshot(SECOND, vec![deep]))),
     ] {

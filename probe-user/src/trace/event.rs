@@ -1,5 +1,6 @@
 //! What the trace says, already translated from the kernel's records into frames and task ids.
 
+use super::Histogram;
 use crate::decode::{FrameId, TaskId};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
@@ -29,6 +30,20 @@ pub enum Doer {
     Thread(u32),
 }
 
+/// Polls of all tasks of one name that began at one place.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Timed {
+    pub name: Arc<str>,
+    /// None: of all places that are not told apart.
+    pub at: Option<Path>,
+    /// Their durations; none with entry probes only.
+    pub polls: Histogram,
+    /// Of those that followed a wake that was seen: the time since.
+    pub delays: Histogram,
+    /// From the end of the poll before to that wake, or to the poll where none was seen; the sum of those that are known.
+    pub idle_ns: u64,
+}
+
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum TraceEvent {
     /// Comes first, if anything is watched beside polls that is counted.
@@ -49,13 +64,19 @@ pub enum TraceEvent {
         task: TaskId,
         by: Doer,
     },
-    /// `count` polls began `sum_ns` in all after their task was woken for them. `max_ns`: the longest up to now.
+    /// `count` polls began `sum_ns` in all after their task was woken for them. `max_ns`: the longest up to now. `idle_ns`: how
+    /// long it had been idle before, and before polls that followed no wake that was seen; None with entry probes only.
     Delays {
         t_ns: u64,
         task: TaskId,
         count: u64,
         sum_ns: u64,
         max_ns: u64,
+        #[serde(default)]
+        idle_ns: Option<u64>,
+        /// The task's longest poll up to now.
+        #[serde(default)]
+        poll_max_ns: Option<u64>,
     },
     /// `count` polls of `task` on thread `tid` that ended at `t_ns`; `duration_ns` is their sum.
     /// A poll whose start was not seen has no duration.
@@ -73,6 +94,11 @@ pub enum TraceEvent {
         task: TaskId,
         from: Path,
         to: Path,
+    },
+    /// Polls since the last such event of the same name and place; only the maxima are of all up to now.
+    Timed {
+        t_ns: u64,
+        of: Box<Timed>,
     },
     /// Events the ring buffer had no room for.
     Lost {
@@ -98,6 +124,7 @@ impl TraceEvent {
             | TraceEvent::Delays { t_ns, .. }
             | TraceEvent::Poll { t_ns, .. }
             | TraceEvent::State { t_ns, .. }
+            | TraceEvent::Timed { t_ns, .. }
             | TraceEvent::Lost { t_ns, .. }
             | TraceEvent::Paused { t_ns }
             | TraceEvent::Resumed { t_ns } => *t_ns,

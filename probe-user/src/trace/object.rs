@@ -188,7 +188,7 @@ fn check_abi(object: &mut Object) -> Result<(), TraceError> {
 /// How many entries a map gets, where the object does not say it.
 fn entries(map: &str, sizes: Sizes) -> Option<usize> {
     Some(match map {
-        "SITES" | "POLLS" => sizes.sites,
+        "SITES" | "POLLS" | "OTHER_TIMES" => sizes.sites,
         "NODES" => sizes.nodes,
         "ARMS" => sizes.arms,
         "VTABLES" => sizes.vtables,

@@ -10,56 +10,75 @@ use zerocopy::{FromBytes, FromZeros, Immutable, IntoBytes};
 
 /// Keys, and a value for each.
 pub(super) struct Table<V> {
-    keys: MappedArray,
-    values: MappedArray,
+    keys: Values<u64>,
+    values: Values<V>,
+}
+
+/// An array of values that is mapped.
+pub(super) struct Values<V> {
+    array: MappedArray,
     kind: PhantomData<V>,
 }
 
 /// Where a key stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Slot(usize);
 
-impl<V: FromBytes + FromZeros + IntoBytes + Immutable> Table<V> {
+impl<V: FromBytes + FromZeros + IntoBytes + Immutable> Values<V> {
     const WORDS: usize = {
         assert!(size_of::<V>().is_multiple_of(8));
         size_of::<V>() / 8
     };
 
+    /// # Errors
+    /// What the kernel says, which is a bug of ours.
+    pub fn of(programs: &Programs, name: &'static str, entries: u32) -> Result<Self, TraceError> {
+        let map = programs.map_fd(name)?;
+        let array = MappedArray::new(map.as_fd(), entries as usize, Self::WORDS);
+        let array = array.map_err(|error| TraceError::from_io("map a BPF map", error))?;
+        Ok(Values { array, kind: PhantomData })
+    }
+
+    pub fn len(&self) -> usize {
+        self.array.entries()
+    }
+
+    /// What stands there, read word by word: a program may write to it meanwhile.
+    pub fn get(&self, nth: usize) -> V {
+        let mut value = V::new_zeroed();
+        for (word, bytes) in value.as_mut_bytes().chunks_exact_mut(8).enumerate() {
+            bytes.copy_from_slice(&self.array.load(nth, word).to_ne_bytes());
+        }
+        value
+    }
+}
+
+impl<V: FromBytes + FromZeros + IntoBytes + Immutable> Table<V> {
     /// The table of `slots` slots in the maps of these names.
     ///
     /// # Errors
-    /// What the kernel says, which is a bug of ours.
+    /// As of [`Values::of`].
     pub fn of(
         programs: &Programs,
         keys: &'static str,
         values: &'static str,
         slots: u32,
     ) -> Result<Self, TraceError> {
-        let mapped = |name, words| {
-            let map = programs.map_fd(name)?;
-            MappedArray::new(map.as_fd(), slots as usize, words)
-                .map_err(|error| TraceError::from_io("map a BPF map", error))
-        };
-        Ok(Table { keys: mapped(keys, 1)?, values: mapped(values, Self::WORDS)?, kind: PhantomData })
+        Ok(Table { keys: Values::of(programs, keys, slots)?, values: Values::of(programs, values, slots)? })
     }
 
     /// Keys that stand somewhere now. What comes or goes meanwhile may be missed.
     pub fn keys(&self) -> impl Iterator<Item = (Slot, u64)> {
-        let keys = (0..self.keys.entries()).map(|slot| (Slot(slot), self.keys.load(slot, 0)));
+        let keys = (0..self.keys.len()).map(|slot| (Slot(slot), self.keys.get(slot)));
         keys.filter(|(_, key)| ![FREE, TAKEN].contains(key))
     }
 
-    /// What stands in a slot, word by word: a program may write to it meanwhile.
     pub fn value(&self, Slot(slot): Slot) -> V {
-        let mut value = V::new_zeroed();
-        for (word, bytes) in value.as_mut_bytes().chunks_exact_mut(8).enumerate() {
-            bytes.copy_from_slice(&self.values.load(slot, word).to_ne_bytes());
-        }
-        value
+        self.values.get(slot)
     }
 
     /// Forgets the key: the next one that comes may have the slot.
     pub fn free(&self, Slot(slot): Slot) {
-        self.keys.store(slot, 0, FREE);
+        self.keys.array.store(slot, 0, FREE);
     }
 }

@@ -10,6 +10,7 @@ use super::kernel;
 use super::object::{Programs, Sizes};
 use super::slots::{Slot, Table};
 use super::tables;
+use super::times::TimesRead;
 use super::translate::{Record, Translator};
 use super::{CausePlan, ProbeMode, TraceError, TraceEvent, TracePlan};
 use crate::decode::{RuntimeKind, TaskId};
@@ -47,7 +48,7 @@ const RING_BYTES: usize = 16 << 20;
 const CAUSE_BYTES: usize = 16 << 20;
 /// The smallest ring that there is.
 const PAGE: usize = 4096;
-/// How often the accounts are read: they tell of polls that moved no task.
+/// How often the accounts and histograms are read: they tell of polls that moved no task.
 const READ_ACCOUNTS: Duration = Duration::from_secs(1);
 /// Records handed out by one call, so that it ends even if the target writes faster than we read.
 const MAX_RECORDS: usize = 1 << 19;
@@ -75,6 +76,7 @@ pub struct Tracer {
     /// Keys of threads that had ended at the last sweep.
     missing: HashSet<u64>,
     accounts: Accounts,
+    times: TimesRead,
     accounts_read: Instant,
     /// How many times the probes were put in anew.
     epoch: u32,
@@ -158,6 +160,7 @@ impl Tracer {
         let (ring, tally) = (programs.map("EVENTS")?, programs.map("TALLY")?);
         let threads = Table::of(&programs, "THREAD_KEYS", "THREADS", THREAD_SLOTS)?;
         let accounts = Accounts::of(&programs)?;
+        let times = TimesRead::of(&programs, plan.sites.len())?;
         let offsets = plan.sites.iter().map(|site| site.offset.0).collect();
         let cookies = (0..plan.sites.len() as u64).collect();
         let places = Places { exe: target.exe.clone(), pid: target.pid, offsets, cookies };
@@ -192,11 +195,12 @@ impl Tracer {
             threads,
             ended_threads: [0; 4],
             accounts,
+            times,
             missing: HashSet::new(),
             accounts_read: Instant::now(),
             epoch: 0,
             identity,
-            translator: Translator::new(plan),
+            translator: Translator::new(plan, entry_only),
             held: Held::default(),
             lost_told: 0,
             swept: Instant::now(),
@@ -275,9 +279,11 @@ impl Tracer {
         let from = out.len();
         out.extend(self.watches.take());
         // Before the records: an account that says that its task has ended then comes behind the record of it.
-        if last || self.accounts_read.elapsed() > READ_ACCOUNTS {
+        let reads = last || self.accounts_read.elapsed() > READ_ACCOUNTS;
+        if reads {
             self.accounts_read = Instant::now();
             self.read_accounts()?;
+            self.times.read();
         }
         for _ in 0..MAX_RECORDS {
             let Some(bytes) = self.ring.next() else { break };
@@ -291,15 +297,18 @@ impl Tracer {
                 self.held.push_cause(cause);
             }
         }
-        let Tracer { held, identity, translator, entry_only, .. } = self;
+        let Tracer { held, identity, translator, .. } = self;
         held.release(horizon_ns, |told| match told {
             Told::Poll(record) => translator.translate(record, identity.outer_tid(record.event.tid), out),
             Told::Reading(reading) => {
-                translator.read(reading, |tid| identity.outer_tid(tid), *entry_only, out);
+                translator.read(reading, |tid| identity.outer_tid(tid), out);
             }
             Told::Cause(cause) => translator.caused(&cause, identity.outer_tid(cause.tid), out),
             Told::Removed(header) => translator.forget_account(header),
         });
+        if reads {
+            self.times.tell(&self.translator, now_ns(), last, out);
+        }
         out[from..].sort_by_key(TraceEvent::t_ns);
         let lost = self.lost();
         if lost > self.lost_told {

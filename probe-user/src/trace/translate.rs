@@ -75,6 +75,7 @@ struct Seen {
 }
 
 pub(super) struct Translator {
+    pub(super) entry_only: bool,
     names: Vec<Arc<str>>,
     /// For each site, whether it is known where its tasks keep their id.
     has_id: Vec<bool>,
@@ -94,8 +95,9 @@ pub(super) struct Translator {
 }
 
 impl Translator {
-    pub fn new(plan: &TracePlan) -> Self {
+    pub fn new(plan: &TracePlan, entry_only: bool) -> Self {
         Translator {
+            entry_only,
             names: plan.sites.iter().map(|site| site.name.clone()).collect(),
             has_id: plan.sites.iter().map(|site| site.id_offset != NONE).collect(),
             arm_frames: plan.arm_frames.clone(),
@@ -122,6 +124,11 @@ impl Translator {
         self.names.get(site as usize).cloned()
     }
 
+    /// What a hash stands for, if that was told.
+    pub fn path(&self, hash: u64) -> Option<Path> {
+        self.by_hash.get(&hash).cloned()
+    }
+
     /// Adds the events of one record. `tid` is the thread as the user knows it.
     pub fn translate(&mut self, record: Record<'_>, tid: u32, out: &mut Vec<TraceEvent>) {
         let event = record.event;
@@ -129,6 +136,8 @@ impl Translator {
         if event.flags & EVENT_ALONE == 0 {
             let before = self.accounts.get(&event.header).copied();
             gain = self.gain(event.header, event.task, gain);
+            let is_first = event.flags & EVENT_FIRST != 0;
+            self.note_delays(event.start_ns, event.header, event.task, (&event).into(), is_first, out);
             if let Some(other) = before.filter(|before| before.task != event.task) {
                 gain = self.taken_over(other.task, &event, tid, gain, out);
             }
@@ -153,6 +162,7 @@ impl Translator {
             let end = self.end(&record);
             if end != PollEnd::Pending {
                 self.tasks.remove(&task.id);
+                self.tell_delays(event.end_ns, event.header, task.id, out);
             }
             if gain.polls > 0 || end != PollEnd::Pending {
                 let (t_ns, count, duration_ns) = (event.end_ns, gain.polls, Some(gain.busy_ns));
@@ -163,13 +173,7 @@ impl Translator {
 
     /// Adds what an account says that no record said: polls, and the end of a task whose record was lost.
     /// `tid` says how the user knows a thread.
-    pub fn read(
-        &mut self,
-        reading: Reading,
-        tid: impl FnOnce(u32) -> u32,
-        entry_only: bool,
-        out: &mut Vec<TraceEvent>,
-    ) {
+    pub fn read(&mut self, reading: Reading, tid: impl FnOnce(u32) -> u32, out: &mut Vec<TraceEvent>) {
         self.delayed(&reading, out);
         let Reading { t_ns, header, account } = reading;
         let sums = Gain { polls: account.polls, busy_ns: account.busy_ns };
@@ -187,7 +191,7 @@ impl Translator {
         if !account.is_over() {
             self.first_sight(t_ns, task, account.site, None, out);
         }
-        let (duration_ns, end) = match (entry_only, over) {
+        let (duration_ns, end) = match (self.entry_only, over) {
             (true, _) => (None, PollEnd::Unseen),
             (false, true) => (Some(gain.busy_ns), PollEnd::Gone),
             (false, false) => (Some(gain.busy_ns), PollEnd::Pending),

@@ -4,45 +4,102 @@ use super::held::Reading;
 use super::translate::Translator;
 use super::{Doer, TraceEvent};
 use crate::decode::{RuntimeKind, TaskId};
-use async_inspect_ebpf::{CAUSE_BY_TASK, CAUSE_SPAWN, CAUSE_WAKE, Cause};
+use async_inspect_ebpf::{Account, CAUSE_BY_TASK, CAUSE_SPAWN, CAUSE_WAKE, Cause, PollEvent};
 use std::collections::HashMap;
 
-/// Delays of an account's task that were told.
-#[derive(Clone, Copy, Debug, Default)]
-struct Told {
-    task: u64,
-    count: u32,
+/// As [`Account`] and [`PollEvent`] have them. All but the maxima only ever grow, whichever task stands at the address; the
+/// longest is of the task alone.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Sums {
+    count: u64,
     sum_ns: u64,
+    max_ns: u64,
+    idle_ns: u64,
+    poll_max_ns: u64,
+}
+
+impl From<&Account> for Sums {
+    fn from(account: &Account) -> Sums {
+        Sums {
+            count: account.delays,
+            sum_ns: account.delay_ns,
+            max_ns: account.delay_max_ns,
+            idle_ns: account.idle_ns,
+            poll_max_ns: account.busy_max_ns,
+        }
+    }
+}
+
+impl From<&PollEvent> for Sums {
+    fn from(event: &PollEvent) -> Sums {
+        Sums {
+            count: event.delays,
+            sum_ns: event.delay_ns,
+            max_ns: event.delay_max_ns,
+            idle_ns: event.idle_ns,
+            poll_max_ns: event.busy_max_ns,
+        }
+    }
+}
+
+/// An account's delays.
+#[derive(Clone, Copy, Debug, Default)]
+struct Owed {
+    task: u64,
+    known: Sums,
+    /// `known` when this was told.
+    told: Sums,
+}
+
+impl Owed {
+    /// What was not told yet.
+    fn take(&mut self) -> Option<Sums> {
+        let count = self.known.count.saturating_sub(self.told.count);
+        let sum_ns = self.known.sum_ns.saturating_sub(self.told.sum_ns);
+        let idle_ns = self.known.idle_ns.saturating_sub(self.told.idle_ns);
+        self.told = self.known;
+        (count > 0 || idle_ns > 0).then_some(Sums { count, sum_ns, idle_ns, ..self.known })
+    }
 }
 
 /// By the header's address.
 #[derive(Debug, Default)]
-pub(super) struct Delays(HashMap<u64, Told>);
+pub(super) struct Delays(HashMap<u64, Owed>);
 
 impl Delays {
     pub fn forget(&mut self, header: u64) {
         self.0.remove(&header);
     }
 
-    /// What the account has more than was told, if anything: how many, and their sum in ns.
-    fn gain(&mut self, reading: &Reading) -> Option<(u64, u64)> {
-        let account = &reading.account;
-        let known = self.0.contains_key(&reading.header);
-        if account.delays == 0 && !known {
+    /// The account at `header` says this. If it was another task's before: that one, and what of its delays was not told.
+    /// `is_first`: the task had no poll before that could have followed a wake.
+    fn note(&mut self, header: u64, task: u64, sums: Sums, is_first: bool) -> Option<(u64, Sums)> {
+        if (sums.count, sums.idle_ns) == (0, 0) {
             return None;
         }
-        let told = self.0.entry(reading.header).or_default();
-        // The sums begin anew with each task.
-        if told.task != account.task {
-            *told = Told { task: account.task, ..Told::default() };
+        let owed = self.0.entry(header).or_default();
+        let before = owed.known;
+        let known = Sums {
+            count: before.count.max(sums.count),
+            sum_ns: before.sum_ns.max(sums.sum_ns),
+            idle_ns: before.idle_ns.max(sums.idle_ns),
+            ..sums
+        };
+        let mut left = None;
+        if owed.task != task {
+            // All up to now was then the other's, if there was another; how long its longest was nobody said since.
+            if is_first && owed.task != 0 {
+                owed.known = Sums { max_ns: before.max_ns, poll_max_ns: before.poll_max_ns, ..known };
+            }
+            left = owed.take().map(|left| (owed.task, left));
+            owed.task = task;
         }
-        let count = account.delays.saturating_sub(told.count);
-        if count == 0 {
-            return None;
-        }
-        let sum_ns = account.delay_ns.saturating_sub(told.sum_ns);
-        (told.count, told.sum_ns) = (account.delays, account.delay_ns);
-        Some((count.into(), sum_ns))
+        owed.known = known;
+        left
+    }
+
+    fn take(&mut self, header: u64) -> Option<Sums> {
+        self.0.get_mut(&header)?.take()
     }
 }
 
@@ -70,35 +127,75 @@ impl Translator {
     }
 
     /// Adds what an account says of delays that it did not say before.
-    pub fn delayed(&mut self, reading: &Reading, out: &mut Vec<TraceEvent>) {
+    pub(super) fn delayed(&mut self, reading: &Reading, out: &mut Vec<TraceEvent>) {
         let account = &reading.account;
-        if !self.tells_apart(account.site) {
-            return;
+        if self.tells_apart(account.site) {
+            self.note_delays(account.last_end_ns, reading.header, account.task, account.into(), false, out);
+            self.tell_delays(account.last_end_ns, reading.header, account.task, out);
         }
-        if let Some((count, sum_ns)) = self.delays.gain(reading) {
-            let (t_ns, task, max_ns) = (account.last_end_ns, tokio(account.task), account.delay_max_ns);
-            out.push(TraceEvent::Delays { t_ns, task, count, sum_ns, max_ns });
+    }
+
+    /// Takes note of delays; they are told with the next reading, or when the task ends: not with each record.
+    pub(super) fn note_delays(
+        &mut self,
+        t_ns: u64,
+        header: u64,
+        task: u64,
+        sums: Sums,
+        is_first: bool,
+        out: &mut Vec<TraceEvent>,
+    ) {
+        if let Some((other, left)) = self.delays.note(header, task, sums, is_first) {
+            out.push(self.told(t_ns, other, left));
         }
+    }
+
+    pub(super) fn tell_delays(&mut self, t_ns: u64, header: u64, task: u64, out: &mut Vec<TraceEvent>) {
+        let sums = self.delays.take(header);
+        out.extend(sums.map(|sums| self.told(t_ns, task, sums)));
+    }
+}
+
+impl Translator {
+    fn told(&self, t_ns: u64, task: u64, sums: Sums) -> TraceEvent {
+        let Sums { count, sum_ns, max_ns, idle_ns, poll_max_ns } = sums;
+        let seen = |ns| (!self.entry_only).then_some(ns);
+        let (idle_ns, poll_max_ns) = (seen(idle_ns), seen(poll_max_ns));
+        TraceEvent::Delays { t_ns, task: tokio(task), count, sum_ns, max_ns, idle_ns, poll_max_ns }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use async_inspect_ebpf::Account;
+
+    const AT: u64 = 0x1000;
+
+    fn sums(count: u64, sum_ns: u64, max_ns: u64) -> Sums {
+        Sums { count, sum_ns, max_ns, ..Sums::default() }
+    }
 
     #[test]
-    fn delays_are_told_once_and_begin_anew_with_another_task() {
+    fn delays_are_told_once() {
         let mut delays = Delays::default();
-        let mut gain = |task, count, sum_ns| {
-            let account = Account { task, delays: count, delay_ns: sum_ns, ..Account::default() };
-            delays.gain(&Reading { t_ns: 0, header: 0x1000, account })
-        };
-        assert_eq!(gain(1, 0, 0), None);
-        assert_eq!(gain(1, 2, 30), Some((2, 30)));
-        assert_eq!(gain(1, 2, 30), None);
-        assert_eq!(gain(1, 5, 70), Some((3, 40)));
-        assert_eq!(gain(2, 1, 9), Some((1, 9)), "the sums are another task's");
-        assert_eq!(gain(2, 1, 9), None);
+        assert_eq!(delays.note(AT, 1, sums(2, 30, 20), false), None);
+        assert_eq!(delays.take(AT), Some(sums(2, 30, 20)));
+        assert_eq!(delays.take(AT), None);
+        assert_eq!(delays.note(AT, 1, sums(5, 70, 20), false), None);
+        // One that was overtaken.
+        assert_eq!(delays.note(AT, 1, sums(4, 60, 20), false), None);
+        assert_eq!(delays.take(AT), Some(sums(3, 40, 20)));
+    }
+
+    #[test]
+    fn what_a_task_gained_before_another_took_its_place_is_its_own() {
+        let mut delays = Delays::default();
+        assert_eq!(delays.note(AT, 1, sums(5, 70, 30), false), None);
+        assert_eq!(delays.take(AT), Some(sums(5, 70, 30)));
+        // The first poll of the next task follows no wake: what came since was the first task's.
+        assert_eq!(delays.note(AT, 2, sums(7, 90, 0), true), Some((1, sums(2, 20, 30))));
+        assert_eq!(delays.take(AT), None);
+        assert_eq!(delays.note(AT, 2, sums(8, 99, 9), false), None);
+        assert_eq!(delays.take(AT), Some(sums(1, 9, 9)));
     }
 }

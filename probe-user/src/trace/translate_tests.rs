@@ -9,7 +9,7 @@ use zerocopy::IntoBytes;
 /// Arms 0 pending without a frame, 1 and 2 frames, 3 complete, 4 panicked within 3, 5 over.
 fn translator() -> Translator {
     let end = WalkArm { child_node: NONE, child_off: 0, flags: 0 };
-    Translator::new(&TracePlan {
+    let plan = TracePlan {
         sites: vec![SitePlan {
             offset: FileOffset(1),
             address: Avma(1),
@@ -28,7 +28,8 @@ fn translator() -> Translator {
             Some(PollEnd::Gone),
         ],
         ..TracePlan::default()
-    })
+    };
+    Translator::new(&plan, false)
 }
 
 const TASK: TaskId = TaskId { runtime: RuntimeKind::Tokio, id: 7 };
@@ -105,9 +106,9 @@ fn polls_that_nobody_told_are_in_the_sums() {
     let account =
         Account { task: 7, polls: 12, busy_ns: 700, last_end_ns: 1900, begun: 12, ..Account::default() };
     let mut out = Vec::new();
-    over.read(Reading { t_ns: 2000, header: 0, account }, |_| 3, false, &mut out);
+    over.read(Reading { t_ns: 2000, header: 0, account }, |_| 3, &mut out);
     assert_eq!(out, [told(1900, 2, 200, PollEnd::Pending)]);
-    over.read(Reading { t_ns: 3000, header: 0, account }, |_| 3, false, &mut out);
+    over.read(Reading { t_ns: 3000, header: 0, account }, |_| 3, &mut out);
     assert_eq!(out.len(), 1, "nothing new");
     // A straggler's sums are older.
     assert_eq!(events(&mut over, PollEvent { flags: EVENT_DISTURBED, ..poll(11) }, &[], &[2]), []);
@@ -128,7 +129,7 @@ fn an_end_that_was_lost_is_in_the_account() {
     };
     let mut out = Vec::new();
     for t_ns in [1000, 2000] {
-        over.read(Reading { t_ns, header: 0, account }, |_| 3, false, &mut out);
+        over.read(Reading { t_ns, header: 0, account }, |_| 3, &mut out);
     }
     assert_eq!(out, [told(250, 1, 50, PollEnd::Gone)], "once");
 }

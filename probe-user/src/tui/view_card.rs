@@ -23,6 +23,7 @@ pub fn draw(frame: &mut Frame, area: Rect, screen: &mut Screen, id: TaskId) {
         return frame.render_widget(gone, area);
     };
     let task = model.in_snapshot(id);
+    let kind = model.times_of(&entry.name);
     let input = CardInput {
         id,
         name: &entry.name,
@@ -32,6 +33,7 @@ pub fn draw(frame: &mut Frame, area: Rect, screen: &mut Screen, id: TaskId) {
         places: &screen.places,
         sources: &*screen.sources,
         busy: model.busy(entry),
+        kind: kind.as_ref(),
         now_ns: Some(screen.now_ns()),
     };
     let moved = if has_moved(&input) { ", before its last move" } else { "" };

@@ -61,6 +61,7 @@ fn by_task(events: &[TraceEvent]) -> BTreeMap<u64, Seen> {
             TraceEvent::Watches { .. }
             | TraceEvent::Wake { .. }
             | TraceEvent::Delays { .. }
+            | TraceEvent::Timed { .. }
             | TraceEvent::Lost { .. }
             | TraceEvent::Paused { .. }
             | TraceEvent::Resumed { .. } => {}
@@ -73,6 +74,23 @@ fn drain_all(tracer: &mut Tracer) -> Vec<TraceEvent> {
     let mut events = Vec::new();
     tracer.finish(&mut events).expect("the accounts can be read");
     events
+}
+
+/// Polls in histograms. Those of polls say what those of tasks do.
+fn timed(events: &[TraceEvent]) -> u64 {
+    let (mut count, mut timed_ns, mut busy_ns) = (0, 0, 0);
+    for event in events {
+        match event {
+            TraceEvent::Timed { of, .. } => {
+                count += of.polls.count();
+                timed_ns += of.polls.sum_ns;
+            }
+            TraceEvent::Poll { duration_ns, .. } => busy_ns += duration_ns.unwrap_or(0),
+            _ => {}
+        }
+    }
+    assert_eq!(timed_ns, busy_ns);
+    count
 }
 
 /// The paths of a task polled `polls` times, the last of which ended it.
@@ -105,6 +123,7 @@ fn counts_and_states(mode: ProbeMode) {
     for (id, seen) in seen {
         assert_eq!(seen, expected, "task {id}");
     }
+    assert_eq!(timed(&events), total);
     let times: Vec<u64> = events.iter().map(TraceEvent::t_ns).collect();
     assert!(times.is_sorted(), "sorted by time");
     assert!(tracer.running().is_empty());
@@ -120,13 +139,15 @@ fn more_threads_than_processors() {
         let mut toy = Toy::start();
         let Some(mut tracer) = attach(&toy, mode, false) else { continue };
         toy.tell(&format!("polls {threads} 1 {polls}"));
-        let seen = by_task(&drain_all(&mut tracer));
+        let events = drain_all(&mut tracer);
+        let seen = by_task(&events);
         let hits = tracer.hits();
         assert_eq!(
             (hits.entries, hits.returns, tracer.lost()),
             (threads * polls, threads * polls, 0),
             "{mode}"
         );
+        assert_eq!(timed(&events), threads * polls, "{mode}: threads add to the same histograms");
         assert_eq!((hits.unreadable, hits.end_unseen, hits.start_unseen), (0, 0, 0), "{mode}: {hits:?}");
         assert_eq!(seen.len() as u64, threads);
         let paths = expected_paths(polls);
@@ -230,7 +251,8 @@ fn a_poll_that_takes_long_is_seen_before_it_ends() {
     assert_eq!((&*running[0].name, running[0].tid), ("toy_poll_blocking", toy.pid()));
     toy.wait_for_order();
     let events = drain_all(&mut tracer);
-    let Some(TraceEvent::Poll { t_ns, duration_ns: Some(duration), task, .. }) = events.last() else {
+    let last = events.iter().rfind(|event| matches!(event, TraceEvent::Poll { .. }));
+    let Some(TraceEvent::Poll { t_ns, duration_ns: Some(duration), task, .. }) = last else {
         panic!("{events:?}")
     };
     assert_eq!((running[0].task, running[0].since_ns), (*task, t_ns - duration));
