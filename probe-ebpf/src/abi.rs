@@ -39,6 +39,10 @@ pub struct Config {
     pub vtable_off: u32,
     /// Offset in the vtable of the poll function, by which [`Site`]s are known.
     pub poll_slot: u32,
+    /// Offset in the kernel's `task_struct` of a thread's id, with that of its process right behind it; [`NONE`]: time off
+    /// CPU is not watched.
+    pub kernel_ids: u32,
+    pub reserved: u32,
 }
 
 /// A probed poll function; the cookie of a probe is the index of its site.
@@ -204,6 +208,9 @@ pub struct Account {
     pub delay_ns: u64,
     /// The longest of them.
     pub delay_max_ns: u64,
+    /// Parts of `busy_ns` in which the thread slept, and in which it waited for a CPU; see [`Thread::blocked_ns`].
+    pub blocked_ns: u64,
+    pub preempted_ns: u64,
 }
 
 impl Account {
@@ -271,6 +278,9 @@ pub struct PollEvent {
     /// `PATH_…`
     pub to_flags: u32,
     pub from_flags: u32,
+    /// [`Account::blocked_ns`] and [`Account::preempted_ns`], this poll included; with [`EVENT_ALONE`] of this poll.
+    pub blocked_ns: u64,
+    pub preempted_ns: u64,
 }
 
 /// Entry probes only: `to` is the path when the poll began.
@@ -316,6 +326,9 @@ pub struct Frame {
     pub reserved: u32,
     /// [`Account::woken_ns`] when the poll began.
     pub woken_ns: u64,
+    /// [`Thread::blocked_ns`] and [`Thread::preempted_ns`] when the poll began.
+    pub blocked_ns: u64,
+    pub preempted_ns: u64,
     /// Where the task stood; its arms only with [`EVENT_WALKED`].
     pub path: Path,
 }
@@ -388,6 +401,19 @@ pub struct Thread {
     /// When the poll ended; CLOCK_MONOTONIC, ns.
     pub now_ns: u64,
     pub path: Path,
+    /// Of the poll that ended: [`Account::blocked_ns`] and [`Account::preempted_ns`] are sums of these.
+    pub poll_blocked_ns: u64,
+    pub poll_preempted_ns: u64,
+    /// Time off CPU within polls: asleep, and ready to run. It goes on while `off_since_ns` is not 0.
+    pub blocked_ns: u64,
+    pub preempted_ns: u64,
+    /// When the thread was last taken off its CPU within a poll, CLOCK_MONOTONIC ns; 0: it is on one.
+    pub off_since_ns: u64,
+    /// How often it was.
+    pub switches: u64,
+    /// It sleeps, rather than wait for a CPU; only while `off_since_ns` is not 0.
+    pub asleep: u32,
+    pub reserved: u32,
     /// A new account, before it goes to the map.
     pub account: Account,
     /// Eight more than are ever filled, so that a read of a word needs one bounds check.

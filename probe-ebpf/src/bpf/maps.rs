@@ -35,6 +35,9 @@ pub static EVENTS: RingBuf = RingBuf::with_byte_size(4096, 0);
 /// Of wakes and spawns, apart so that a storm of them costs no place in a task's history.
 #[map]
 pub static CAUSES: RingBuf = RingBuf::with_byte_size(4096, 0);
+/// The target, as the kernel itself numbers processes; 0 until one of its threads was hit.
+#[map]
+static TARGET: Array<u32> = Array::with_max_entries(1, 0);
 #[map]
 static TALLY: PerCpuArray<u64> = PerCpuArray::with_max_entries(COUNTERS, 0);
 
@@ -72,5 +75,14 @@ pub fn new_thread(key: u64, tid: u32) -> Option<*mut Thread> {
     THREADS.insert(key, blank, 0).ok()?;
     let thread = THREADS.get_ptr_mut(key)?;
     put!((*thread).tid, tid);
+    if let Some(target) = TARGET.get_ptr_mut(0) {
+        put!(*target, (key >> 32) as u32);
+    }
     Some(thread)
+}
+
+/// The number by which the kernel itself knows the target, in no namespace. None before a thread of it was hit.
+#[inline(always)]
+pub fn target() -> Option<u32> {
+    TARGET.get(0).copied().filter(|tgid| *tgid != 0)
 }

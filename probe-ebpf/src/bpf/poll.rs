@@ -5,6 +5,7 @@ use super::{
     frames::{drop_frames_left, take_frame},
     maps::{SITES, count, epoch},
     memory::{copy_path, frame, get, put},
+    off_cpu,
     send::{append_from, append_to, send, start_event},
     target::{Registers, thread_of_target},
     tasks::Task,
@@ -197,6 +198,7 @@ fn finish_begin(thread: *mut Thread) {
     // Late, so that what we cost is not taken for the poll's.
     // SAFETY: no arguments.
     put!((*new).start_ns, unsafe { bpf_ktime_get_ns() });
+    off_cpu::poll_begins(thread, new);
     // Last: user space looks at the frames that are said to be there.
     put!((*thread).depth, depth.wrapping_add(1));
 }
@@ -254,6 +256,7 @@ fn finish_end(thread: *mut Thread) {
     let old = frame(thread, get!((*thread).depth));
     let now = get!((*thread).now_ns);
     let took = now.wrapping_sub(get!((*old).start_ns));
+    off_cpu::poll_ends(thread, old, took);
     let account = accounts::of(thread).filter(|account| {
         let account = *account;
         get!((*old).number) != 0 && get!((*account).task) == get!((*old).task)
@@ -270,6 +273,7 @@ fn finish_end(thread: *mut Thread) {
             let found = flags & EVENT_WALKED != 0 && get!((*old).path.flags) & PATH_BROKEN == 0;
             tell |= found && get!((*old).path.hash) != 0;
             accounts::poll_ended(thread, account, took);
+            off_cpu::add_to_account(thread, account);
             accounts::add_delay(account, get!((*old).woken_ns), get!((*old).start_ns));
             put!((*account).last_end_ns, now);
             if get!((*account).begun) != get!((*old).number) {

@@ -15,5 +15,6 @@ mod resources;
 pub mod shape;
 pub mod stream;
 mod stream_causes;
+mod stream_off_cpu;
 mod stream_samples;
 pub mod text;

@@ -2,6 +2,7 @@
 
 use super::json::{Line, SCHEMA, runtime_word};
 use super::stream_causes::{CausedJson, DelayJson, DoerJson};
+use super::stream_off_cpu::OffCpuJson;
 use super::stream_samples::{Looked, SampledPoll, Time};
 use crate::decode::{Frame, FrameId, TaskId};
 use crate::model::{AwaitPath, End, Ending, Event, Mode, Model, Spot, TaskEntry};
@@ -67,6 +68,8 @@ struct TotalsJson {
     transitions: u64,
     lost: u64,
     not_kept: u64,
+    #[serde(flatten)]
+    off_cpu: Option<OffCpuJson>,
 }
 
 /// What every event about a task begins with.
@@ -101,6 +104,8 @@ struct Poll {
     #[serde(skip_serializing_if = "Option::is_none")]
     duration_ns: Option<u64>,
     end: &'static str,
+    #[serde(flatten)]
+    off_cpu: Option<OffCpuJson>,
 }
 
 #[derive(Serialize)]
@@ -187,12 +192,13 @@ impl<W: Write> Stream<W> {
                 parent: parent.map(DoerJson::parent),
                 existing: *existing,
             }),
-            Event::Poll { t_ns, task, tid, count, duration_ns, end } => self.line(&Poll {
+            Event::Poll { t_ns, task, tid, count, duration_ns, end, off_cpu } => self.line(&Poll {
                 about: about(*t_ns, "poll", *task),
                 tid: *tid,
                 count: *count,
                 duration_ns: *duration_ns,
                 end: end_word(*end),
+                off_cpu: off_cpu.map(OffCpuJson::from),
             }),
             Event::Sampled { t_ns, task, tid, at, busy_ns, .. } => {
                 let frame = await_frame(*at, model);
@@ -281,6 +287,7 @@ impl<W: Write> Stream<W> {
             transitions: totals.transitions,
             lost: totals.lost,
             not_kept: totals.not_kept,
+            off_cpu: totals.off_cpu.map(OffCpuJson::from),
         };
         self.line(&Last { t_ns, event: "end", reason: end.reason(), status, totals, cost })?;
         self.flush()
@@ -393,8 +400,15 @@ mod tests {
         let t = 2 * SECOND;
         let name = "shop::api::fetch_user".into();
         let spawn = TraceEvent::Spawn { t_ns: t, task, name, parent: Some(Doer::Task(tokio(1))) };
-        let poll =
-            |t_ns, end, duration_ns| TraceEvent::Poll { t_ns, task, tid: 9, count: 2, duration_ns, end };
+        let poll = |t_ns, end, duration_ns| TraceEvent::Poll {
+            t_ns,
+            task,
+            tid: 9,
+            count: 2,
+            duration_ns,
+            end,
+            off_cpu: None,
+        };
         let (from, to) = (shop.unresumed().into(), shop.sleeping().into());
         for event in [
             spawn,

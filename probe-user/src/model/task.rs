@@ -2,7 +2,7 @@
 
 use super::{AwaitPath, Ending, Sampled, Wakes};
 use crate::decode::{TaskId, TaskState};
-use crate::trace::Doer;
+use crate::trace::{Doer, OffCpu};
 use std::collections::VecDeque;
 use std::sync::Arc;
 
@@ -64,6 +64,8 @@ pub struct TaskEntry {
     pub polls: Option<u64>,
     /// Sum of the measured polls, ns; an estimate where the mode is to look now and then.
     pub busy_ns: Option<u64>,
+    /// Part of `busy_ns`; None where it is not watched.
+    pub off_cpu: Option<OffCpu>,
     /// Polls whose duration was not seen: `busy_ns` is then a lower bound.
     pub unmeasured: u64,
     pub wakes: Wakes,
@@ -98,6 +100,7 @@ impl TaskEntry {
             ended_ns: None,
             polls: None,
             busy_ns: None,
+            off_cpu: None,
             unmeasured: 0,
             wakes: Wakes::default(),
             idle: None,

@@ -6,7 +6,7 @@ use super::{
     AwaitPath, Cost, Delays, Ending, Event, Limits, Looks, Mode, PlaceTotals, TaskEntry, TaskPhase, Totals,
 };
 use crate::decode::{FrameId, Frames, RuntimeKind, Snapshot, TaskId};
-use crate::trace::{Doer, PollEnd, TraceEvent};
+use crate::trace::{Doer, OffCpu, PollEnd, TraceEvent};
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
@@ -125,7 +125,10 @@ impl Model {
     /// Takes one trace event; what it meant is appended to `out`.
     pub fn trace(&mut self, event: TraceEvent, out: &mut Vec<Event>) {
         match event {
-            TraceEvent::Watches { wakes, .. } => self.totals.wakes = wakes.then_some(0),
+            TraceEvent::Watches { wakes, off_cpu, .. } => {
+                self.totals.wakes = wakes.then_some(0);
+                self.totals.off_cpu = off_cpu.then(OffCpu::default);
+            }
             TraceEvent::Wake { t_ns, task, by } => {
                 self.now_ns = self.now_ns.max(t_ns);
                 self.woken(t_ns, task, by, out);
@@ -151,10 +154,11 @@ impl Model {
                     self.first_sight(task, name, born, parent, out);
                 }
             }
-            TraceEvent::Poll { t_ns, task, tid, count, duration_ns, end } => {
+            TraceEvent::Poll { t_ns, task, tid, count, duration_ns, end, off_cpu } => {
                 self.now_ns = self.now_ns.max(t_ns);
                 self.poll(t_ns, task, count, duration_ns, end, out);
-                out.push(Event::Poll { t_ns, task, tid, count, duration_ns, end });
+                self.was_off_cpu(task, off_cpu);
+                out.push(Event::Poll { t_ns, task, tid, count, duration_ns, end, off_cpu });
                 let how = match end {
                     PollEnd::Complete => Ending::Complete,
                     PollEnd::Cancelled => Ending::Cancelled,
@@ -219,6 +223,15 @@ impl Model {
         }
         let known = if end == PollEnd::Unseen { Known::About } else { Known::Exact };
         task.idle = Some(Since { t_ns, known });
+    }
+
+    /// In a poll that has just been added.
+    fn was_off_cpu(&mut self, id: TaskId, off_cpu: Option<OffCpu>) {
+        let Some(more) = off_cpu else { return };
+        let of_task = self.live.get_mut(&id).map(|task| &mut task.off_cpu);
+        for sum in of_task.into_iter().chain([&mut self.totals.off_cpu]) {
+            *sum = Some(sum.unwrap_or_default().plus(more));
+        }
     }
 
     fn transition(&mut self, t_ns: u64, id: TaskId, from: &[FrameId], to: &[FrameId], out: &mut Vec<Event>) {

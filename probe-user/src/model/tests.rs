@@ -8,7 +8,7 @@ fn model(shop: &Shop, mode: Mode) -> Model {
 }
 
 fn poll(t_ns: u64, id: u64, end: PollEnd) -> TraceEvent {
-    TraceEvent::Poll { t_ns, task: tokio(id), tid: 7, count: 1, duration_ns: Some(MS), end }
+    TraceEvent::Poll { t_ns, task: tokio(id), tid: 7, count: 1, duration_ns: Some(MS), end, off_cpu: None }
 }
 
 fn words(events: &[Event]) -> Vec<String> {
@@ -201,6 +201,7 @@ fn entry_probes_count_polls_and_leave_durations_unknown() {
             count: 3,
             duration_ns: None,
             end: unseen,
+            off_cpu: None,
         },
         &mut out,
     );
@@ -242,7 +243,7 @@ fn a_wake_is_counted_and_makes_no_task() {
     let mut out = vec![];
     let wake = |t_ns, id| TraceEvent::Wake { t_ns, task: tokio(id), by: Doer::Thread(7) };
     let delays = TraceEvent::Delays { t_ns: SECOND, task: tokio(9), count: 2, sum_ns: 30, max_ns: 20 };
-    model.trace(TraceEvent::Watches { t_ns: SECOND, wakes: true }, &mut out);
+    model.trace(TraceEvent::Watches { t_ns: SECOND, wakes: true, off_cpu: false }, &mut out);
     model.trace(wake(SECOND, 9), &mut out);
     assert_eq!(model.live_count(), 0, "no other event told of it");
     for event in [

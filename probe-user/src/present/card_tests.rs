@@ -43,7 +43,15 @@ fn traced_from_birth() {
         TraceEvent::Spawn { t_ns: t, task, name: "shop::api::fetch_user".into(), parent: None },
         &mut out,
     );
-    let poll = |t_ns, end| TraceEvent::Poll { t_ns, task, tid: 7, count: 1, duration_ns: Some(600_000), end };
+    let poll = |t_ns, end| TraceEvent::Poll {
+        t_ns,
+        task,
+        tid: 7,
+        count: 1,
+        duration_ns: Some(600_000),
+        end,
+        off_cpu: None,
+    };
     let step =
         |t_ns, from: Vec<_>, to: Vec<_>| TraceEvent::State { t_ns, task, from: from.into(), to: to.into() };
     model.trace(poll(t + MS, PollEnd::Pending), &mut out);

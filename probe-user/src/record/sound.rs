@@ -16,8 +16,10 @@ pub(super) fn event(event: &TraceEvent, frames: usize) -> bool {
     event.t_ns() < 1 << 63
         && match event {
             TraceEvent::State { from, to, .. } => within(from, frames) && within(to, frames),
-            TraceEvent::Poll { count, duration_ns, .. } => {
-                *count < PLAUSIBLE && duration_ns.is_none_or(|ns| ns < PLAUSIBLE)
+            TraceEvent::Poll { count, duration_ns, off_cpu, .. } => {
+                let off_cpu = off_cpu.map(|off_cpu| off_cpu.sum_ns());
+                let times = [*duration_ns, off_cpu];
+                *count < PLAUSIBLE && times.into_iter().flatten().all(|ns| ns < PLAUSIBLE)
             }
             TraceEvent::Delays { count, sum_ns, max_ns, .. } => {
                 [*count, *sum_ns, *max_ns].iter().all(|n| *n < PLAUSIBLE)

@@ -32,11 +32,19 @@ pub(super) fn day(shop: &Shop) -> Vec<Update> {
     let name = "shop::api::fetch_user".into();
     let moved =
         |t_ns, from: Vec<_>, to: Vec<_>| TraceEvent::State { t_ns, task, from: from.into(), to: to.into() };
-    let poll = |t_ns, end| TraceEvent::Poll { t_ns, task, tid: 7, count: 2, duration_ns: Some(MS), end };
+    let poll = |t_ns, end| TraceEvent::Poll {
+        t_ns,
+        task,
+        tid: 7,
+        count: 2,
+        duration_ns: Some(MS),
+        end,
+        off_cpu: None,
+    };
     vec![
         Update::Snapshot(Box::new(shop.busy_day(SECOND))),
         Update::Trace(vec![
-            TraceEvent::Watches { t_ns: t, wakes: true },
+            TraceEvent::Watches { t_ns: t, wakes: true, off_cpu: false },
             TraceEvent::Spawn { t_ns: t, task, name, parent: Some(Doer::Task(tokio(1))) },
             poll(t + MS, PollEnd::Pending),
             moved(t + MS, shop.unresumed(), shop.sleeping()),
@@ -155,6 +163,7 @@ fn many_events_take_many_chunks_and_few_bytes() {
                 count: 1,
                 duration_ns: Some(9_000 + n % 512),
                 end: PollEnd::Pending,
+                off_cpu: None,
             };
         }
         let (from, to) = (paths[(n / 2 % 2) as usize].clone(), paths[(n / 2 % 2) as usize ^ 1].clone());
@@ -291,6 +300,7 @@ fn what_refers_to_frames_that_are_not_there_is_refused() {
         count: u64::MAX,
         duration_ns: None,
         end: PollEnd::Pending,
+        off_cpu: None,
     };
     let state = TraceEvent::State {
         t_ns: 1,

@@ -29,12 +29,24 @@ pub enum Doer {
     Thread(u32),
 }
 
+/// Time within polls in which their thread was on no CPU, ns. The rest of their duration it ran.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OffCpu {
+    /// It slept: in a system call, for a page, for a lock.
+    pub blocked_ns: u64,
+    /// It was ready to run, and others ran.
+    pub preempted_ns: u64,
+}
+
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum TraceEvent {
     /// Comes first, if anything is watched beside polls that is counted.
     Watches {
         t_ns: u64,
         wakes: bool,
+        /// Of each poll it is told how long its thread was off CPU.
+        #[serde(default)]
+        off_cpu: bool,
     },
     /// A task seen for the first time; `parent` where the spawn itself was seen.
     Spawn {
@@ -66,6 +78,9 @@ pub enum TraceEvent {
         count: u64,
         duration_ns: Option<u64>,
         end: PollEnd,
+        /// Part of `duration_ns`; None where it is not watched.
+        #[serde(default)]
+        off_cpu: Option<OffCpu>,
     },
     /// The path at poll exit differs from that at poll entry.
     State {

@@ -183,7 +183,7 @@ fn check_abi(object: &mut Object) -> Result<(), TraceError> {
 
 fn entries(map: &str, sizes: Sizes) -> Result<u32, TraceError> {
     let entries = match map {
-        "CONFIG" | "BLANK_THREAD" => 1,
+        "CONFIG" | "BLANK_THREAD" | "TARGET" => 1,
         "SITES" | "POLLS" => sizes.sites,
         "NODES" => sizes.nodes,
         "ARMS" => sizes.arms,
@@ -230,7 +230,7 @@ mod tests {
     #[test]
     fn no_program_gets_a_stack_per_cpu() {
         let object = Object::parse(OBJECT).expect("it is an object");
-        assert_eq!(object.programs.len(), 6);
+        assert_eq!(object.programs.len(), 7);
         for (name, program) in &object.programs {
             let function = &object.functions[&program.function_key()];
             let tail_call = function.instructions.iter().any(|instruction| {

@@ -37,6 +37,8 @@ pub struct TracePlan {
     pub vtables: Vec<(Avma, u32)>,
     /// What is watched beside polls.
     pub causes: CausePlan,
+    /// Whether it is watched how long threads are off CPU within polls.
+    pub off_cpu: bool,
 }
 
 impl TracePlan {
@@ -172,6 +174,7 @@ mod tests {
             arm_ends: vec![None; 4],
             vtables: vec![(Avma(0x1000), 1)],
             causes: CausePlan::default(),
+            off_cpu: false,
         }
     }
 

@@ -8,14 +8,16 @@ use super::hits::{Hits, add_hits};
 use super::identity::Identity;
 use super::kernel;
 use super::object::{Programs, Sizes};
+use super::off_cpu;
 use super::tables;
 use super::translate::{Record, Translator};
 use super::{CausePlan, ProbeMode, TraceError, TraceEvent, TracePlan};
 use crate::decode::{RuntimeKind, TaskId};
-use async_inspect_ebpf::{COUNTERS, Cause, Config, Counter, Thread};
+use async_inspect_ebpf::{COUNTERS, Cause, Config, Counter, NONE, Thread};
 use aya::maps::{HashMap, MapData, PerCpuArray, RingBuf};
 use rustix::time::{ClockId, clock_gettime};
 use std::collections::HashSet;
+use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -162,7 +164,10 @@ impl Tracer {
             ring_bytes: RING_BYTES,
             cause_bytes: if plan.causes.is_empty() { PAGE } else { CAUSE_BYTES },
         })?;
-        let config = plan.causes.configured(identity.config());
+        let mut config = plan.causes.configured(identity.config());
+        let mut before = Vec::new();
+        let switches = watch_switches(plan.off_cpu && !entry_only, &programs, &mut before);
+        config.kernel_ids = switches.as_ref().map_or(NONE, |(ids, _)| *ids);
         tables::fill(&programs, plan, config)?;
         let (ring, tally, threads) =
             (programs.map("EVENTS")?, programs.map("TALLY")?, programs.map("THREADS")?);
@@ -172,6 +177,9 @@ impl Tracer {
         let places = Places { exe: target.exe.clone(), pid: target.pid, offsets, cookies };
         let began_ns = now_ns();
         let Attached { mut links, mode, mut notes } = attach(&programs, &places)?;
+        notes.append(&mut before);
+        let off_cpu = switches.is_some();
+        switches.into_iter().for_each(|(_, link)| links.add(link));
         let mut causes = plan.causes.clone();
         notes.append(&mut causes.notes);
         match attach_causes::attach(&programs, &places, &causes, mode) {
@@ -184,7 +192,7 @@ impl Tracer {
             }
         }
         let wakes = !causes.wakes.is_empty();
-        let watches = wakes.then_some(TraceEvent::Watches { t_ns: began_ns, wakes });
+        let watches = (wakes || off_cpu).then_some(TraceEvent::Watches { t_ns: began_ns, wakes, off_cpu });
         Ok(Tracer {
             links: Some(links),
             places,
@@ -205,7 +213,7 @@ impl Tracer {
             accounts_read: Instant::now(),
             epoch: 0,
             identity,
-            translator: Translator::new(plan),
+            translator: Translator::new(plan, off_cpu),
             held: Held::default(),
             lost_told: 0,
             swept: Instant::now(),
@@ -230,9 +238,11 @@ impl Tracer {
         self.epoch = self.epoch.wrapping_add(1);
         let config = Config { epoch: self.epoch, ..self.config };
         tables::configure(&self.programs, config)?;
+        let switches = (config.kernel_ids != NONE).then(|| off_cpu::attach(&self.programs)).transpose()?;
         let Attached { mut links, .. } =
             attach::attach(&self.programs, &self.places, self.mode, self.entry_only)?;
         links.append(&mut attach_causes::attach(&self.programs, &self.places, &self.causes, self.mode)?);
+        switches.into_iter().for_each(|link| links.add(link));
         self.links = Some(links);
         Ok(())
     }
@@ -429,6 +439,20 @@ impl Tracer {
         // It may be gone by now; nothing else can fail.
         let _ = self.threads.remove(&key);
     }
+}
+
+/// The offset of a thread's ids in the kernel, and the link; None, with a note, where it cannot be.
+fn watch_switches(wanted: bool, programs: &Programs, notes: &mut Vec<String>) -> Option<(u32, OwnedFd)> {
+    if !wanted {
+        return None;
+    }
+    let linked = off_cpu::kernel_ids()
+        .and_then(|ids| off_cpu::attach(programs).map(|link| (ids, link)).map_err(|error| error.to_string()));
+    linked
+        .inspect_err(|why| {
+            notes.push(format!("how long threads are off CPU within polls is not watched: {why}"))
+        })
+        .ok()
 }
 
 /// The clock of `bpf_ktime_get_ns`.

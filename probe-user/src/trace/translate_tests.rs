@@ -9,7 +9,7 @@ use zerocopy::IntoBytes;
 /// Arms 0 pending without a frame, 1 and 2 frames, 3 complete, 4 panicked within 3, 5 over.
 fn translator() -> Translator {
     let end = WalkArm { child_node: NONE, child_off: 0, flags: 0 };
-    Translator::new(&TracePlan {
+    let plan = TracePlan {
         sites: vec![SitePlan {
             offset: FileOffset(1),
             address: Avma(1),
@@ -28,7 +28,8 @@ fn translator() -> Translator {
             Some(PollEnd::Gone),
         ],
         ..TracePlan::default()
-    })
+    };
+    Translator::new(&plan, false)
 }
 
 const TASK: TaskId = TaskId { runtime: RuntimeKind::Tokio, id: 7 };
@@ -65,7 +66,7 @@ fn events(over: &mut Translator, event: PollEvent, to: &[u32], from: &[u32]) -> 
 }
 
 fn told(t_ns: u64, count: u64, duration: u64, end: PollEnd) -> TraceEvent {
-    TraceEvent::Poll { t_ns, task: TASK, tid: 3, count, duration_ns: Some(duration), end }
+    TraceEvent::Poll { t_ns, task: TASK, tid: 3, count, duration_ns: Some(duration), end, off_cpu: None }
 }
 
 fn state(t_ns: u64, from: &[u32], to: &[u32]) -> TraceEvent {
@@ -166,7 +167,7 @@ fn a_task_in_the_place_of_another() {
         [
             told(400, 2, 100, PollEnd::Gone),
             TraceEvent::Spawn { t_ns: 400, task, name, parent: None },
-            TraceEvent::Poll { t_ns: 450, task, tid: 3, count: 1, duration_ns: Some(50), end },
+            TraceEvent::Poll { t_ns: 450, task, tid: 3, count: 1, duration_ns: Some(50), end, off_cpu: None },
         ]
     );
 }
