@@ -35,6 +35,16 @@ pub enum Truth {
         aborted_at: Option<u32>,
         panics: bool,
     },
+    /// `blockers`: where a task held up its thread, and how long. Line 0: it did not.
+    HeldUp {
+        id: String,
+        case: String,
+        function: String,
+        line: u32,
+        wall_ns: u64,
+        /// Of it, on a CPU.
+        cpu_ns: u64,
+    },
     /// `many`: how many tasks stand at a place.
     Place {
         name: String,

@@ -38,13 +38,17 @@ pub struct Scope<'a> {
     /// Namespaces around it, `tokio::runtime::park`; a closure's has the function's name in it.
     pub path: Box<str>,
     pub variables: Vec<Variable<'a>>,
+    /// The entry whose namespaces are `path`.
+    pub(super) die: DieRef,
+    /// Of an inlined call: file (as its unit numbers them) and line where it stands.
+    pub(super) call: Option<(u64, u32)>,
 }
 
 /// The functions at one address, the outermost (the one that was not inlined) first.
 #[derive(Clone, Debug)]
 pub struct Chain<'a> {
-    unit: u32,
-    address: Svma,
+    pub(super) unit: u32,
+    pub(super) address: Svma,
     /// The outermost function's entry, in its unit.
     function: usize,
     frame_base: Option<AttributeValue<Slice<'a>>>,
@@ -193,7 +197,15 @@ impl<'a> Program<'a> {
     fn scope(&self, number: u32, entry: &Entry<'a>) -> Scope<'a> {
         let own = DieRef { unit: number, offset: entry.offset().0 as u32 };
         let Named { name, die } = self.named(own);
+        let number = |attribute| entry.attr_value(attribute).and_then(|value| value.udata_value());
+        let file = entry.attr_value(dw::DW_AT_call_file).and_then(|value| match value {
+            AttributeValue::FileIndex(file) => Some(file),
+            other => other.udata_value(),
+        });
+        let line = number(dw::DW_AT_call_line).and_then(|line| u32::try_from(line).ok());
         Scope {
+            die,
+            call: file.zip(line),
             name: name.unwrap_or_default(),
             path: self.namespaces(die).join("::").into(),
             variables: Vec::new(),

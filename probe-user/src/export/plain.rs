@@ -4,6 +4,7 @@ use crate::decode::{FrameId, TaskId};
 use crate::model::{AwaitPath, End, Ending, Event, Model, Spot, TaskPhase};
 use crate::present::card::phase_word;
 use crate::present::cost;
+use crate::present::long_polls;
 use crate::present::names;
 use crate::present::paint::Paint;
 use crate::present::places::Places;
@@ -99,6 +100,9 @@ impl<W: Write> Plain<W> {
                 let at = at.as_ref().filter(|_| *how != Ending::Complete).and_then(|at| at.place);
                 let at = at.map_or(String::new(), |at| format!(" at {}", self.frame_place(at, model)));
                 (Some(*task), ended(*task, *how, model) + &at)
+            }
+            Event::LongPoll { t_ns, task, poll, .. } => {
+                (Some(*task), long_polls::words_at(poll, *t_ns, self.places(model)))
             }
             Event::Wake { task, by, .. } => (Some(*task), format!("woken by {}", names::doer(*by))),
             Event::Delays { task, count: n, .. } => (Some(*task), counted(*n, "delay")),
@@ -270,13 +274,18 @@ impl<W: Write> Plain<W> {
     }
 
     fn frame_place(&mut self, place: FrameId, model: &Model) -> String {
+        let frame = model.frames().get(place);
+        let places = self.places(model);
+        frame.line.as_ref().map_or_else(|| "-".into(), |line| places.show(line))
+    }
+
+    fn places(&mut self, model: &Model) -> &Places {
         let known = model.frames().len();
         if known != self.frames_known {
             self.places = Places::of(model.frames());
             self.frames_known = known;
         }
-        let frame = model.frames().get(place);
-        frame.line.as_ref().map_or_else(|| "-".into(), |line| self.places.show(line))
+        &self.places
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::json::{Line, SCHEMA, runtime_word};
 use super::stream_causes::{CausedJson, DelayJson, DoerJson};
-use super::stream_off_cpu::OffCpuJson;
+use super::stream_off_cpu::{LongPollJson, OffCpuJson};
 use super::stream_samples::{Looked, SampledPoll, Time};
 use crate::decode::{Frame, FrameId, TaskId};
 use crate::model::{AwaitPath, End, Ending, Event, Mode, Model, Spot, TaskEntry};
@@ -212,6 +212,10 @@ impl<W: Write> Stream<W> {
                 period_ns: *period_ns,
                 threads: *threads,
             }),
+            Event::LongPoll { t_ns, task, tid, name, poll } => {
+                let about = about(*t_ns, "blocked", *task);
+                self.line(&LongPollJson::new(about, *t_ns, *tid, name, poll))
+            }
             Event::State { t_ns, task, from, to } => {
                 for path in from.iter().chain([to]) {
                     self.learn(path, model)?;

@@ -2,7 +2,7 @@
 
 use super::{AwaitPath, Spot};
 use crate::decode::TaskId;
-use crate::trace::{Doer, OffCpu, PollEnd};
+use crate::trace::{Doer, LongPoll, OffCpu, PollEnd};
 use std::sync::Arc;
 
 /// How a task ended.
@@ -33,6 +33,8 @@ pub enum Event {
         /// Part of `duration_ns`; None where it is not watched.
         off_cpu: Option<OffCpu>,
     },
+    /// A poll under way takes long.
+    LongPoll { t_ns: u64, task: TaskId, tid: u32, name: Arc<str>, poll: Arc<LongPoll> },
     /// The await path changed. `from` is absent where the task had not been seen at any place yet.
     State { t_ns: u64, task: TaskId, from: Option<Arc<AwaitPath>>, to: Arc<AwaitPath> },
     /// The task's waker was used.
@@ -64,6 +66,7 @@ impl Event {
         match self {
             Event::Spawn { t_ns, .. }
             | Event::Poll { t_ns, .. }
+            | Event::LongPoll { t_ns, .. }
             | Event::State { t_ns, .. }
             | Event::Parent { t_ns, .. }
             | Event::Wake { t_ns, .. }

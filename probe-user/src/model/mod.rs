@@ -5,6 +5,7 @@
 
 mod event;
 mod limits;
+mod long_poll;
 mod path;
 #[cfg(test)]
 pub mod sample;

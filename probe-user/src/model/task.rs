@@ -2,7 +2,7 @@
 
 use super::{AwaitPath, Ending, Sampled, Wakes};
 use crate::decode::{TaskId, TaskState};
-use crate::trace::{Doer, OffCpu};
+use crate::trace::{Doer, LongPoll, OffCpu};
 use std::collections::VecDeque;
 use std::sync::Arc;
 
@@ -69,6 +69,8 @@ pub struct TaskEntry {
     /// Polls whose duration was not seen: `busy_ns` is then a lower bound.
     pub unmeasured: u64,
     pub wakes: Wakes,
+    /// The poll that is under way, where it was seen to take long.
+    pub long_poll: Option<Arc<LongPoll>>,
     /// Since when it has not been polled.
     pub idle: Option<Since>,
     /// Oldest first; the last one is where it stands. Bounded.
@@ -103,6 +105,7 @@ impl TaskEntry {
             off_cpu: None,
             unmeasured: 0,
             wakes: Wakes::default(),
+            long_poll: None,
             idle: None,
             history: VecDeque::new(),
             history_cut: false,

@@ -157,7 +157,7 @@ impl Model {
             TraceEvent::Poll { t_ns, task, tid, count, duration_ns, end, off_cpu } => {
                 self.now_ns = self.now_ns.max(t_ns);
                 self.poll(t_ns, task, count, duration_ns, end, out);
-                self.was_off_cpu(task, off_cpu);
+                self.was_off_cpu(task, t_ns, off_cpu);
                 out.push(Event::Poll { t_ns, task, tid, count, duration_ns, end, off_cpu });
                 let how = match end {
                     PollEnd::Complete => Ending::Complete,
@@ -172,6 +172,9 @@ impl Model {
                     return;
                 }
                 self.end(t_ns, task, how, out);
+            }
+            TraceEvent::LongPoll { t_ns, task, tid, name, poll } => {
+                self.takes_long(t_ns, task, tid, name, poll, out);
             }
             TraceEvent::State { t_ns, task, from, to } => {
                 self.now_ns = self.now_ns.max(t_ns);
@@ -223,15 +226,6 @@ impl Model {
         }
         let known = if end == PollEnd::Unseen { Known::About } else { Known::Exact };
         task.idle = Some(Since { t_ns, known });
-    }
-
-    /// In a poll that has just been added.
-    fn was_off_cpu(&mut self, id: TaskId, off_cpu: Option<OffCpu>) {
-        let Some(more) = off_cpu else { return };
-        let of_task = self.live.get_mut(&id).map(|task| &mut task.off_cpu);
-        for sum in of_task.into_iter().chain([&mut self.totals.off_cpu]) {
-            *sum = Some(sum.unwrap_or_default().plus(more));
-        }
     }
 
     fn transition(&mut self, t_ns: u64, id: TaskId, from: &[FrameId], to: &[FrameId], out: &mut Vec<Event>) {

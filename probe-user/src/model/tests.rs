@@ -15,6 +15,7 @@ fn words(events: &[Event]) -> Vec<String> {
     let word = |event: &Event| match event {
         Event::Spawn { task, existing, .. } => format!("spawn {} existing={existing}", task.id),
         Event::Poll { task, count, .. } => format!("poll {} x{count}", task.id),
+        Event::LongPoll { task, .. } => format!("long poll {}", task.id),
         Event::State { task, .. } => format!("state {}", task.id),
         Event::Parent { task, .. } => format!("parent {}", task.id),
         Event::Wake { task, .. } => format!("wake {}", task.id),

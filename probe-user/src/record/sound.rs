@@ -21,6 +21,10 @@ pub(super) fn event(event: &TraceEvent, frames: usize) -> bool {
                 let times = [*duration_ns, off_cpu];
                 *count < PLAUSIBLE && times.into_iter().flatten().all(|ns| ns < PLAUSIBLE)
             }
+            TraceEvent::LongPoll { t_ns, poll, .. } => {
+                let off_cpu = poll.off_cpu.is_none_or(|off_cpu| off_cpu.sum_ns() < PLAUSIBLE);
+                poll.since_ns <= *t_ns && off_cpu
+            }
             TraceEvent::Delays { count, sum_ns, max_ns, .. } => {
                 [*count, *sum_ns, *max_ns].iter().all(|n| *n < PLAUSIBLE)
             }

@@ -1,6 +1,6 @@
 //! What the trace says, already translated from the kernel's records into frames and task ids.
 
-use crate::decode::{FrameId, TaskId};
+use crate::decode::{CodeFrame, FrameId, TaskId};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
@@ -36,6 +36,30 @@ pub struct OffCpu {
     pub blocked_ns: u64,
     /// It was ready to run, and others ran.
     pub preempted_ns: u64,
+}
+
+/// What a thread does while it polls.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Doing {
+    /// It sleeps until something happens.
+    Asleep,
+    Running,
+    /// It could run, and others do.
+    Ready,
+}
+
+/// A poll that took long already when it was looked at.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LongPoll {
+    /// When it began; CLOCK_MONOTONIC, ns.
+    pub since_ns: u64,
+    pub doing: Doing,
+    /// Up to then; None where it is not watched.
+    pub off_cpu: Option<OffCpu>,
+    /// In which it sleeps.
+    pub system_call: Option<Arc<str>>,
+    /// What it has called since the poll began, innermost first. Empty where it does not sleep.
+    pub stack: Box<[CodeFrame]>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -82,6 +106,15 @@ pub enum TraceEvent {
         #[serde(default)]
         off_cpu: Option<OffCpu>,
     },
+    /// A poll under way takes long.
+    LongPoll {
+        t_ns: u64,
+        task: TaskId,
+        tid: u32,
+        /// The task's.
+        name: Arc<str>,
+        poll: Arc<LongPoll>,
+    },
     /// The path at poll exit differs from that at poll entry.
     State {
         t_ns: u64,
@@ -112,6 +145,7 @@ impl TraceEvent {
             | TraceEvent::Wake { t_ns, .. }
             | TraceEvent::Delays { t_ns, .. }
             | TraceEvent::Poll { t_ns, .. }
+            | TraceEvent::LongPoll { t_ns, .. }
             | TraceEvent::State { t_ns, .. }
             | TraceEvent::Lost { t_ns, .. }
             | TraceEvent::Paused { t_ns }

@@ -9,6 +9,7 @@ use super::identity::Identity;
 use super::kernel;
 use super::object::{Programs, Sizes};
 use super::off_cpu;
+use super::running::Running;
 use super::tables;
 use super::translate::{Record, Translator};
 use super::{CausePlan, ProbeMode, TraceError, TraceEvent, TracePlan};
@@ -218,6 +219,15 @@ impl Tracer {
             lost_told: 0,
             swept: Instant::now(),
         })
+    }
+
+    /// To look at polls while they are under way. `plan` is the one that this was made from.
+    ///
+    /// # Errors
+    /// See [`TraceError`].
+    pub fn running_polls(&self, plan: &TracePlan) -> Result<Running, TraceError> {
+        let watches_off_cpu = self.config.kernel_ids != NONE;
+        Running::of(&self.programs, Identity::of(self.places.pid)?, plan, watches_off_cpu)
     }
 
     /// Takes the probes out for a while. What they said before stays, and [`Tracer::drain`] hands it out.
