@@ -1,6 +1,6 @@
 //! Where in the source an address of code is: a function with file and line for each inlined call.
 
-use super::demangle::demangled;
+use super::demangle::{demangled, impl_self, split_path};
 use super::index::path_hash;
 use super::program::Program;
 use super::scopes::Scope;
@@ -36,6 +36,10 @@ impl Program<'_> {
     }
 
     fn scope_path(&self, scope: &Scope<'_>) -> String {
+        let linkage = scope.linkage.as_ref().filter(|_| !scope.name.starts_with('{'));
+        if let Some(path) = linkage.and_then(|linkage| linked_path(&demangled(linkage), &scope.name)) {
+            return path;
+        }
         let mut segments: Vec<String> = Vec::new();
         let mut hash = 0;
         for (depth, name) in self.namespaces(scope.die).into_iter().enumerate() {
@@ -60,6 +64,19 @@ impl Program<'_> {
     }
 }
 
+/// `<shop::Api>::fetch` and `fetch<u8>` → `shop::Api::fetch<u8>`. None where the two are not of one function.
+fn linked_path(demangled: &str, name: &str) -> Option<String> {
+    let mut segments = split_path(demangled);
+    if segments.len() > 1 && segments.last()?.starts_with('<') {
+        segments.pop();
+    }
+    let plain = name.split('<').next()?;
+    if *segments.last()? != plain {
+        return None;
+    }
+    Some(format!("{}::{name}", impl_self(&segments.join("::"), 1)?))
+}
+
 /// The function that stands at an address by the symbol table, or by what a library exports. None where no symbol covers it.
 pub fn function_symbol(object: &[u8], address: Svma) -> Option<String> {
     let file = object::File::parse(object).ok()?;
@@ -73,4 +90,21 @@ pub fn function_symbol(object: &[u8], address: Svma) -> Option<String> {
     let names = names.filter_map(|symbol| Some((symbol.address(), symbol.name().ok()?.to_owned())));
     let (_, name) = names.max_by_key(|(start, name)| (*start, std::cmp::Reverse(name.len())))?;
     Some(demangled(&name))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_method_has_its_type() {
+        let path = |demangled, name| linked_path(demangled, name).unwrap_or_default();
+        assert_eq!(path("<shop::Api>::fetch", "fetch"), "shop::Api::fetch");
+        assert_eq!(path("shop::Api::fetch", "fetch<u8>"), "shop::Api::fetch<u8>");
+        assert_eq!(path("<shop::Api<u8>>::fetch::<u16>", "fetch<u8, u16>"), "shop::Api<u8>::fetch<u8, u16>");
+        assert_eq!(path("<shop::Api as shop::Svc>::call", "call"), "<shop::Api as shop::Svc>::call");
+        assert_eq!(path("shop::main", "main"), "shop::main");
+        assert_eq!(linked_path("shop::other", "main"), None);
+        assert_eq!(linked_path("main", "main"), None);
+    }
 }

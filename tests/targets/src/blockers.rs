@@ -49,23 +49,28 @@ async fn sleeps(told: Told, mut gate: watch::Receiver<bool>) {
     tokio::task::yield_now().await;
 }
 
-/// Through a function of its own, which the compiler must not inline.
+/// Through a method, which the compiler must not inline.
 async fn reads(told: Told, mut gate: watch::Receiver<bool>) {
     let _ = gate.changed().await;
-    let (mut reader, mut writer) = std::io::pipe().expect("a pipe");
+    let (reader, mut writer) = std::io::pipe().expect("a pipe");
     let other = std::thread::spawn(move || {
         std::thread::sleep(HELD_UP);
         writer.write_all(b"x").expect("somebody reads");
     });
-    read_one(&told, &mut reader);
+    Source(reader).read_one(&told);
     other.join().expect("it does not panic");
     tokio::task::yield_now().await;
 }
 
-#[inline(never)]
-fn read_one(told: &Told, reader: &mut impl Read) {
-    let mut byte = [0];
-    measured(told, "blockers::read_one", line!(), || reader.read_exact(&mut byte).expect("it is written"));
+struct Source(std::io::PipeReader);
+
+impl Source {
+    #[inline(never)]
+    fn read_one(&mut self, told: &Told) {
+        let mut byte = [0];
+        let function = "blockers::Source::read_one";
+        measured(told, function, line!(), || self.0.read_exact(&mut byte).expect("it is written"));
+    }
 }
 
 /// A mutex that a plain thread holds.
