@@ -42,7 +42,20 @@ pub struct Config {
     /// Offset in the kernel's `task_struct` of a thread's id, with that of its process right behind it; [`NONE`]: time off
     /// CPU is not watched.
     pub kernel_ids: u32,
+    /// A poll that took longer, in µs, is told at once; 0: none is.
+    pub long_us: u32,
+}
+
+/// What the programs know of the target as a whole; the only entry of the map `TARGET`.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "user", derive(FromBytes, IntoBytes, Immutable, KnownLayout))]
+pub struct Target {
+    /// How the kernel itself, in no namespace, numbers it; 0 until one of its threads was hit.
+    pub tgid: u32,
     pub reserved: u32,
+    /// Threads that are off CPU within a poll, or were when they ended.
+    pub off_cpu: u64,
 }
 
 /// A probed poll function; the cookie of a probe is the index of its site.

@@ -1,7 +1,7 @@
 //! The maps. Sizes given here are placeholders where user space sets its own before it creates them.
 
 use super::memory::put;
-use async_inspect_ebpf::{Account, COUNTERS, Config, Counter, Site, Thread, WalkArm, WalkNode};
+use async_inspect_ebpf::{Account, COUNTERS, Config, Counter, Site, Target, Thread, WalkArm, WalkNode};
 use aya_ebpf::{
     macros::map,
     maps::{Array, HashMap, PerCpuArray, RingBuf},
@@ -35,9 +35,8 @@ pub static EVENTS: RingBuf = RingBuf::with_byte_size(4096, 0);
 /// Of wakes and spawns, apart so that a storm of them costs no place in a task's history.
 #[map]
 pub static CAUSES: RingBuf = RingBuf::with_byte_size(4096, 0);
-/// The target, as the kernel itself numbers processes; 0 until one of its threads was hit.
 #[map]
-static TARGET: Array<u32> = Array::with_max_entries(1, 0);
+static TARGET: Array<Target> = Array::with_max_entries(1, 0);
 #[map]
 static TALLY: PerCpuArray<u64> = PerCpuArray::with_max_entries(COUNTERS, 0);
 
@@ -62,6 +61,13 @@ pub fn add_to(sum: *mut u64, by: u64) {
     unsafe { atomic_xadd::<u64, u64, { AtomicOrdering::Relaxed }>(sum, by) };
 }
 
+/// Whether a poll that took so long is to be told at once.
+#[inline(always)]
+pub fn is_long(took_ns: u64) -> bool {
+    let long_us = CONFIG.get(0).map_or(0, |config| config.long_us);
+    long_us != 0 && took_ns > long_us as u64 * 1000
+}
+
 /// [`Config::epoch`]
 #[inline(always)]
 pub fn epoch() -> u32 {
@@ -76,13 +82,12 @@ pub fn new_thread(key: u64, tid: u32) -> Option<*mut Thread> {
     let thread = THREADS.get_ptr_mut(key)?;
     put!((*thread).tid, tid);
     if let Some(target) = TARGET.get_ptr_mut(0) {
-        put!(*target, (key >> 32) as u32);
+        put!((*target).tgid, (key >> 32) as u32);
     }
     Some(thread)
 }
 
-/// The number by which the kernel itself knows the target, in no namespace. None before a thread of it was hit.
 #[inline(always)]
-pub fn target() -> Option<u32> {
-    TARGET.get(0).copied().filter(|tgid| *tgid != 0)
+pub fn target() -> Option<*mut Target> {
+    TARGET.get_ptr_mut(0)
 }

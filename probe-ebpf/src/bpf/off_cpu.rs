@@ -1,13 +1,13 @@
 //! Time within polls in which their thread was off CPU.
 //!
 //! The scheduler tells of each switch of a CPU, whosever the threads are: those of others must cost next to nothing. So
-//! processes are compared first, and only then a thread is looked up.
+//! processes are compared first, and only then a thread is looked up; and who comes in is read only while somebody is waited for.
 
 use super::{
     maps::{CONFIG, THREADS, add_to, target},
     memory::{get, put},
 };
-use async_inspect_ebpf::{Account, Frame, NONE, Thread};
+use async_inspect_ebpf::{Account, Frame, Target, Thread};
 use aya_ebpf::{
     helpers::{bpf_get_current_pid_tgid, bpf_ktime_get_ns, generated::bpf_probe_read_kernel},
     programs::RawTracePointContext,
@@ -22,14 +22,20 @@ const PREV_STATE: usize = 3;
 #[inline(always)]
 pub fn switched(ctx: &RawTracePointContext) {
     let Some(target) = target() else { return };
-    let Some(config) = CONFIG.get(0) else { return };
-    let leaves = bpf_get_current_pid_tgid();
-    if (leaves >> 32) as u32 == target {
-        goes_out(ctx, leaves);
-    }
-    if config.kernel_ids == NONE {
+    let tgid = get!((*target).tgid);
+    // 0 is the idle thread's.
+    if tgid == 0 {
         return;
     }
+    let leaves = bpf_get_current_pid_tgid();
+    if (leaves >> 32) as u32 == tgid {
+        goes_out(ctx, leaves, target);
+    }
+    // Of a thread that is waited for the cpu that it left has told before it can come in.
+    if get!((*target).off_cpu) == 0 {
+        return;
+    }
+    let Some(config) = CONFIG.get(0) else { return };
     let next: u64 = ctx.arg(NEXT);
     let mut comes = 0u64;
     // SAFETY: `comes` has room for eight bytes. The two ids stand next to one another as in what
@@ -41,13 +47,13 @@ pub fn switched(ctx: &RawTracePointContext) {
             next.wrapping_add(config.kernel_ids as u64) as *const _,
         )
     };
-    if failed == 0 && (comes >> 32) as u32 == target {
-        comes_in(comes);
+    if failed == 0 && (comes >> 32) as u32 == tgid {
+        comes_in(comes, target);
     }
 }
 
 #[inline(always)]
-fn goes_out(ctx: &RawTracePointContext, key: u64) {
+fn goes_out(ctx: &RawTracePointContext, key: u64, target: *mut Target) {
     let Some(thread) = THREADS.get_ptr_mut(key) else { return };
     if get!((*thread).depth) == 0 {
         return;
@@ -57,6 +63,8 @@ fn goes_out(ctx: &RawTracePointContext, key: u64) {
     // stands above them in the register is not defined.
     let asleep = preempt & 0xff == 0 && state as u32 != 0;
     put!((*thread).asleep, asleep as u32);
+    // SAFETY: only an address in the map value is made here.
+    add_to(unsafe { &raw mut (*target).off_cpu }, 1);
     put!((*thread).switches, get!((*thread).switches).wrapping_add(1));
     // SAFETY: no arguments.
     put!((*thread).off_since_ns, unsafe { bpf_ktime_get_ns() });
@@ -65,13 +73,15 @@ fn goes_out(ctx: &RawTracePointContext, key: u64) {
 /// Nobody else writes to the entry meanwhile: a thread comes in only when its going out is over (`on_cpu` in
 /// kernel/sched/core.c).
 #[inline(always)]
-fn comes_in(key: u64) {
+fn comes_in(key: u64, target: *mut Target) {
     let Some(thread) = THREADS.get_ptr_mut(key) else { return };
     let since_ns = get!((*thread).off_since_ns);
     if since_ns == 0 {
         return;
     }
     put!((*thread).off_since_ns, 0);
+    // SAFETY: as above. One less.
+    add_to(unsafe { &raw mut (*target).off_cpu }, u64::MAX);
     // SAFETY: no arguments.
     let off_ns = unsafe { bpf_ktime_get_ns() }.wrapping_sub(since_ns);
     if get!((*thread).asleep) != 0 {

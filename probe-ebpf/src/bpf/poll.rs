@@ -3,7 +3,7 @@
 use super::{
     accounts,
     frames::{drop_frames_left, take_frame},
-    maps::{SITES, count, epoch},
+    maps::{SITES, count, epoch, is_long},
     memory::{copy_path, frame, get, put},
     off_cpu,
     send::{append_from, append_to, send, start_event},
@@ -262,7 +262,7 @@ fn finish_end(thread: *mut Thread) {
         get!((*old).number) != 0 && get!((*account).task) == get!((*old).task)
     });
     let mut flags = get!((*old).flags) as u16;
-    let mut tell = flags & (EVENT_FIRST | EVENT_UNREADABLE) != 0;
+    let mut tell = flags & (EVENT_FIRST | EVENT_UNREADABLE) != 0 || is_long(took);
     let gone = get!((*thread).readable) == 0 || get!((*thread).task) != get!((*old).task);
     let path_flags = get!((*thread).path.flags);
     let ended = gone || path_flags & PATH_ENDED != 0;

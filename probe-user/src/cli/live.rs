@@ -84,7 +84,7 @@ impl Source for Live {
         let mut plan = trace::compile(&model.recipes, &model.sites, image, ids);
         let separate = model.files.dwarf().map(|bytes| &**bytes);
         plan.causes = CausePlan::find(options.wanted, &model.files.main, separate, image, &model.sites);
-        plan.off_cpu = options.blocked_after.is_some();
+        plan.long_after = options.blocked_after;
         if plan.sites.is_empty() {
             let other = !model.executors.is_empty();
             return Err(Failure {

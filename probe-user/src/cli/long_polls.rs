@@ -17,7 +17,7 @@ const LONGEST: Duration = Duration::from_millis(100);
 /// A thread that waits for a CPU is looked at so often before that is told: it may be us for whom it waits.
 const READY_LOOKS: u8 = 4;
 /// Told at most, in a second.
-const MOST: u32 = 100;
+const MOST: u32 = 50;
 /// Polls are told so late (`HOLD_NS` in trace/held.rs), and a task's first poll not before its spawn.
 const HOLD_NS: u64 = 110_000_000;
 
@@ -112,9 +112,11 @@ impl Look {
             let fresh = Known { since_ns: poll.since_ns, ..Known::default() };
             let mut known = self.polls.get(&poll.tid).copied().unwrap_or(fresh);
             if self.told < MOST
-                && let Some(event) = self.one(poll, &mut known)
+                && let Some(long) = self.one(poll, &mut known)
             {
                 self.told += 1;
+                let (tid, task, name) = (poll.tid, poll.task, poll.name.clone());
+                let event = TraceEvent::LongPoll { t_ns: now_ns, task, tid, name, poll: Arc::new(long) };
                 // Nobody listens any more.
                 let _ = self.tell.send(event);
             }
@@ -124,7 +126,7 @@ impl Look {
     }
 
     /// What there is to tell of a long poll that was not told before.
-    fn one(&mut self, poll: &PollUnderWay, known: &mut Known) -> Option<TraceEvent> {
+    fn one(&mut self, poll: &PollUnderWay, known: &mut Known) -> Option<LongPoll> {
         let (sums, doing) = poll.off_cpu.unzip();
         // Where the scheduler does not tell, whether the thread sleeps tells.
         if doing.is_none_or(|doing| doing == Doing::Asleep) && !known.asleep {
@@ -132,14 +134,13 @@ impl Look {
             let blocker = blockers.look(poll.tid, poll.sp, || running.is_under_way(poll));
             if let Some(blocker) = blocker {
                 known.asleep = true;
-                let long = LongPoll {
+                return Some(LongPoll {
                     since_ns: poll.since_ns,
                     doing: Doing::Asleep,
                     off_cpu: sums,
                     system_call: blocker.system_call,
                     stack: blocker.stack,
-                };
-                return Some(told(poll, long));
+                });
             }
         }
         known.ready = if doing == Some(Doing::Ready) { known.ready.saturating_add(1) } else { 0 };
@@ -153,18 +154,12 @@ impl Look {
             return None;
         }
         known.running = true;
-        let long = LongPoll {
+        Some(LongPoll {
             since_ns: poll.since_ns,
             doing,
             off_cpu: sums,
             system_call: None,
             stack: Box::default(),
-        };
-        Some(told(poll, long))
+        })
     }
-}
-
-fn told(poll: &PollUnderWay, long: LongPoll) -> TraceEvent {
-    let (tid, task, name) = (poll.tid, poll.task, poll.name.clone());
-    TraceEvent::LongPoll { t_ns: monotonic_ns(), task, tid, name, poll: Arc::new(long) }
 }

@@ -62,7 +62,9 @@ impl<W: Write> Plain<W> {
                 | Event::Wake { .. }
                 | Event::Delays { .. }
         );
-        if silent || !self.within_budget(event.t_ns())? {
+        // There are few of them, and one does not want to miss any.
+        let urgent = matches!(event, Event::LongPoll { .. });
+        if silent || !urgent && !self.within_budget(event.t_ns())? {
             return Ok(());
         }
         let (task, what) = self.words(event, model);
@@ -346,7 +348,10 @@ pub fn summary(
         None => "unknown (snapshots do not see them)".into(),
     };
     let busy = totals.busy_ns.map(|ns| format!(", busy {}", busy_span(ns, model.mode()))).unwrap_or_default();
-    writeln!(out, "  polls      {polls}{busy}")?;
+    let off_cpu = totals.off_cpu.filter(|off_cpu| off_cpu.sum_ns() > 0).map(|off_cpu| {
+        format!(" ({} of it off CPU, {} asleep)", span(off_cpu.sum_ns()), span(off_cpu.blocked_ns))
+    });
+    writeln!(out, "  polls      {polls}{busy}{}", off_cpu.unwrap_or_default())?;
     if let Some(looks) = model.looks() {
         writeln!(out, "  looks      {}", samples::looks(looks))?;
     }

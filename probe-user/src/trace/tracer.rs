@@ -167,8 +167,10 @@ impl Tracer {
         })?;
         let mut config = plan.causes.configured(identity.config());
         let mut before = Vec::new();
-        let switches = watch_switches(plan.off_cpu && !entry_only, &programs, &mut before);
+        let switches = watch_switches(plan.long_after.is_some() && !entry_only, &programs, &mut before);
         config.kernel_ids = switches.as_ref().map_or(NONE, |(ids, _)| *ids);
+        config.long_us =
+            plan.long_after.map_or(0, |long| u32::try_from(long.as_micros()).unwrap_or(u32::MAX));
         tables::fill(&programs, plan, config)?;
         let (ring, tally, threads) =
             (programs.map("EVENTS")?, programs.map("TALLY")?, programs.map("THREADS")?);
@@ -248,6 +250,8 @@ impl Tracer {
         self.epoch = self.epoch.wrapping_add(1);
         let config = Config { epoch: self.epoch, ..self.config };
         tables::configure(&self.programs, config)?;
+        // Nobody is waited for any more: the entries of threads are gone.
+        tables::forget_target(&self.programs)?;
         let switches = (config.kernel_ids != NONE).then(|| off_cpu::attach(&self.programs)).transpose()?;
         let Attached { mut links, .. } =
             attach::attach(&self.programs, &self.places, self.mode, self.entry_only)?;
