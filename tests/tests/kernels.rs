@@ -10,6 +10,7 @@ use e2e::tracer::Tracer as Attach;
 use e2e::{Program, Tokio, Variant, inspector, rights};
 use object::{Object as _, ObjectSegment as _};
 use std::io::Write as _;
+use std::time::Duration;
 
 /// The mode that must be chosen, or `refused`; set by who knows the kernel.
 const EXPECTED: &str = "E2E_PROBE_MODE";

@@ -391,7 +391,7 @@ mod tests {
     use super::*;
     use crate::model::Limits;
     use crate::model::sample::{MS, SECOND, Shop, tokio};
-    use crate::trace::{Doer, TraceEvent};
+    use crate::trace::{Doer, OffCpu, TraceEvent};
 
     #[test]
     fn one_object_per_line() {
@@ -400,9 +400,11 @@ mod tests {
         let mut events = vec![];
         let first = shop.snapshot(SECOND, vec![shop.fetching(1, &shop.reading())]);
         model.snapshot_taken(Box::new(first), &mut events);
+        model.trace(TraceEvent::Watches { t_ns: SECOND, wakes: true, off_cpu: true }, &mut events);
         let task = tokio(2);
         let t = 2 * SECOND;
         let name = "shop::api::fetch_user".into();
+        let long = Arc::new(crate::model::sample_long_poll(t - 10 * MS));
         let spawn = TraceEvent::Spawn { t_ns: t, task, name, parent: Some(Doer::Task(tokio(1))) };
         let poll = |t_ns, end, duration_ns| TraceEvent::Poll {
             t_ns,
@@ -411,7 +413,7 @@ mod tests {
             count: 2,
             duration_ns,
             end,
-            off_cpu: None,
+            off_cpu: Some(OffCpu { blocked_ns: 7000, preempted_ns: 200 }),
         };
         let (from, to) = (shop.unresumed().into(), shop.sleeping().into());
         for event in [
@@ -421,6 +423,13 @@ mod tests {
             TraceEvent::Wake { t_ns: t + MS, task, by: Doer::Thread(77) },
             TraceEvent::Wake { t_ns: t + MS, task, by: Doer::Task(tokio(1)) },
             TraceEvent::Delays { t_ns: t + 2 * MS, task, count: 2, sum_ns: 9000, max_ns: 8000 },
+            TraceEvent::LongPoll {
+                t_ns: t + 2 * MS,
+                task,
+                tid: 9,
+                name: "shop::api::fetch_user".into(),
+                poll: long,
+            },
             TraceEvent::Lost { t_ns: t + 2 * MS, count: 3 },
             poll(t + 3 * MS, PollEnd::Panicked, None),
         ] {

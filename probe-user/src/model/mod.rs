@@ -22,6 +22,8 @@ mod tests;
 
 pub use event::{Ending, Event};
 pub use limits::Limits;
+#[cfg(test)]
+pub use long_poll::sample_long_poll;
 pub use path::{AwaitPath, place_of, primary_chain};
 pub use sampled::{Looks, Sampled, Spot, Time};
 pub use summary::{PlaceTotals, Totals};

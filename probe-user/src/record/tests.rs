@@ -4,9 +4,10 @@ use super::format::{CHUNK, HEADER, Header, Kind, START};
 use super::*;
 use crate::decode::{DebugInfoLevel, Frames, Node, Snapshot, Task};
 use crate::model::sample::{MS, SECOND, Shop, tokio};
+use crate::model::sample_long_poll;
 use crate::model::{Cost, End, Event, Limits, Mode, Model, Update};
 use crate::sample::{Round, Run};
-use crate::trace::{Doer, PollEnd, TraceEvent};
+use crate::trace::{Doer, OffCpu, PollEnd, TraceEvent};
 use proptest::prelude::*;
 use std::io::Cursor;
 use std::sync::Arc;
@@ -39,12 +40,14 @@ pub(super) fn day(shop: &Shop) -> Vec<Update> {
         count: 2,
         duration_ns: Some(MS),
         end,
-        off_cpu: None,
+        off_cpu: Some(OffCpu { blocked_ns: 2000, preempted_ns: 100 }),
     };
+    let name_again = "shop::api::fetch_user".into();
+    let long = Arc::new(sample_long_poll(t + 4 * MS));
     vec![
         Update::Snapshot(Box::new(shop.busy_day(SECOND))),
         Update::Trace(vec![
-            TraceEvent::Watches { t_ns: t, wakes: true, off_cpu: false },
+            TraceEvent::Watches { t_ns: t, wakes: true, off_cpu: true },
             TraceEvent::Spawn { t_ns: t, task, name, parent: Some(Doer::Task(tokio(1))) },
             poll(t + MS, PollEnd::Pending),
             moved(t + MS, shop.unresumed(), shop.sleeping()),
@@ -66,6 +69,7 @@ pub(super) fn day(shop: &Shop) -> Vec<Update> {
             TraceEvent::Lost { t_ns: t + 4 * MS, count: 12 },
             TraceEvent::Wake { t_ns: t + 4 * MS, task, by: Doer::Thread(3) },
             TraceEvent::Delays { t_ns: t + 5 * MS, task, count: 1, sum_ns: MS, max_ns: MS },
+            TraceEvent::LongPoll { t_ns: t + 5 * MS, task, tid: 7, name: name_again, poll: long },
             moved(t + 5 * MS, shop.sleeping(), shop.reading()),
         ]),
         Update::Snapshot(Box::new(shop.deadlock(t + SECOND))),
