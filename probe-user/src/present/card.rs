@@ -71,9 +71,10 @@ pub fn card(input: CardInput) -> Card {
     let mut rows = Vec::new();
     let tree = input.task.and_then(|task| task.tree.as_ref());
     let long_poll = input.entry.and_then(|entry| entry.long_poll.as_ref());
-    rows.extend(long_poll.map(|poll| Row::new("reason", long_polls::words(poll, input.places))));
+    let mut held_up = long_poll.map(|poll| Row::new("reason", long_polls::words(poll, input.places)));
     if let Some(tree) = tree.filter(|_| !has_moved(&input)) {
         place_rows(tree, &input, &mut rows);
+        rows.extend(held_up.take());
         let reasons = says(&input).of(input.task.map_or(&[], |task| &task.waits));
         // What it waited for before it was polled.
         if !reasons.is_empty() && long_poll.is_none() {
@@ -86,6 +87,7 @@ pub fn card(input: CardInput) -> Card {
     } else if let Some(path) = input.entry.and_then(TaskEntry::path) {
         path_rows(&path.frames, path.place, &input, &mut rows);
     }
+    rows.extend(held_up);
     let spawned_at = input.task.and_then(|task| task.spawned_at.as_ref()).map(|line| input.places.show(line));
     let spawned_by = input.entry.and_then(|entry| entry.parent).map(|by| format!("by {}", names::doer(by)));
     let spawned: Vec<String> = spawned_at.into_iter().chain(spawned_by).collect();

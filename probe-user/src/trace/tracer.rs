@@ -464,7 +464,7 @@ fn watch_switches(wanted: bool, programs: &Programs, notes: &mut Vec<String>) ->
         .and_then(|ids| off_cpu::attach(programs).map(|link| (ids, link)).map_err(|error| error.to_string()));
     linked
         .inspect_err(|why| {
-            notes.push(format!("how long threads are off CPU within polls is not watched: {why}"))
+            notes.push(format!("how long threads are off CPU within polls is not watched: {why}"));
         })
         .ok()
 }
