@@ -49,6 +49,23 @@ pub struct Config {
     /// `notified` is 0 where nothing is to be said of how long tasks wait for their polls.
     pub running: u64,
     pub notified: u64,
+    /// Offset in the kernel's `task_struct` of a thread's id, with that of its process right behind it; [`NONE`]: time off
+    /// CPU is not watched.
+    pub kernel_ids: u32,
+    /// A poll that took longer, in µs, is told at once; 0: none is.
+    pub long_us: u32,
+}
+
+/// What the programs know of the target as a whole; the only entry of the map `TARGET`.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "user", derive(FromBytes, IntoBytes, Immutable, KnownLayout))]
+pub struct Target {
+    /// How the kernel itself, in no namespace, numbers it; 0 until one of its threads was hit.
+    pub tgid: u32,
+    pub reserved: u32,
+    /// Threads that are off CPU within a poll, or were when they ended.
+    pub off_cpu: u64,
 }
 
 /// A probed poll function; the cookie of a probe is the index of its site.
@@ -220,6 +237,9 @@ pub struct Account {
     /// From the end of a poll to the wake that followed it, or where none was seen to the start of the next poll; of all polls
     /// that ended and of which that is known.
     pub idle_ns: u64,
+    /// Parts of `busy_ns` in which the thread slept, and in which it waited for a CPU; see [`Thread::blocked_ns`].
+    pub blocked_ns: u64,
+    pub preempted_ns: u64,
 }
 
 impl Account {
@@ -328,6 +348,9 @@ pub struct PollEvent {
     /// `PATH_…`
     pub to_flags: u32,
     pub from_flags: u32,
+    /// [`Account::blocked_ns`] and [`Account::preempted_ns`], this poll included; with [`EVENT_ALONE`] of this poll.
+    pub blocked_ns: u64,
+    pub preempted_ns: u64,
 }
 
 /// Entry probes only: `to` is the path when the poll began.
@@ -375,6 +398,9 @@ pub struct Frame {
     pub woken_ns: u64,
     /// When the poll before it ended; 0: not known.
     pub rested_ns: u64,
+    /// [`Thread::blocked_ns`] and [`Thread::preempted_ns`] when the poll began.
+    pub blocked_ns: u64,
+    pub preempted_ns: u64,
     /// Where the task stood; its arms only with [`EVENT_WALKED`].
     pub path: Path,
 }
@@ -449,6 +475,19 @@ pub struct Thread {
     /// When the poll ended; CLOCK_MONOTONIC, ns.
     pub now_ns: u64,
     pub path: Path,
+    /// Of the poll that ended: [`Account::blocked_ns`] and [`Account::preempted_ns`] are sums of these.
+    pub poll_blocked_ns: u64,
+    pub poll_preempted_ns: u64,
+    /// Time off CPU within polls: asleep, and ready to run. It goes on while `off_since_ns` is not 0.
+    pub blocked_ns: u64,
+    pub preempted_ns: u64,
+    /// When the thread was last taken off its CPU within a poll, CLOCK_MONOTONIC ns; 0: it is on one.
+    pub off_since_ns: u64,
+    /// How often it was.
+    pub switches: u64,
+    /// It sleeps, rather than wait for a CPU; only while `off_since_ns` is not 0.
+    pub asleep: u32,
+    pub reserved: u32,
     /// Eight more than are ever filled, so that a read of a word needs one bounds check.
     pub block: [u8; BLOCK + 8],
 }

@@ -9,6 +9,7 @@
 //! | `poll_entry`, `poll_return` | `uprobe_multi`, or a perf event per site | 6.6, 5.15 |
 //! | `poll_start` | as `poll_entry`, and nothing at the return | |
 //! | `task_wake`, `task_spawn` | as `poll_start`, at the functions of tokio that do so | |
+//! | `switched` | raw tracepoint `sched_switch`, of the whole machine | |
 #![no_std]
 #![no_main]
 #![feature(core_intrinsics, asm_experimental_arch)]
@@ -21,10 +22,10 @@
 mod bpf;
 
 use aya_ebpf::{
-    macros::{uprobe, uretprobe},
-    programs::{ProbeContext, RetProbeContext},
+    macros::{raw_tracepoint, uprobe, uretprobe},
+    programs::{ProbeContext, RawTracePointContext, RetProbeContext},
 };
-use bpf::{causes, poll, stack};
+use bpf::{causes, off_cpu, poll, stack};
 
 /// Entry and return of one poll. Answers 1 at the entry to leave the return address alone.
 #[uprobe]
@@ -68,6 +69,14 @@ pub fn task_wake(ctx: ProbeContext) -> u32 {
 pub fn task_spawn(ctx: ProbeContext) -> u32 {
     stack::not_per_cpu();
     causes::spawn(&ctx);
+    0
+}
+
+/// A CPU goes from one thread to another.
+#[raw_tracepoint(tracepoint = "sched_switch")]
+pub fn switched(ctx: RawTracePointContext) -> i32 {
+    stack::not_per_cpu();
+    off_cpu::switched(&ctx);
     0
 }
 

@@ -63,7 +63,7 @@ impl Play {
         let mut events = Vec::new();
         let poll = |t_ns, id, end| {
             let duration_ns = Some(2_000 + id % 97 * 1_000);
-            TraceEvent::Poll { t_ns, task: tokio(id), tid: 7, count: 1, duration_ns, end }
+            TraceEvent::Poll { t_ns, task: tokio(id), tid: 7, count: 1, duration_ns, end, off_cpu: None }
         };
         let id = self.next_id;
         self.next_id += 1;

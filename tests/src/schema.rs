@@ -211,6 +211,8 @@ pub enum Line {
         task: String,
         count: u64,
         duration_ns: Option<u64>,
+        off_cpu_ns: Option<u64>,
+        blocked_ns: Option<u64>,
     },
     State {
         t_ns: u64,
@@ -273,9 +275,18 @@ pub enum Line {
         task: String,
         at: Option<Place>,
     },
+    /// A poll under way takes long.
     Blocked {
         t_ns: u64,
         task: String,
+        thread: u32,
+        for_ns: u64,
+        on_cpu: bool,
+        doing: String,
+        off_cpu_ns: Option<u64>,
+        blocked_ns: Option<u64>,
+        system_call: Option<String>,
+        stack: Vec<CodeFrame>,
     },
     Finding {
         t_ns: u64,
@@ -289,6 +300,16 @@ pub enum Line {
         t_ns: u64,
         probes: String,
     },
+}
+
+/// A function that has not returned.
+#[derive(Clone, Debug, Deserialize)]
+pub struct CodeFrame {
+    pub function: Option<String>,
+    pub file: Option<String>,
+    pub line: Option<u32>,
+    pub inlined: bool,
+    pub own_code: bool,
 }
 
 /// The summary of a trace.

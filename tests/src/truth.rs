@@ -45,6 +45,16 @@ pub enum Truth {
         /// How long its task was idle before those, at least and at most.
         idle: (u64, u64),
     },
+    /// `blockers`: where a task held up its thread, and how long. Line 0: it did not.
+    HeldUp {
+        id: String,
+        case: String,
+        function: String,
+        line: u32,
+        wall_ns: u64,
+        /// Of it, on a CPU.
+        cpu_ns: u64,
+    },
     /// `many`: how many tasks stand at a place.
     Place {
         name: String,

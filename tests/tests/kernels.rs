@@ -10,6 +10,7 @@ use e2e::tracer::Tracer as Attach;
 use e2e::{Program, Tokio, Variant, inspector, rights};
 use object::{Object as _, ObjectSegment as _};
 use std::io::Write as _;
+use std::time::Duration;
 
 /// The mode that must be chosen, or `refused`; set by who knows the kernel.
 const EXPECTED: &str = "E2E_PROBE_MODE";
@@ -120,12 +121,15 @@ fn verified(mode: ProbeMode) {
         };
         let probe = CauseProbe { offset: first_instruction(), ..CauseProbe::default() };
         let causes = CausePlan { wakes: vec![probe], spawns: vec![probe], ..CausePlan::default() };
-        let plan = TracePlan { sites: vec![site], causes, ..TracePlan::default() };
+        let long_after = Some(Duration::from_millis(10));
+        let plan = TracePlan { sites: vec![site], causes, long_after, ..TracePlan::default() };
         let tracer = Tracer::attach(&ourselves, &plan, mode, entry_only).expect("it worked a moment ago");
         let names: Vec<&str> = tracer.verified().iter().map(|(name, _)| *name).collect();
         for cause in ["task_wake", "task_spawn"] {
             assert!(names.contains(&cause), "{mode}: {cause} was not loaded, but {names:?}");
         }
+        // The starts of polls alone tell no time.
+        assert_eq!(names.contains(&"switched"), !entry_only, "{mode}: {names:?}, {:?}", tracer.notes());
         for (program, instructions) in tracer.verified() {
             report(&format!("{mode}: {program} verified in {instructions} instructions"));
             // Before 5.16 the kernel does not say; it has no probes of ours either.

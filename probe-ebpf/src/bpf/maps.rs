@@ -1,8 +1,8 @@
 //! The maps. Sizes given here are placeholders where user space sets its own before it creates them.
 
 use async_inspect_ebpf::{
-    Account, COUNTERS, Config, Counter, Site, TASK_SLOTS, THREAD_SLOTS, TIMES_SLOTS, Thread, Times, WalkArm,
-    WalkNode,
+    Account, COUNTERS, Config, Counter, Site, TASK_SLOTS, THREAD_SLOTS, TIMES_SLOTS, Target, Thread, Times,
+    WalkArm, WalkNode,
 };
 use aya_ebpf::{
     bindings::BPF_F_MMAPABLE,
@@ -49,6 +49,8 @@ pub static EVENTS: RingBuf = RingBuf::with_byte_size(4096, 0);
 #[map]
 pub static CAUSES: RingBuf = RingBuf::with_byte_size(4096, 0);
 #[map]
+static TARGET: Array<Target> = Array::with_max_entries(1, 0);
+#[map]
 static TALLY: PerCpuArray<u64> = PerCpuArray::with_max_entries(COUNTERS, 0);
 
 /// Atomic although per-cpu: one program may be preempted by another on the same cpu. The intrinsic, because
@@ -72,8 +74,20 @@ pub fn add_to(sum: *mut u64, by: u64) {
     unsafe { atomic_xadd::<u64, u64, { AtomicOrdering::Relaxed }>(sum, by) };
 }
 
+/// Whether a poll that took so long is to be told at once.
+#[inline(always)]
+pub fn is_long(took_ns: u64) -> bool {
+    let long_us = CONFIG.get(0).map_or(0, |config| config.long_us);
+    long_us != 0 && took_ns > long_us as u64 * 1000
+}
+
 /// [`Config::epoch`]
 #[inline(always)]
 pub fn epoch() -> u32 {
     CONFIG.get(0).map_or(0, |config| config.epoch)
+}
+
+#[inline(always)]
+pub fn target() -> Option<*mut Target> {
+    TARGET.get_ptr_mut(0)
 }

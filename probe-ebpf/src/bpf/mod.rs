@@ -6,6 +6,7 @@ pub mod causes;
 mod frames;
 mod maps;
 mod memory;
+pub mod off_cpu;
 pub mod poll;
 mod send;
 mod slots;

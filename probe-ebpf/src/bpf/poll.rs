@@ -3,8 +3,9 @@
 use super::{
     accounts,
     frames::{drop_frames_left, take_frame},
-    maps::{SITES, add_to, count, epoch},
+    maps::{SITES, add_to, count, epoch, is_long},
     memory::{copy_path, frame, get, put},
+    off_cpu,
     send::{append_from, append_to, send, start_event},
     target::{Registers, thread_of_target},
     tasks::Task,
@@ -206,6 +207,7 @@ fn finish_begin(thread: *mut Thread) {
     // Late, so that what we cost is not taken for the poll's.
     // SAFETY: no arguments.
     put!((*new).start_ns, unsafe { bpf_ktime_get_ns() });
+    off_cpu::poll_begins(thread, new);
     // Last: user space looks at the frames that are said to be there.
     put!((*thread).depth, depth.wrapping_add(1));
 }
@@ -264,12 +266,13 @@ fn finish_end(thread: *mut Thread) {
     let old = frame(thread, get!((*thread).depth));
     let now = get!((*thread).now_ns);
     let took = now.wrapping_sub(get!((*old).start_ns));
+    off_cpu::poll_ends(thread, old, took);
     let account = accounts::of(thread).filter(|account| {
         let account = *account;
         get!((*old).number) != 0 && get!((*account).task) == get!((*old).task)
     });
     let mut flags = get!((*old).flags) as u16;
-    let mut tell = flags & (EVENT_FIRST | EVENT_UNREADABLE) != 0;
+    let mut tell = flags & (EVENT_FIRST | EVENT_UNREADABLE) != 0 || is_long(took);
     let gone = get!((*thread).readable) == 0 || get!((*thread).task) != get!((*old).task);
     let path_flags = get!((*thread).path.flags);
     let ended = gone || path_flags & PATH_ENDED != 0;
@@ -282,6 +285,7 @@ fn finish_end(thread: *mut Thread) {
             let found = flags & EVENT_WALKED != 0 && get!((*old).path.flags) & PATH_BROKEN == 0;
             tell |= found && get!((*old).path.hash) != 0;
             accounts::poll_ended(thread, account, took);
+            off_cpu::add_to_account(thread, account);
             if let Some(delay_ns) = accounts::delay(get!((*old).woken_ns), get!((*old).start_ns)) {
                 accounts::add_delay(account, delay_ns);
             }

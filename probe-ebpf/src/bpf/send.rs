@@ -29,6 +29,12 @@ pub fn start_event(thread: *mut Thread, account: Option<*mut Account>, took_ns: 
         }
         None => (1, took_ns),
     };
+    let (blocked_ns, preempted_ns) = match account {
+        Some(account) => (get!((*account).blocked_ns), get!((*account).preempted_ns)),
+        None => (get!((*thread).poll_blocked_ns), get!((*thread).poll_preempted_ns)),
+    };
+    put!((*thread).event.blocked_ns, blocked_ns);
+    put!((*thread).event.preempted_ns, preempted_ns);
     put!((*thread).event.polls, polls);
     put!((*thread).event.busy_ns, busy_ns);
 }

@@ -1,6 +1,6 @@
 //! Which process and thread was hit, and what its registers say.
 
-use super::maps::{CONFIG, THREAD_KEYS, THREADS, count};
+use super::maps::{CONFIG, THREAD_KEYS, THREADS, count, target};
 use super::memory::put;
 use super::slots::{find, settle, take};
 use async_inspect_ebpf::{Counter, Thread, thread_slot};
@@ -17,8 +17,8 @@ use aya_ebpf::{
 #[inline(always)]
 pub fn thread_of_target() -> Option<*mut Thread> {
     let key = bpf_get_current_pid_tgid();
-    if let Some(slot) = find(&THREAD_KEYS, key, thread_slot) {
-        return THREADS.get_ptr_mut(slot);
+    if let Some(thread) = known_thread(key) {
+        return Some(thread);
     }
     let Some(tid) = own_tid() else {
         count(Counter::Foreign);
@@ -29,6 +29,12 @@ pub fn thread_of_target() -> Option<*mut Thread> {
         count(Counter::NoRoom);
     }
     thread
+}
+
+/// The entry of the thread with this key.
+#[inline(always)]
+pub fn known_thread(key: u64) -> Option<*mut Thread> {
+    THREADS.get_ptr_mut(find(&THREAD_KEYS, key, thread_slot)?)
 }
 
 /// The entry of the thread with this key, which runs; made now, since there is none. None when there is no room.
@@ -42,7 +48,12 @@ fn new_thread(key: u64, tid: u32) -> Option<*mut Thread> {
     put!((*thread).returns, 0);
     put!((*thread).causes, 0);
     put!((*thread).dear, 0);
+    put!((*thread).off_since_ns, 0);
+    put!((*thread).switches, 0);
     put!((*thread).tid, tid);
+    if let Some(target) = target() {
+        put!((*target).tgid, (key >> 32) as u32);
+    }
     settle(&THREAD_KEYS, slot, key);
     Some(thread)
 }

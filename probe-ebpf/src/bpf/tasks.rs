@@ -27,10 +27,11 @@ impl Task {
             read_by_stack::<12>(thread, header);
         } else if worth <= 192 {
             read_by_stack::<24>(thread, header);
-        } else if worth <= 288 {
-            read_by_stack::<36>(thread, header);
-        } else if worth <= 384 {
-            read_by_stack::<48>(thread, header);
+        } else if worth <= 256 {
+            read_by_stack::<32>(thread, header);
+        } else if worth <= 320 {
+            // More than this the stack has no room for.
+            read_by_stack::<40>(thread, header);
         } else {
             let len = if worth >= BLOCK { BLOCK } else { below_512(worth) } as u32;
             // SAFETY: `len` is within the block of the map value.

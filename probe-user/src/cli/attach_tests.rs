@@ -99,7 +99,7 @@ fn events() -> Vec<TraceEvent> {
     let end = PollEnd::Complete;
     vec![
         TraceEvent::Spawn { t_ns, task, name: "shop::api::fetch_user".into(), parent: None },
-        TraceEvent::Poll { t_ns: t_ns + 1, task, tid: 7, count: 1, duration_ns: Some(5), end },
+        TraceEvent::Poll { t_ns: t_ns + 1, task, tid: 7, count: 1, duration_ns: Some(5), end, off_cpu: None },
     ]
 }
 

@@ -1,18 +1,19 @@
 //! Running processes: the commands' view of `target`, `decode` and `trace`.
 
 use super::clock::monotonic_ns;
+use super::long_polls::LongPolls;
 use super::probes::{Prices, Probes};
 use super::source::{
     EventStream, LookStream, OpenOptions, ProbeMode, ProcessInfo, Progress, Source, TraceOptions,
 };
 use super::{Exit, Failure};
-use crate::decode::{Frames, Inspector, OpenError, RuntimeKind, Snapshot};
+use crate::decode::{Blockers, Frames, Inspector, OpenError, RuntimeKind, Snapshot};
 use crate::sample::{Round, Sampler, Scout, Tables};
 use crate::target::{self, Avma, Process, TargetError};
 use crate::trace::{self, CausePlan, TraceError, TraceTarget, Tracer};
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// Opens TARGET: a PID, or a process's name.
 ///
@@ -83,6 +84,7 @@ impl Source for Live {
         let mut plan = trace::compile(&model.recipes, &model.sites, image, ids);
         let separate = model.files.dwarf().map(|bytes| &**bytes);
         plan.causes = CausePlan::find(options.wanted, &model.files.main, separate, image, &model.sites);
+        plan.long_after = options.blocked_after;
         if plan.sites.is_empty() {
             let other = !model.executors.is_empty();
             return Err(Failure {
@@ -114,13 +116,11 @@ impl Source for Live {
         let tracer = Tracer::attach(&target, &plan, mode, entry_only)
             .map_err(|error| trace_failure(&error, process.pid()))?;
         let took_ns = monotonic_ns().saturating_sub(began);
-        Ok(Box::new(Probes::new(
-            process.pid(),
-            tracer,
-            Prices::new(price_ns, dear_ns),
-            options.max_overhead,
-            took_ns,
-        )))
+        let after = options.blocked_after.filter(|_| !tracer.entry_only());
+        let long_polls = after.map(|after| self.long_polls(&tracer, &plan, after)).transpose()?;
+        let prices = Prices::new(price_ns, dear_ns);
+        let probes = Probes::new(process.pid(), tracer, prices, options.max_overhead, took_ns);
+        Ok(Box::new(probes.with(long_polls)))
     }
 
     fn start_sampling(&mut self, hz: u32, first: &Snapshot) -> Result<Box<dyn LookStream>, Failure> {
@@ -144,6 +144,22 @@ impl Source for Live {
 
     fn has_exited(&mut self) -> bool {
         !self.inspector.process.is_alive()
+    }
+}
+
+impl Live {
+    fn long_polls(
+        &self,
+        tracer: &Tracer,
+        plan: &trace::TracePlan,
+        after: Duration,
+    ) -> Result<LongPolls, Failure> {
+        let running = tracer
+            .running_polls(plan)
+            .map_err(|error| trace_failure(&error, self.inspector.process.pid()))?;
+        let blockers = Blockers::beside(&self.inspector).map_err(failure)?;
+        LongPolls::start(running, blockers, after)
+            .map_err(|error| super::output::plain("starting a thread", &error))
     }
 }
 

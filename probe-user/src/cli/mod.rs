@@ -11,6 +11,7 @@ mod exit;
 mod export;
 mod feed;
 pub mod live;
+mod long_polls;
 mod manual;
 mod output;
 mod probe_args;

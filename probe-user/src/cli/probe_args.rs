@@ -3,6 +3,7 @@
 use super::source::{ProbeMode, TraceOptions};
 use crate::trace::{DEFAULT_PERCENT, Wanted};
 use clap::{Args, ValueEnum};
+use std::time::Duration;
 
 #[derive(Clone, Debug, Args)]
 pub struct ProbeArgs {
@@ -21,6 +22,9 @@ pub struct ProbeArgs {
     /// Watch polls alone
     #[arg(long, conflicts_with = "events")]
     pub no_events: bool,
+    /// Tell what holds up a poll that takes longer than this, in milliseconds, and how long threads are off CPU within polls. 0: neither
+    #[arg(long, value_name = "MS", default_value_t = 10, conflicts_with = "sample", value_parser = clap::value_parser!(u32).range(..=3_600_000))]
+    pub blocked_after: u32,
     #[arg(long, value_enum, default_value_t, value_name = "MODE", hide = true)]
     pub probe_mode: ProbeMode,
 }
@@ -39,7 +43,12 @@ impl ProbeArgs {
             probe_mode: self.probe_mode,
             max_overhead: self.max_overhead,
             wanted: self.wanted(),
+            blocked_after: self.blocked_after(),
         }
+    }
+
+    fn blocked_after(&self) -> Option<Duration> {
+        (self.blocked_after > 0).then(|| Duration::from_millis(self.blocked_after.into()))
     }
 
     fn asks(&self, events: Events) -> bool {

@@ -3,6 +3,7 @@
 use super::Failure;
 use super::clock::monotonic_ns;
 use super::live::trace_failure;
+use super::long_polls::LongPolls;
 use super::source::EventStream;
 use crate::model::{Cost, Mode};
 use crate::sys::process_clock::process_cpu_ns;
@@ -47,6 +48,7 @@ pub(super) struct Probes {
     /// Since when the probes are out, CLOCK_MONOTONIC ns, and how long they were before that.
     out_since_ns: Option<u64>,
     out_ns: u64,
+    long_polls: Option<LongPolls>,
 }
 
 impl Probes {
@@ -63,12 +65,18 @@ impl Probes {
             cpu_ns: 0,
             out_since_ns: None,
             out_ns: 0,
+            long_polls: None,
         };
         if max_overhead < 100 && prices.is_some() {
             let start = probes.spending();
             probes.budget = Some(Budget::new(max_overhead, start));
         }
         probes
+    }
+
+    /// Tells also what these tell.
+    pub fn with(self, long_polls: Option<LongPolls>) -> Self {
+        Probes { long_polls, ..self }
     }
 
     fn hits(&self) -> u64 {
@@ -156,6 +164,7 @@ impl EventStream for Probes {
 
     fn drain(&mut self, out: &mut Vec<TraceEvent>) -> Result<(), Failure> {
         self.tracer.drain(out).map_err(|error| self.failed(&error))?;
+        self.long_polls.iter_mut().for_each(|polls| polls.drain(false, out));
         match self.keep_budget(out) {
             // The watcher will see that it has ended.
             Err(failure) if failure.exit == super::Exit::NoTarget => Ok(()),
@@ -164,7 +173,9 @@ impl EventStream for Probes {
     }
 
     fn finish(&mut self, out: &mut Vec<TraceEvent>) -> Result<(), Failure> {
-        self.tracer.finish(out).map_err(|error| self.failed(&error))
+        self.tracer.finish(out).map_err(|error| self.failed(&error))?;
+        self.long_polls.iter_mut().for_each(|polls| polls.drain(true, out));
+        Ok(())
     }
 
     fn cost(&mut self) -> Option<Cost> {

@@ -30,6 +30,7 @@ fn updates(shop: &Shop) -> Vec<Update> {
         count: 1,
         duration_ns: Some(MS),
         end,
+        off_cpu: None,
     };
     let moved = |t_ns, id, from: Vec<_>, to: Vec<_>| TraceEvent::State {
         t_ns,

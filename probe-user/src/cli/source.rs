@@ -7,7 +7,7 @@ use crate::sample::Round;
 use crate::trace::{TraceEvent, Wanted};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 /// What people said on the command line about how to read a target.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -44,6 +44,8 @@ pub struct TraceOptions {
     pub max_overhead: u8,
     /// `--events`: what is watched beside polls.
     pub wanted: Wanted,
+    /// `--blocked-after`: polls under way for longer are told, with what holds them up. None: time off CPU is not watched.
+    pub blocked_after: Option<Duration>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -59,6 +59,40 @@ impl Libraries {
     }
 }
 
+impl Libraries {
+    fn unwind_infos<'i>(
+        &'i self,
+        main: (&'i Image, &'i [u8]),
+        debug: Option<&'i [u8]>,
+    ) -> Vec<(&'i Image, UnwindInfo<'i>)> {
+        let others = self.opened.iter().map(|(image, bytes)| (image, UnwindInfo::of(bytes, None)));
+        let all = std::iter::once((main.0, UnwindInfo::of(main.1, debug))).chain(others);
+        all.filter_map(|(image, info)| Some((image, info?))).collect()
+    }
+
+    /// The file whose code is at this address, with its bytes.
+    pub fn at(&self, code: Avma) -> Option<(&Image, &[u8])> {
+        let found = self.opened.iter().find(|(image, _)| image.to_svma(code).is_some());
+        found.map(|(image, bytes)| (image, &**bytes))
+    }
+}
+
+impl ThreadStack {
+    /// The stack of a thread that sleeps with these registers, as it is now. Whether it sleeps still is for the caller to ask.
+    pub fn take(
+        process: &impl Subject,
+        registers: ThreadRegisters,
+        main: (&Image, &[u8]),
+        debug: Option<&[u8]>,
+        libraries: &Libraries,
+    ) -> Option<ThreadStack> {
+        let copy = StackCopy::take(process, registers.sp)?;
+        let mut stack = ThreadStack { registers, copy, frames: Vec::new(), whole: false };
+        stack.unwind(process, &libraries.unwind_infos(main, debug));
+        Some(stack)
+    }
+}
+
 impl Stacks {
     /// `main` is the program and its bytes, `debug` those of the file with its debug information.
     pub fn take(
@@ -67,10 +101,7 @@ impl Stacks {
         debug: Option<&[u8]>,
         libraries: &Libraries,
     ) -> Stacks {
-        let others = libraries.opened.iter().map(|(image, bytes)| (image, UnwindInfo::of(bytes, None)));
-        let all = std::iter::once((main.0, UnwindInfo::of(main.1, debug))).chain(others);
-        let images: Vec<(&Image, UnwindInfo<'_>)> =
-            all.filter_map(|(image, info)| Some((image, info?))).collect();
+        let images = libraries.unwind_infos(main, debug);
         let mut stacks = Stacks::default();
         for tid in process.tids().into_iter().take(MAX_THREADS) {
             match copied(process, tid) {

@@ -358,7 +358,7 @@ impl<'a> Program<'a> {
     }
 
     /// Self type of the impl whose namespace path has this hash and `depth` namespaces above it.
-    fn impl_self(&self, hash: u64, depth: usize) -> Option<String> {
+    pub(super) fn impl_self(&self, hash: u64, depth: usize) -> Option<String> {
         let i = self.index.impls.binary_search_by_key(&hash, |i| i.0).ok()?;
         let die = self.index.impls[i].1;
         let unit = self.units.get(die.unit)?;

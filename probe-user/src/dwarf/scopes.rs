@@ -38,13 +38,19 @@ pub struct Scope<'a> {
     /// Namespaces around it, `tokio::runtime::park`; a closure's has the function's name in it.
     pub path: Box<str>,
     pub variables: Vec<Variable<'a>>,
+    /// The entry whose namespaces are `path`.
+    pub(super) die: DieRef,
+    /// Demangled, it tells the type that a method is of.
+    pub(super) linkage: Option<Box<str>>,
+    /// Of an inlined call: file (as its unit numbers them) and line where it stands.
+    pub(super) call: Option<(u64, u32)>,
 }
 
 /// The functions at one address, the outermost (the one that was not inlined) first.
 #[derive(Clone, Debug)]
 pub struct Chain<'a> {
-    unit: u32,
-    address: Svma,
+    pub(super) unit: u32,
+    pub(super) address: Svma,
     /// The outermost function's entry, in its unit.
     function: usize,
     frame_base: Option<AttributeValue<Slice<'a>>>,
@@ -192,8 +198,17 @@ impl<'a> Program<'a> {
 
     fn scope(&self, number: u32, entry: &Entry<'a>) -> Scope<'a> {
         let own = DieRef { unit: number, offset: entry.offset().0 as u32 };
-        let Named { name, die } = self.named(own);
+        let Named { name, linkage, die } = self.named(own);
+        let number = |attribute| entry.attr_value(attribute).and_then(|value| value.udata_value());
+        let file = entry.attr_value(dw::DW_AT_call_file).and_then(|value| match value {
+            AttributeValue::FileIndex(file) => Some(file),
+            other => other.udata_value(),
+        });
+        let line = number(dw::DW_AT_call_line).and_then(|line| u32::try_from(line).ok());
         Scope {
+            die,
+            linkage,
+            call: file.zip(line),
             name: name.unwrap_or_default(),
             path: self.namespaces(die).join("::").into(),
             variables: Vec::new(),
@@ -217,12 +232,16 @@ impl<'a> Program<'a> {
 
     /// A function's name, and the entry whose namespaces are its path.
     fn named(&self, mut die: DieRef) -> Named {
-        let mut name = None;
+        let (mut name, mut linkage) = (None, None);
         for _ in 0..MAX_ORIGINS {
             let Some(unit) = self.units.get(die.unit) else { break };
             let Ok(entry) = unit.unit.entry(gimli::UnitOffset(die.offset as usize)) else { break };
-            let text = entry.attr_value(dw::DW_AT_name).and_then(|value| unit.string(value));
-            name = name.or(text.map(|text| String::from_utf8_lossy(text).into()));
+            let text = |attribute| {
+                let text = entry.attr_value(attribute).and_then(|value| unit.string(value))?;
+                Some(Box::from(String::from_utf8_lossy(text)))
+            };
+            name = name.or_else(|| text(dw::DW_AT_name));
+            linkage = linkage.or_else(|| text(dw::DW_AT_linkage_name));
             let origin = [dw::DW_AT_abstract_origin, dw::DW_AT_specification]
                 .iter()
                 .find_map(|attribute| self.units.reference(die.unit, entry.attr_value(*attribute)?));
@@ -231,7 +250,7 @@ impl<'a> Program<'a> {
                 None => break,
             }
         }
-        Named { name, die }
+        Named { name, linkage, die }
     }
 
     /// Where a variable of the chain is, in this frame. None where it has no place at the chain's address, or what its place
@@ -322,6 +341,7 @@ type Entry<'a> = gimli::DebuggingInformationEntry<Slice<'a>>;
 
 struct Named {
     name: Option<Box<str>>,
+    linkage: Option<Box<str>>,
     die: DieRef,
 }
 

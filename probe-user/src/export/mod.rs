@@ -15,6 +15,7 @@ mod resources;
 pub mod shape;
 pub mod stream;
 mod stream_causes;
+mod stream_off_cpu;
 mod stream_samples;
 mod stream_times;
 pub mod text;

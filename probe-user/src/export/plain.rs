@@ -4,6 +4,7 @@ use crate::decode::{FrameId, TaskId};
 use crate::model::{AwaitPath, End, Ending, Event, Model, Spot, TaskPhase};
 use crate::present::card::phase_word;
 use crate::present::cost;
+use crate::present::long_polls;
 use crate::present::names;
 use crate::present::paint::Paint;
 use crate::present::places::Places;
@@ -66,7 +67,9 @@ impl<W: Write> Plain<W> {
                 | Event::Delays { .. }
                 | Event::Timed { .. }
         );
-        if silent || !self.within_budget(event.t_ns())? {
+        // There are few of them, and one does not want to miss any.
+        let urgent = matches!(event, Event::LongPoll { .. });
+        if silent || !urgent && !self.within_budget(event.t_ns())? {
             return Ok(());
         }
         let (task, what) = self.words(event, model);
@@ -104,6 +107,9 @@ impl<W: Write> Plain<W> {
                 let at = at.as_ref().filter(|_| *how != Ending::Complete).and_then(|at| at.place);
                 let at = at.map_or(String::new(), |at| format!(" at {}", self.frame_place(at, model)));
                 (Some(*task), ended(*task, *how, model) + &at)
+            }
+            Event::LongPoll { t_ns, task, poll, .. } => {
+                (Some(*task), long_polls::words_at(poll, *t_ns, self.places(model)))
             }
             Event::Wake { task, by, .. } => (Some(*task), format!("woken by {}", names::doer(*by))),
             Event::Delays { task, count: n, .. } => (Some(*task), counted(*n, "delay")),
@@ -291,13 +297,18 @@ impl<W: Write> Plain<W> {
     }
 
     fn frame_place(&mut self, place: FrameId, model: &Model) -> String {
+        let frame = model.frames().get(place);
+        let places = self.places(model);
+        frame.line.as_ref().map_or_else(|| "-".into(), |line| places.show(line))
+    }
+
+    fn places(&mut self, model: &Model) -> &Places {
         let known = model.frames().len();
         if known != self.frames_known {
             self.places = Places::of(model.frames());
             self.frames_known = known;
         }
-        let frame = model.frames().get(place);
-        frame.line.as_ref().map_or_else(|| "-".into(), |line| self.places.show(line))
+        &self.places
     }
 }
 
@@ -358,7 +369,10 @@ pub fn summary(
         None => "unknown (snapshots do not see them)".into(),
     };
     let busy = totals.busy_ns.map(|ns| format!(", busy {}", busy_span(ns, model.mode()))).unwrap_or_default();
-    writeln!(out, "  polls      {polls}{busy}")?;
+    let off_cpu = totals.off_cpu.filter(|off_cpu| off_cpu.sum_ns() > 0).map(|off_cpu| {
+        format!(" ({} of it off CPU, {} asleep)", span(off_cpu.sum_ns()), span(off_cpu.blocked_ns))
+    });
+    writeln!(out, "  polls      {polls}{busy}{}", off_cpu.unwrap_or_default())?;
     if let Some(looks) = model.looks() {
         writeln!(out, "  looks      {}", samples::looks(looks))?;
     }

@@ -33,6 +33,7 @@ fn a_short_watch() {
             count: 3,
             duration_ns: Some(MS),
             end: PollEnd::Complete,
+            off_cpu: None,
         },
     ] {
         model.trace(event, &mut events);

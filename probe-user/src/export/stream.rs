@@ -2,6 +2,7 @@
 
 use super::json::{Line, SCHEMA, runtime_word};
 use super::stream_causes::{CausedJson, DelayJson, DoerJson};
+use super::stream_off_cpu::{LongPollJson, OffCpuJson};
 use super::stream_samples::{Looked, SampledPoll, Time};
 use super::stream_times::{HistogramLine, KindLine};
 use crate::decode::{Frame, FrameId, TaskId};
@@ -68,6 +69,8 @@ struct TotalsJson {
     transitions: u64,
     lost: u64,
     not_kept: u64,
+    #[serde(flatten)]
+    off_cpu: Option<OffCpuJson>,
 }
 
 /// What every event about a task begins with.
@@ -102,6 +105,8 @@ struct Poll {
     #[serde(skip_serializing_if = "Option::is_none")]
     duration_ns: Option<u64>,
     end: &'static str,
+    #[serde(flatten)]
+    off_cpu: Option<OffCpuJson>,
 }
 
 #[derive(Serialize)]
@@ -188,12 +193,13 @@ impl<W: Write> Stream<W> {
                 parent: parent.map(DoerJson::parent),
                 existing: *existing,
             }),
-            Event::Poll { t_ns, task, tid, count, duration_ns, end } => self.line(&Poll {
+            Event::Poll { t_ns, task, tid, count, duration_ns, end, off_cpu } => self.line(&Poll {
                 about: about(*t_ns, "poll", *task),
                 tid: *tid,
                 count: *count,
                 duration_ns: *duration_ns,
                 end: end_word(*end),
+                off_cpu: off_cpu.map(OffCpuJson::from),
             }),
             Event::Sampled { t_ns, task, tid, at, busy_ns, .. } => {
                 let frame = await_frame(*at, model);
@@ -207,6 +213,10 @@ impl<W: Write> Stream<W> {
                 period_ns: *period_ns,
                 threads: *threads,
             }),
+            Event::LongPoll { t_ns, task, tid, name, poll } => {
+                let about = about(*t_ns, "blocked", *task);
+                self.line(&LongPollJson::new(about, *t_ns, *tid, name, poll))
+            }
             Event::State { t_ns, task, from, to } => {
                 for path in from.iter().chain([to]) {
                     self.learn(path, model)?;
@@ -296,6 +306,7 @@ impl<W: Write> Stream<W> {
             transitions: totals.transitions,
             lost: totals.lost,
             not_kept: totals.not_kept,
+            off_cpu: totals.off_cpu.map(OffCpuJson::from),
         };
         self.line(&Last { t_ns, event: "end", reason: end.reason(), status, totals, cost })?;
         self.flush()
@@ -395,7 +406,7 @@ mod tests {
     use super::*;
     use crate::model::Limits;
     use crate::model::sample::{MS, SECOND, Shop, tokio};
-    use crate::trace::{Doer, Histogram, Timed, TraceEvent};
+    use crate::trace::{Doer, Histogram, OffCpu, Timed, TraceEvent};
 
     #[test]
     fn one_object_per_line() {
@@ -404,12 +415,21 @@ mod tests {
         let mut events = vec![];
         let first = shop.snapshot(SECOND, vec![shop.fetching(1, &shop.reading())]);
         model.snapshot_taken(Box::new(first), &mut events);
+        model.trace(TraceEvent::Watches { t_ns: SECOND, wakes: true, off_cpu: true }, &mut events);
         let task = tokio(2);
         let t = 2 * SECOND;
         let name = "shop::api::fetch_user".into();
+        let long = Arc::new(crate::model::sample_long_poll(t - 10 * MS));
         let spawn = TraceEvent::Spawn { t_ns: t, task, name, parent: Some(Doer::Task(tokio(1))) };
-        let poll =
-            |t_ns, end, duration_ns| TraceEvent::Poll { t_ns, task, tid: 9, count: 2, duration_ns, end };
+        let poll = |t_ns, end, duration_ns| TraceEvent::Poll {
+            t_ns,
+            task,
+            tid: 9,
+            count: 2,
+            duration_ns,
+            end,
+            off_cpu: Some(OffCpu { blocked_ns: 7000, preempted_ns: 200 }),
+        };
         let (from, to) = (shop.unresumed().into(), shop.sleeping().into());
         let timed = |at| {
             let (polls, delays) = (Histogram::of([MS, 2000, 2100]), Histogram::of([8000, 1000]));
@@ -430,6 +450,13 @@ mod tests {
                 max_ns: 8000,
                 idle_ns: Some(7),
                 poll_max_ns: Some(9),
+            },
+            TraceEvent::LongPoll {
+                t_ns: t + 2 * MS,
+                task,
+                tid: 9,
+                name: "shop::api::fetch_user".into(),
+                poll: long,
             },
             TraceEvent::Lost { t_ns: t + 2 * MS, count: 3 },
             timed(Some(shop.sleeping().into())),

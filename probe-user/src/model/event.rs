@@ -2,7 +2,7 @@
 
 use super::{AwaitPath, PlaceTimes, Spot};
 use crate::decode::TaskId;
-use crate::trace::{Doer, PollEnd};
+use crate::trace::{Doer, LongPoll, OffCpu, PollEnd};
 use std::sync::Arc;
 
 /// How a task ended.
@@ -23,7 +23,18 @@ pub enum Event {
     /// Who spawned a task that a snapshot had shown before its spawn was told.
     Parent { t_ns: u64, task: TaskId, parent: Doer },
     /// `count` polls that ended at `t_ns`; `duration_ns` is their sum where it was measured.
-    Poll { t_ns: u64, task: TaskId, tid: u32, count: u64, duration_ns: Option<u64>, end: PollEnd },
+    Poll {
+        t_ns: u64,
+        task: TaskId,
+        tid: u32,
+        count: u64,
+        duration_ns: Option<u64>,
+        end: PollEnd,
+        /// Part of `duration_ns`; None where it is not watched.
+        off_cpu: Option<OffCpu>,
+    },
+    /// A poll under way takes long.
+    LongPoll { t_ns: u64, task: TaskId, tid: u32, name: Arc<str>, poll: Arc<LongPoll> },
     /// The await path changed. `from` is absent where the task had not been seen at any place yet.
     State { t_ns: u64, task: TaskId, from: Option<Arc<AwaitPath>>, to: Arc<AwaitPath> },
     /// The task's waker was used.
@@ -65,6 +76,7 @@ impl Event {
         match self {
             Event::Spawn { t_ns, .. }
             | Event::Poll { t_ns, .. }
+            | Event::LongPoll { t_ns, .. }
             | Event::State { t_ns, .. }
             | Event::Parent { t_ns, .. }
             | Event::Wake { t_ns, .. }

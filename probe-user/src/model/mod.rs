@@ -5,6 +5,7 @@
 
 mod event;
 mod limits;
+mod long_poll;
 mod path;
 #[cfg(test)]
 pub mod sample;
@@ -22,6 +23,8 @@ mod tests;
 
 pub use event::{Ending, Event};
 pub use limits::Limits;
+#[cfg(test)]
+pub use long_poll::sample_long_poll;
 pub use path::{AwaitPath, place_of, primary_chain};
 pub use sampled::{Looks, Sampled, Spot, Time};
 pub use summary::{PlaceTotals, Totals};

@@ -2,6 +2,7 @@
 
 use super::Delays;
 use crate::decode::FrameId;
+use crate::trace::OffCpu;
 use std::sync::Arc;
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -21,6 +22,8 @@ pub struct Totals {
     pub polls: Option<u64>,
     /// Sum of measured poll durations, ns; None where they are not measured.
     pub busy_ns: Option<u64>,
+    /// Part of `busy_ns`; None where it is not watched.
+    pub off_cpu: Option<OffCpu>,
     /// None where they are not watched.
     pub wakes: Option<u64>,
     pub delays: Delays,

@@ -2,7 +2,7 @@
 
 use super::{AwaitPath, Ending, Sampled, Wakes};
 use crate::decode::{TaskId, TaskState};
-use crate::trace::Doer;
+use crate::trace::{Doer, LongPoll, OffCpu};
 use std::collections::VecDeque;
 use std::sync::Arc;
 
@@ -64,9 +64,13 @@ pub struct TaskEntry {
     pub polls: Option<u64>,
     /// Sum of the measured polls, ns; an estimate where the mode is to look now and then.
     pub busy_ns: Option<u64>,
+    /// Part of `busy_ns`; None where it is not watched.
+    pub off_cpu: Option<OffCpu>,
     /// Polls whose duration was not seen: `busy_ns` is then a lower bound.
     pub unmeasured: u64,
     pub wakes: Wakes,
+    /// The poll that is under way, where it was seen to take long.
+    pub long_poll: Option<Arc<LongPoll>>,
     /// Since when it has not been polled.
     pub idle: Option<Since>,
     /// Oldest first; the last one is where it stands. Bounded.
@@ -98,8 +102,10 @@ impl TaskEntry {
             ended_ns: None,
             polls: None,
             busy_ns: None,
+            off_cpu: None,
             unmeasured: 0,
             wakes: Wakes::default(),
+            long_poll: None,
             idle: None,
             history: VecDeque::new(),
             history_cut: false,

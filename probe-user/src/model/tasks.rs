@@ -7,7 +7,7 @@ use super::{
     TaskPhase, Totals,
 };
 use crate::decode::{FrameId, Frames, RuntimeKind, Snapshot, TaskId};
-use crate::trace::{Doer, PollEnd, TraceEvent};
+use crate::trace::{Doer, OffCpu, PollEnd, TraceEvent};
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
@@ -128,7 +128,10 @@ impl Model {
     /// Takes one trace event; what it meant is appended to `out`.
     pub fn trace(&mut self, event: TraceEvent, out: &mut Vec<Event>) {
         match event {
-            TraceEvent::Watches { wakes, .. } => self.totals.wakes = wakes.then_some(0),
+            TraceEvent::Watches { wakes, off_cpu, .. } => {
+                self.totals.wakes = wakes.then_some(0);
+                self.totals.off_cpu = off_cpu.then(OffCpu::default);
+            }
             TraceEvent::Wake { t_ns, task, by } => {
                 self.now_ns = self.now_ns.max(t_ns);
                 self.woken(t_ns, task, by, out);
@@ -155,10 +158,11 @@ impl Model {
                     self.first_sight(task, name, born, parent, out);
                 }
             }
-            TraceEvent::Poll { t_ns, task, tid, count, duration_ns, end } => {
+            TraceEvent::Poll { t_ns, task, tid, count, duration_ns, end, off_cpu } => {
                 self.now_ns = self.now_ns.max(t_ns);
                 self.poll(t_ns, task, count, duration_ns, end, out);
-                out.push(Event::Poll { t_ns, task, tid, count, duration_ns, end });
+                self.was_off_cpu(task, t_ns, off_cpu);
+                out.push(Event::Poll { t_ns, task, tid, count, duration_ns, end, off_cpu });
                 let how = match end {
                     PollEnd::Complete => Ending::Complete,
                     PollEnd::Cancelled => Ending::Cancelled,
@@ -172,6 +176,9 @@ impl Model {
                     return;
                 }
                 self.end(t_ns, task, how, out);
+            }
+            TraceEvent::LongPoll { t_ns, task, tid, name, poll } => {
+                self.takes_long(t_ns, task, tid, name, poll, out);
             }
             TraceEvent::State { t_ns, task, from, to } => {
                 self.now_ns = self.now_ns.max(t_ns);

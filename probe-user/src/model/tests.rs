@@ -8,13 +8,14 @@ fn model(shop: &Shop, mode: Mode) -> Model {
 }
 
 fn poll(t_ns: u64, id: u64, end: PollEnd) -> TraceEvent {
-    TraceEvent::Poll { t_ns, task: tokio(id), tid: 7, count: 1, duration_ns: Some(MS), end }
+    TraceEvent::Poll { t_ns, task: tokio(id), tid: 7, count: 1, duration_ns: Some(MS), end, off_cpu: None }
 }
 
 fn words(events: &[Event]) -> Vec<String> {
     let word = |event: &Event| match event {
         Event::Spawn { task, existing, .. } => format!("spawn {} existing={existing}", task.id),
         Event::Poll { task, count, .. } => format!("poll {} x{count}", task.id),
+        Event::LongPoll { task, .. } => format!("long poll {}", task.id),
         Event::State { task, .. } => format!("state {}", task.id),
         Event::Parent { task, .. } => format!("parent {}", task.id),
         Event::Wake { task, .. } => format!("wake {}", task.id),
@@ -202,6 +203,7 @@ fn entry_probes_count_polls_and_leave_durations_unknown() {
             count: 3,
             duration_ns: None,
             end: unseen,
+            off_cpu: None,
         },
         &mut out,
     );
@@ -251,7 +253,7 @@ fn a_wake_is_counted_and_makes_no_task() {
         idle_ns: Some(7),
         poll_max_ns: Some(9),
     };
-    model.trace(TraceEvent::Watches { t_ns: SECOND, wakes: true }, &mut out);
+    model.trace(TraceEvent::Watches { t_ns: SECOND, wakes: true, off_cpu: false }, &mut out);
     model.trace(wake(SECOND, 9), &mut out);
     assert_eq!(model.live_count(), 0, "no other event told of it");
     for event in [

@@ -1,6 +1,7 @@
 //! All that is known of one task, on one card.
 
 use super::escape::escape;
+use super::long_polls;
 use super::names;
 use super::paint::Paint;
 use super::places::Places;
@@ -13,6 +14,7 @@ use super::units::{count, counted, known_span, span};
 use crate::decode::{Certainty, FrameId, Frames, Hold, HoldRole, Node, Task, TaskId, wait_of_chain};
 use crate::model::{Ending, KindTimes, Known, Stop, TaskEntry, TaskPhase, place_of, primary_chain};
 use crate::sample::Estimate;
+use crate::trace::OffCpu;
 use std::io::{self, Write};
 
 /// What a card is made of; what is absent is left off the card.
@@ -65,14 +67,20 @@ const STEPS: usize = 7;
 /// Branches and guards shown of one task.
 const HOLDS: usize = 6;
 const REASONS: usize = 4;
+/// Less time off CPU within polls is not shown, ns.
+const WORTH_TELLING: u64 = 1_000_000;
 
 pub fn card(input: CardInput) -> Card {
     let mut rows = Vec::new();
     let tree = input.task.and_then(|task| task.tree.as_ref());
+    let long_poll = input.entry.and_then(|entry| entry.long_poll.as_ref());
+    let mut held_up = long_poll.map(|poll| Row::new("reason", long_polls::words(poll, input.places)));
     if let Some(tree) = tree.filter(|_| !has_moved(&input)) {
         place_rows(tree, &input, &mut rows);
+        rows.extend(held_up.take());
         let reasons = says(&input).of(input.task.map_or(&[], |task| &task.waits));
-        if !reasons.is_empty() {
+        // What it waited for before it was polled.
+        if !reasons.is_empty() && long_poll.is_none() {
             rows.push(Row::new("reason", reasons.join("; ")));
         }
         let holds = holds(input.task.map_or(&[], |task| &task.holds), &input);
@@ -82,6 +90,7 @@ pub fn card(input: CardInput) -> Card {
     } else if let Some(path) = input.entry.and_then(TaskEntry::path) {
         path_rows(&path.frames, path.place, &input, &mut rows);
     }
+    rows.extend(held_up);
     let spawned_at = input.task.and_then(|task| task.spawned_at.as_ref()).map(|line| input.places.show(line));
     let spawned_by = input.entry.and_then(|entry| entry.parent).map(|by| format!("by {}", names::doer(by)));
     let spawned: Vec<String> = spawned_at.into_iter().chain(spawned_by).collect();
@@ -169,7 +178,8 @@ fn path_rows(chain: &[FrameId], place: Option<FrameId>, input: &CardInput, rows:
     if !below.is_empty() {
         rows.push(Row::new("awaiting", names::chain(below.iter().map(|frame| &*frame.function))));
     }
-    let ended = input.entry.is_some_and(TaskEntry::has_ended);
+    let no_more = |entry: &TaskEntry| entry.has_ended() || entry.long_poll.is_some();
+    let ended = input.entry.is_some_and(no_more);
     if let Some(wait) = wait_of_chain(chain, input.frames).filter(|_| !ended)
         && let Some(reason) = says(input).of(&[wait]).pop()
     {
@@ -292,7 +302,11 @@ fn status(input: &CardInput) -> String {
         words += &format!(", busy {}", samples::length(busy));
     } else if let Some(busy) = entry.busy_ns.filter(|_| entry.polls != Some(entry.unmeasured)) {
         let at_least = if entry.unmeasured > 0 { ">" } else { "" };
-        words += &format!(", busy {at_least}{}", span(busy));
+        let off_cpu = entry.off_cpu.map_or(0, OffCpu::sum_ns);
+        words += &format!(", busy {at_least}{}", span(busy.saturating_sub(off_cpu)));
+        if off_cpu >= WORTH_TELLING {
+            words += &format!(", off CPU {}", span(off_cpu));
+        }
     }
     words
 }

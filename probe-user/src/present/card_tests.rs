@@ -1,7 +1,8 @@
 use super::*;
 use crate::model::sample::{MS, SECOND, Shop, tokio};
-use crate::model::{Limits, Mode, Model};
-use crate::trace::{Histogram, PollEnd, Timed, TraceEvent};
+use crate::model::{Limits, Mode, Model, sample_long_poll};
+use crate::trace::{Histogram, OffCpu, PollEnd, Timed, TraceEvent};
+use std::sync::Arc;
 
 /// Quotes a line for one file only.
 struct Quote;
@@ -45,7 +46,15 @@ fn traced_from_birth() {
         TraceEvent::Spawn { t_ns: t, task, name: "shop::api::fetch_user".into(), parent: None },
         &mut out,
     );
-    let poll = |t_ns, end| TraceEvent::Poll { t_ns, task, tid: 7, count: 1, duration_ns: Some(600_000), end };
+    let poll = |t_ns, end| TraceEvent::Poll {
+        t_ns,
+        task,
+        tid: 7,
+        count: 1,
+        duration_ns: Some(600_000),
+        end,
+        off_cpu: None,
+    };
     let step =
         |t_ns, from: Vec<_>, to: Vec<_>| TraceEvent::State { t_ns, task, from: from.into(), to: to.into() };
     model.trace(poll(t + MS, PollEnd::Pending), &mut out);
@@ -79,6 +88,21 @@ fn traced_from_birth() {
 
     model.trace(poll(t + 2400 * MS, PollEnd::Panicked), &mut out);
     insta::assert_snapshot!("panicked", shown(&model, 42, t + 5 * SECOND));
+}
+
+#[test]
+fn held_up_within_a_poll() {
+    let shop = Shop::new();
+    let mut model = Model::new(Mode::Session, shop.frames.clone(), SECOND, Limits::default());
+    let (mut out, task, t) = (vec![], tokio(42), 2 * SECOND);
+    let snapshot = shop.snapshot(t, vec![shop.fetching(42, &shop.sleeping())]);
+    model.snapshot_taken(Box::new(snapshot), &mut out);
+    let off_cpu = Some(OffCpu { blocked_ns: 9 * MS, preempted_ns: MS });
+    let (count, duration_ns, end) = (1, Some(12 * MS), PollEnd::Pending);
+    model.trace(TraceEvent::Poll { t_ns: t + MS, task, tid: 7, count, duration_ns, end, off_cpu }, &mut out);
+    let (name, poll) = ("shop::api::fetch_user".into(), Arc::new(sample_long_poll(t + 2 * MS)));
+    model.trace(TraceEvent::LongPoll { t_ns: t + 14 * MS, task, tid: 7, name, poll }, &mut out);
+    insta::assert_snapshot!(shown(&model, 42, t + 20 * MS));
 }
 
 #[test]

@@ -16,8 +16,14 @@ pub(super) fn event(event: &TraceEvent, frames: usize) -> bool {
     event.t_ns() < 1 << 63
         && match event {
             TraceEvent::State { from, to, .. } => within(from, frames) && within(to, frames),
-            TraceEvent::Poll { count, duration_ns, .. } => {
-                *count < PLAUSIBLE && duration_ns.is_none_or(|ns| ns < PLAUSIBLE)
+            TraceEvent::Poll { count, duration_ns, off_cpu, .. } => {
+                let off_cpu = off_cpu.map(|off_cpu| off_cpu.sum_ns());
+                let times = [*duration_ns, off_cpu];
+                *count < PLAUSIBLE && times.into_iter().flatten().all(|ns| ns < PLAUSIBLE)
+            }
+            TraceEvent::LongPoll { t_ns, poll, .. } => {
+                let off_cpu = poll.off_cpu.is_none_or(|off_cpu| off_cpu.sum_ns() < PLAUSIBLE);
+                poll.since_ns <= *t_ns && off_cpu
             }
             TraceEvent::Delays { count, sum_ns, max_ns, idle_ns, poll_max_ns, .. } => {
                 [*count, *sum_ns, *max_ns, idle_ns.unwrap_or(0), poll_max_ns.unwrap_or(0)]

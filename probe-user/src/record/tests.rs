@@ -4,9 +4,10 @@ use super::format::{CHUNK, HEADER, Header, Kind, START};
 use super::*;
 use crate::decode::{DebugInfoLevel, Frames, Node, Snapshot, Task};
 use crate::model::sample::{MS, SECOND, Shop, tokio};
+use crate::model::sample_long_poll;
 use crate::model::{Cost, End, Event, Limits, Mode, Model, Update};
 use crate::sample::{Round, Run};
-use crate::trace::{Doer, Histogram, PollEnd, Timed, TraceEvent};
+use crate::trace::{Doer, Histogram, OffCpu, PollEnd, Timed, TraceEvent};
 use proptest::prelude::*;
 use std::io::Cursor;
 use std::sync::Arc;
@@ -38,11 +39,21 @@ pub(super) fn day(shop: &Shop) -> Vec<Update> {
     let name = "shop::api::fetch_user".into();
     let moved =
         |t_ns, from: Vec<_>, to: Vec<_>| TraceEvent::State { t_ns, task, from: from.into(), to: to.into() };
-    let poll = |t_ns, end| TraceEvent::Poll { t_ns, task, tid: 7, count: 2, duration_ns: Some(MS), end };
+    let poll = |t_ns, end| TraceEvent::Poll {
+        t_ns,
+        task,
+        tid: 7,
+        count: 2,
+        duration_ns: Some(MS),
+        end,
+        off_cpu: Some(OffCpu { blocked_ns: 2000, preempted_ns: 100 }),
+    };
+    let name_again = "shop::api::fetch_user".into();
+    let long = Arc::new(sample_long_poll(t + 4 * MS));
     vec![
         Update::Snapshot(Box::new(shop.busy_day(SECOND))),
         Update::Trace(vec![
-            TraceEvent::Watches { t_ns: t, wakes: true },
+            TraceEvent::Watches { t_ns: t, wakes: true, off_cpu: true },
             TraceEvent::Spawn { t_ns: t, task, name, parent: Some(Doer::Task(tokio(1))) },
             poll(t + MS, PollEnd::Pending),
             moved(t + MS, shop.unresumed(), shop.sleeping()),
@@ -74,6 +85,7 @@ pub(super) fn day(shop: &Shop) -> Vec<Update> {
             },
             timed(t + 5 * MS, Some(shop.sleeping().into())),
             timed(t + 5 * MS, None),
+            TraceEvent::LongPoll { t_ns: t + 5 * MS, task, tid: 7, name: name_again, poll: long },
             moved(t + 5 * MS, shop.sleeping(), shop.reading()),
         ]),
         Update::Snapshot(Box::new(shop.deadlock(t + SECOND))),
@@ -171,6 +183,7 @@ fn many_events_take_many_chunks_and_few_bytes() {
                 count: 1,
                 duration_ns: Some(9_000 + n % 512),
                 end: PollEnd::Pending,
+                off_cpu: None,
             };
         }
         let (from, to) = (paths[(n / 2 % 2) as usize].clone(), paths[(n / 2 % 2) as usize ^ 1].clone());
@@ -307,6 +320,7 @@ fn what_refers_to_frames_that_are_not_there_is_refused() {
         count: u64::MAX,
         duration_ns: None,
         end: PollEnd::Pending,
+        off_cpu: None,
     };
     let state = TraceEvent::State {
         t_ns: 1,

@@ -59,6 +59,7 @@ fn plan() -> TracePlan {
         arm_frames: (0..8).map(|i| Some(FrameId(i))).collect(),
         arm_ends: vec![None; 8],
         vtables: vec![],
+        long_after: None,
     }
 }
 

@@ -21,6 +21,8 @@ pub enum AttachType {
     Multi,
     /// Entry and return in one program.
     Session,
+    /// No uprobe: see [`link_raw_tracepoint`].
+    RawTracepoint,
 }
 
 /// `BPF_TRACE_UPROBE_SESSION` (Linux 6.13), newer than aya-obj's bindings.
@@ -29,9 +31,18 @@ const BPF_TRACE_UPROBE_SESSION: u32 = 57;
 impl AttachType {
     fn expected(self) -> u32 {
         match self {
-            AttachType::PerfEvent => 0,
+            AttachType::PerfEvent | AttachType::RawTracepoint => 0,
             AttachType::Multi => bpf_attach_type::BPF_TRACE_UPROBE_MULTI as u32,
             AttachType::Session => BPF_TRACE_UPROBE_SESSION,
+        }
+    }
+
+    fn program(self) -> bpf_prog_type {
+        match self {
+            AttachType::RawTracepoint => bpf_prog_type::BPF_PROG_TYPE_RAW_TRACEPOINT,
+            AttachType::PerfEvent | AttachType::Multi | AttachType::Session => {
+                bpf_prog_type::BPF_PROG_TYPE_KPROBE
+            }
         }
     }
 }
@@ -54,7 +65,7 @@ fn owned(fd: c_long) -> OwnedFd {
     unsafe { OwnedFd::from_raw_fd(fd as RawFd) }
 }
 
-/// Loads a uprobe program whose maps and calls are relocated. On refusal `log` holds the verifier's words.
+/// Loads a program whose maps and calls are relocated. On refusal `log` holds the verifier's words.
 pub fn load_program(
     name: &str,
     instructions: &[bpf_insn],
@@ -65,7 +76,7 @@ pub fn load_program(
     let mut attr = zeroed();
     // SAFETY: writes to integers of a zeroed union.
     let load = unsafe { &mut attr.__bindgen_anon_3 };
-    load.prog_type = bpf_prog_type::BPF_PROG_TYPE_KPROBE as u32;
+    load.prog_type = attach.program() as u32;
     load.insns = instructions.as_ptr() as u64;
     load.insn_cnt = instructions.len() as u32;
     load.license = license.as_ptr() as u64;
@@ -129,6 +140,16 @@ pub fn link_multi(
     multi.flags = if returns { BPF_F_UPROBE_MULTI_RETURN } else { 0 };
     multi.pid = target.pid;
     bpf(bpf_cmd::BPF_LINK_CREATE, &mut attr).map(owned)
+}
+
+/// Attaches a program loaded for [`AttachType::RawTracepoint`].
+pub fn link_raw_tracepoint(program: BorrowedFd<'_>, name: &CStr) -> io::Result<OwnedFd> {
+    let mut attr = zeroed();
+    // SAFETY: writes to integers of a zeroed union.
+    let open = unsafe { &mut attr.raw_tracepoint };
+    open.name = name.as_ptr() as u64;
+    open.prog_fd = program.as_raw_fd() as u32;
+    bpf(bpf_cmd::BPF_RAW_TRACEPOINT_OPEN, &mut attr).map(owned)
 }
 
 /// What `/sys/bus/event_source/devices/uprobe` says of the machine's uprobe events.

@@ -45,7 +45,7 @@ pub use memory::{Memory, ReadError, Region, region_of};
 pub use objects::{DebugFiles, DwarfSource, Located};
 pub use procdir::ProcDir;
 pub use process::{Process, ProcessKey, SeccompMode, Thread};
-pub use registers::{ThreadPlace, ThreadRegisters};
+pub use registers::{SystemCall, ThreadPlace, ThreadRegisters};
 pub use sockets::{Inet, Protocol, TcpState};
 pub use stack::StackCopy;
 pub use subject::Subject;

@@ -23,7 +23,23 @@ pub enum ThreadPlace {
     Unknown,
 }
 
+/// The system call that a thread sleeps in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SystemCall {
+    pub number: u32,
+    pub arguments: [u64; 6],
+}
+
 impl Process {
+    /// Where a thread sleeps; the call is None where it sleeps outside of one (waiting for a page). None if it does not sleep.
+    pub fn thread_call(&self, tid: u32) -> Option<(ThreadRegisters, Option<SystemCall>)> {
+        let bytes = self.proc_dir().read(&format!("task/{tid}/syscall")).ok()?;
+        match parse(tid, &bytes) {
+            ThreadPlace::Asleep(registers) => Some((registers, parse_call(&bytes))),
+            ThreadPlace::Running | ThreadPlace::Unknown => None,
+        }
+    }
+
     pub fn thread_place(&self, tid: u32) -> ThreadPlace {
         self.proc_dir()
             .read(&format!("task/{tid}/syscall"))
@@ -50,6 +66,17 @@ fn parse(tid: u32, bytes: &[u8]) -> ThreadPlace {
     }
 }
 
+fn parse_call(bytes: &[u8]) -> Option<SystemCall> {
+    let text = String::from_utf8_lossy(bytes);
+    let mut words = text.split_ascii_whitespace();
+    let number = words.next()?.parse().ok()?;
+    let mut arguments = [0; 6];
+    for argument in &mut arguments {
+        *argument = u64::from_str_radix(words.next()?.strip_prefix("0x")?, 16).ok()?;
+    }
+    Some(SystemCall { number, arguments })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -64,5 +91,9 @@ mod tests {
         // A zombie has neither.
         assert_eq!(parse(7, b"0 0x0 0x0 0x0 0x0 0x0 0x0 0x0 0x0\n"), ThreadPlace::Unknown);
         assert_eq!(parse(7, b""), ThreadPlace::Unknown);
+        let call = SystemCall { number: 202, arguments: [1, 2, 3, 0, 0, 0xffff_ffff] };
+        assert_eq!(parse_call(b"202 0x1 0x2 0x3 0x0 0x0 0xffffffff 0x7ff0 0x7f10\n"), Some(call));
+        assert_eq!(parse_call(b"-1 0x7ff0 0x7f10\n"), None);
+        assert_eq!(parse_call(b"running\n"), None);
     }
 }

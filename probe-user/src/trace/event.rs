@@ -1,7 +1,7 @@
 //! What the trace says, already translated from the kernel's records into frames and task ids.
 
 use super::Histogram;
-use crate::decode::{FrameId, TaskId};
+use crate::decode::{CodeFrame, FrameId, TaskId};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
@@ -44,12 +44,48 @@ pub struct Timed {
     pub idle_ns: u64,
 }
 
+/// Time within polls in which their thread was on no CPU, ns. The rest of their duration it ran.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OffCpu {
+    /// It slept: in a system call, for a page, for a lock.
+    pub blocked_ns: u64,
+    /// It was ready to run, and others ran.
+    pub preempted_ns: u64,
+}
+
+/// What a thread does while it polls.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Doing {
+    /// It sleeps until something happens.
+    Asleep,
+    Running,
+    /// It could run, and others do.
+    Ready,
+}
+
+/// A poll that took long already when it was looked at.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LongPoll {
+    /// When it began; CLOCK_MONOTONIC, ns.
+    pub since_ns: u64,
+    pub doing: Doing,
+    /// Up to then; None where it is not watched.
+    pub off_cpu: Option<OffCpu>,
+    /// In which it sleeps.
+    pub system_call: Option<Arc<str>>,
+    /// What it has called since the poll began, innermost first. Empty where it does not sleep.
+    pub stack: Box<[CodeFrame]>,
+}
+
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum TraceEvent {
     /// Comes first, if anything is watched beside polls that is counted.
     Watches {
         t_ns: u64,
         wakes: bool,
+        /// Of each poll it is told how long its thread was off CPU.
+        #[serde(default)]
+        off_cpu: bool,
     },
     /// A task seen for the first time; `parent` where the spawn itself was seen.
     Spawn {
@@ -87,6 +123,18 @@ pub enum TraceEvent {
         count: u64,
         duration_ns: Option<u64>,
         end: PollEnd,
+        /// Part of `duration_ns`; None where it is not watched.
+        #[serde(default)]
+        off_cpu: Option<OffCpu>,
+    },
+    /// A poll under way takes long.
+    LongPoll {
+        t_ns: u64,
+        task: TaskId,
+        tid: u32,
+        /// The task's.
+        name: Arc<str>,
+        poll: Arc<LongPoll>,
     },
     /// The path at poll exit differs from that at poll entry.
     State {
@@ -123,6 +171,7 @@ impl TraceEvent {
             | TraceEvent::Wake { t_ns, .. }
             | TraceEvent::Delays { t_ns, .. }
             | TraceEvent::Poll { t_ns, .. }
+            | TraceEvent::LongPoll { t_ns, .. }
             | TraceEvent::State { t_ns, .. }
             | TraceEvent::Timed { t_ns, .. }
             | TraceEvent::Lost { t_ns, .. }

@@ -6,6 +6,7 @@ use crate::target::{Avma, FileOffset};
 use async_inspect_ebpf::{ARM_DEREF, BLOCK, NONE, NodeKind, WalkArm, WalkNode};
 use std::collections::HashSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// One executor poll function, one future type.
 #[derive(Clone, Debug)]
@@ -37,6 +38,8 @@ pub struct TracePlan {
     pub vtables: Vec<(Avma, u32)>,
     /// What is watched beside polls.
     pub causes: CausePlan,
+    /// A poll that takes longer is long. None: it is not watched how long threads are off CPU within polls either.
+    pub long_after: Option<Duration>,
 }
 
 impl TracePlan {
@@ -172,6 +175,7 @@ mod tests {
             arm_ends: vec![None; 4],
             vtables: vec![(Avma(0x1000), 1)],
             causes: CausePlan::default(),
+            long_after: None,
         }
     }
 

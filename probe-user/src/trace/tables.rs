@@ -2,7 +2,7 @@
 
 use super::object::{Programs, map_error};
 use super::{TraceError, TracePlan};
-use async_inspect_ebpf::{Config, Site, WalkArm, WalkNode};
+use async_inspect_ebpf::{Config, Site, Target, WalkArm, WalkNode};
 use aya::maps::{Array, HashMap, MapData};
 use zerocopy::{Immutable, IntoBytes};
 
@@ -34,6 +34,11 @@ pub(super) fn fill(programs: &Programs, plan: &TracePlan, config: Config) -> Res
 
 pub(super) fn configure(programs: &Programs, config: Config) -> Result<(), TraceError> {
     fill_array::<_, { size_of::<Config>() }>(programs, "CONFIG", &[config])
+}
+
+/// As it is before a thread of the target was hit. No program may run meanwhile.
+pub(super) fn forget_target(programs: &Programs) -> Result<(), TraceError> {
+    fill_array::<_, { size_of::<Target>() }>(programs, "TARGET", &[Target::default()])
 }
 
 /// `N` is the size of `T`.

@@ -8,16 +8,19 @@ use super::hits::{Hits, add_hits};
 use super::identity::Identity;
 use super::kernel;
 use super::object::{Programs, Sizes};
+use super::off_cpu;
+use super::running::Running;
 use super::slots::{Slot, Table};
 use super::tables;
 use super::times::TimesRead;
 use super::translate::{Record, Translator};
 use super::{CausePlan, ProbeMode, TraceError, TraceEvent, TracePlan};
 use crate::decode::{RuntimeKind, TaskId};
-use async_inspect_ebpf::{COUNTERS, Cause, Config, Counter, THREAD_SLOTS, Thread};
+use async_inspect_ebpf::{COUNTERS, Cause, Config, Counter, NONE, THREAD_SLOTS, Thread};
 use aya::maps::{MapData, PerCpuArray, RingBuf};
 use rustix::time::{ClockId, clock_gettime};
 use std::collections::HashSet;
+use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -42,10 +45,11 @@ pub struct RunningPoll {
     pub since_ns: u64,
 }
 
-/// About 150,000 polls: several times what a busy server makes between two looks, some milliseconds apart.
-const RING_BYTES: usize = 16 << 20;
-/// About 300,000 wakes and spawns.
-const CAUSE_BYTES: usize = 16 << 20;
+/// About 35,000 polls that moved their task: many times what a busy server makes between two looks, some milliseconds apart. The ring is
+/// mapped twice in a row, and both count as memory of ours.
+const RING_BYTES: usize = 8 << 20;
+/// About 65,000 wakes and spawns.
+const CAUSE_BYTES: usize = 4 << 20;
 /// The smallest ring that there is.
 const PAGE: usize = 4096;
 /// How often the accounts and histograms are read: they tell of polls that moved no task.
@@ -70,7 +74,7 @@ pub struct Tracer {
     /// Told first.
     watches: Option<TraceEvent>,
     tally: PerCpuArray<MapData, u64>,
-    threads: Table<Thread>,
+    threads: Arc<Table<Thread>>,
     /// Entries, returns and causes of threads that are gone.
     ended_threads: [u64; 4],
     /// Keys of threads that had ended at the last sweep.
@@ -155,10 +159,15 @@ impl Tracer {
             ring_bytes: RING_BYTES,
             cause_bytes: if plan.causes.is_empty() { PAGE } else { CAUSE_BYTES },
         })?;
-        let config = plan.causes.configured(identity.config(), entry_only);
+        let mut config = plan.causes.configured(identity.config(), entry_only);
+        let mut before = Vec::new();
+        let switches = watch_switches(plan.long_after.is_some() && !entry_only, &programs, &mut before);
+        config.kernel_ids = switches.as_ref().map_or(NONE, |(ids, _)| *ids);
+        config.long_us =
+            plan.long_after.map_or(0, |long| u32::try_from(long.as_micros()).unwrap_or(u32::MAX));
         tables::fill(&programs, plan, config)?;
         let (ring, tally) = (programs.map("EVENTS")?, programs.map("TALLY")?);
-        let threads = Table::of(&programs, "THREAD_KEYS", "THREADS", THREAD_SLOTS)?;
+        let threads = Arc::new(Table::of(&programs, "THREAD_KEYS", "THREADS", THREAD_SLOTS)?);
         let accounts = Accounts::of(&programs)?;
         let times = TimesRead::of(&programs, plan.sites.len())?;
         let offsets = plan.sites.iter().map(|site| site.offset.0).collect();
@@ -166,6 +175,9 @@ impl Tracer {
         let places = Places { exe: target.exe.clone(), pid: target.pid, offsets, cookies };
         let began_ns = now_ns();
         let Attached { mut links, mode, mut notes } = attach(&programs, &places)?;
+        notes.append(&mut before);
+        let off_cpu = switches.is_some();
+        switches.into_iter().for_each(|(_, link)| links.add(link));
         let mut causes = plan.causes.clone();
         notes.append(&mut causes.notes);
         match attach_causes::attach(&programs, &places, &causes, mode) {
@@ -178,7 +190,7 @@ impl Tracer {
             }
         }
         let wakes = !causes.wakes.is_empty();
-        let watches = wakes.then_some(TraceEvent::Watches { t_ns: began_ns, wakes });
+        let watches = (wakes || off_cpu).then_some(TraceEvent::Watches { t_ns: began_ns, wakes, off_cpu });
         Ok(Tracer {
             links: Some(links),
             places,
@@ -200,11 +212,20 @@ impl Tracer {
             accounts_read: Instant::now(),
             epoch: 0,
             identity,
-            translator: Translator::new(plan, entry_only),
+            translator: Translator::new(plan, entry_only, off_cpu),
             held: Held::default(),
             lost_told: 0,
             swept: Instant::now(),
         })
+    }
+
+    /// To look at polls while they are under way. `plan` is the one that this was made from.
+    ///
+    /// # Errors
+    /// See [`TraceError`].
+    pub fn running_polls(&self, plan: &TracePlan) -> Result<Running, TraceError> {
+        let watches_off_cpu = self.config.kernel_ids != NONE;
+        Ok(Running::of(self.threads.clone(), Identity::of(self.places.pid)?, plan, watches_off_cpu))
     }
 
     /// Takes the probes out for a while. What they said before stays, and [`Tracer::drain`] hands it out.
@@ -225,9 +246,13 @@ impl Tracer {
         self.epoch = self.epoch.wrapping_add(1);
         let config = Config { epoch: self.epoch, ..self.config };
         tables::configure(&self.programs, config)?;
+        // Nobody is waited for any more: the entries of threads are gone.
+        tables::forget_target(&self.programs)?;
+        let switches = (config.kernel_ids != NONE).then(|| off_cpu::attach(&self.programs)).transpose()?;
         let Attached { mut links, .. } =
             attach::attach(&self.programs, &self.places, self.mode, self.entry_only)?;
         links.append(&mut attach_causes::attach(&self.programs, &self.places, &self.causes, self.mode)?);
+        switches.into_iter().for_each(|link| links.add(link));
         self.links = Some(links);
         Ok(())
     }
@@ -425,6 +450,20 @@ impl Tracer {
         add_hits(&mut self.ended_threads, &self.threads.value(slot));
         self.threads.free(slot);
     }
+}
+
+/// The offset of a thread's ids in the kernel, and the link; None, with a note, where it cannot be.
+fn watch_switches(wanted: bool, programs: &Programs, notes: &mut Vec<String>) -> Option<(u32, OwnedFd)> {
+    if !wanted {
+        return None;
+    }
+    let linked = off_cpu::kernel_ids()
+        .and_then(|ids| off_cpu::attach(programs).map(|link| (ids, link)).map_err(|error| error.to_string()));
+    linked
+        .inspect_err(|why| {
+            notes.push(format!("how long threads are off CPU within polls is not watched: {why}"));
+        })
+        .ok()
 }
 
 /// The clock of `bpf_ktime_get_ns`.

@@ -5,7 +5,7 @@
 
 use super::held::Reading;
 use super::translate_causes::Delays;
-use super::{Doer, Path, PollEnd, TraceEvent, TracePlan};
+use super::{Doer, OffCpu, Path, PollEnd, TraceEvent, TracePlan};
 use crate::decode::{FrameId, RuntimeKind, TaskId};
 use async_inspect_ebpf::{
     EVENT_ALONE, EVENT_DISTURBED, EVENT_ENDED, EVENT_FIRST, EVENT_GONE, EVENT_START_ONLY, EVENT_UNREADABLE,
@@ -56,6 +56,7 @@ struct Told {
     task: u64,
     polls: u64,
     busy_ns: u64,
+    off_cpu: OffCpu,
 }
 
 /// Polls that nothing has told yet.
@@ -63,6 +64,7 @@ struct Told {
 struct Gain {
     polls: u64,
     busy_ns: u64,
+    off_cpu: OffCpu,
 }
 
 /// A task that was seen and has not ended.
@@ -92,10 +94,11 @@ pub(super) struct Translator {
     unidentified: u64,
     /// Polls of tasks that are known not to be told apart.
     pub(super) anonymous: u64,
+    watches_off_cpu: bool,
 }
 
 impl Translator {
-    pub fn new(plan: &TracePlan, entry_only: bool) -> Self {
+    pub fn new(plan: &TracePlan, entry_only: bool, watches_off_cpu: bool) -> Self {
         Translator {
             entry_only,
             names: plan.sites.iter().map(|site| site.name.clone()).collect(),
@@ -109,6 +112,7 @@ impl Translator {
             tasks: HashMap::new(),
             unidentified: 0,
             anonymous: 0,
+            watches_off_cpu,
         }
     }
 
@@ -132,7 +136,8 @@ impl Translator {
     /// Adds the events of one record. `tid` is the thread as the user knows it.
     pub fn translate(&mut self, record: Record<'_>, tid: u32, out: &mut Vec<TraceEvent>) {
         let event = record.event;
-        let mut gain = Gain { polls: event.polls, busy_ns: event.busy_ns };
+        let off_cpu = OffCpu::of_event(&event);
+        let mut gain = Gain { polls: event.polls, busy_ns: event.busy_ns, off_cpu };
         if event.flags & EVENT_ALONE == 0 {
             let before = self.accounts.get(&event.header).copied();
             gain = self.gain(event.header, event.task, gain);
@@ -156,7 +161,8 @@ impl Translator {
             }
             let t_ns = event.start_ns;
             let end = PollEnd::Unseen;
-            out.push(TraceEvent::Poll { t_ns, task, tid, count: gain.polls, duration_ns: None, end });
+            let (count, duration_ns, off_cpu) = (gain.polls, None, None);
+            out.push(TraceEvent::Poll { t_ns, task, tid, count, duration_ns, end, off_cpu });
         } else {
             self.whole(&record, task, out);
             let end = self.end(&record);
@@ -166,7 +172,8 @@ impl Translator {
             }
             if gain.polls > 0 || end != PollEnd::Pending {
                 let (t_ns, count, duration_ns) = (event.end_ns, gain.polls, Some(gain.busy_ns));
-                out.push(TraceEvent::Poll { t_ns, task, tid, count, duration_ns, end });
+                let off_cpu = self.told_off_cpu(gain);
+                out.push(TraceEvent::Poll { t_ns, task, tid, count, duration_ns, end, off_cpu });
             }
         }
     }
@@ -176,7 +183,8 @@ impl Translator {
     pub fn read(&mut self, reading: Reading, tid: impl FnOnce(u32) -> u32, out: &mut Vec<TraceEvent>) {
         self.delayed(&reading, out);
         let Reading { t_ns, header, account } = reading;
-        let sums = Gain { polls: account.polls, busy_ns: account.busy_ns };
+        let off_cpu = OffCpu::of_account(&account);
+        let sums = Gain { polls: account.polls, busy_ns: account.busy_ns, off_cpu };
         let before = self.accounts.get(&header).copied();
         if let Some(other) = before.filter(|before| before.task != account.task) {
             self.over_unseen(other.task, t_ns, account.tid, Gain::default(), out);
@@ -197,7 +205,8 @@ impl Translator {
             (false, false) => (Some(gain.busy_ns), PollEnd::Pending),
         };
         let t_ns = account.last_end_ns;
-        out.push(TraceEvent::Poll { t_ns, task, tid, count: gain.polls, duration_ns, end });
+        let off_cpu = duration_ns.and_then(|_| self.told_off_cpu(gain));
+        out.push(TraceEvent::Poll { t_ns, task, tid, count: gain.polls, duration_ns, end, off_cpu });
     }
 
     /// An account was removed: its sums begin anew if the address is used again.
@@ -209,11 +218,22 @@ impl Translator {
     /// What an account has more than was told, and whose it is.
     fn gain(&mut self, header: u64, task: u64, sums: Gain) -> Gain {
         let told = self.accounts.entry(header).or_default();
-        let Gain { polls, busy_ns } = sums;
-        let gain =
-            Gain { polls: polls.saturating_sub(told.polls), busy_ns: busy_ns.saturating_sub(told.busy_ns) };
-        *told = Told { task, polls: told.polls.max(polls), busy_ns: told.busy_ns.max(busy_ns) };
+        let gain = Gain {
+            polls: sums.polls.saturating_sub(told.polls),
+            busy_ns: sums.busy_ns.saturating_sub(told.busy_ns),
+            off_cpu: sums.off_cpu.minus(told.off_cpu),
+        };
+        *told = Told {
+            task,
+            polls: told.polls.max(sums.polls),
+            busy_ns: told.busy_ns.max(sums.busy_ns),
+            off_cpu: told.off_cpu.max(sums.off_cpu),
+        };
         gain
+    }
+
+    fn told_off_cpu(&self, gain: Gain) -> Option<OffCpu> {
+        self.watches_off_cpu.then_some(gain.off_cpu)
     }
 
     /// Another task stands where task `old` stood: that one has ended, whether or not it was seen. What the account has
@@ -227,7 +247,11 @@ impl Translator {
         out: &mut Vec<TraceEvent>,
     ) -> Gain {
         let own = if event.flags & EVENT_FIRST == 0 { gain } else { own_share(event, gain) };
-        let rest = Gain { polls: gain.polls - own.polls, busy_ns: gain.busy_ns - own.busy_ns };
+        let rest = Gain {
+            polls: gain.polls - own.polls,
+            busy_ns: gain.busy_ns - own.busy_ns,
+            off_cpu: gain.off_cpu.minus(own.off_cpu),
+        };
         self.over_unseen(old, event.start_ns, tid, rest, out);
         own
     }
@@ -239,7 +263,8 @@ impl Translator {
             let task = TaskId { runtime: RuntimeKind::Tokio, id: old };
             let end = if unseen { PollEnd::Gone } else { PollEnd::Pending };
             let (count, duration_ns) = (rest.polls, Some(rest.busy_ns));
-            out.push(TraceEvent::Poll { t_ns, task, tid, count, duration_ns, end });
+            let off_cpu = self.told_off_cpu(rest);
+            out.push(TraceEvent::Poll { t_ns, task, tid, count, duration_ns, end, off_cpu });
         }
     }
 
@@ -350,7 +375,8 @@ impl Translator {
 /// The first poll of a task in an account that others had before.
 fn own_share(event: &PollEvent, gain: Gain) -> Gain {
     let took_ns = event.end_ns.saturating_sub(event.start_ns);
-    Gain { polls: gain.polls.min(1), busy_ns: gain.busy_ns.min(took_ns) }
+    let busy_ns = gain.busy_ns.min(took_ns);
+    Gain { polls: gain.polls.min(1), busy_ns, off_cpu: gain.off_cpu.within(busy_ns) }
 }
 
 /// Whether a task that has ended was cancelled. The word from before the poll was certainly its own; at the end its memory

@@ -66,7 +66,7 @@ fn events(over: &mut Translator, event: PollEvent, to: &[u32], from: &[u32]) -> 
 }
 
 fn told(t_ns: u64, count: u64, duration: u64, end: PollEnd) -> TraceEvent {
-    TraceEvent::Poll { t_ns, task: TASK, tid: 3, count, duration_ns: Some(duration), end }
+    TraceEvent::Poll { t_ns, task: TASK, tid: 3, count, duration_ns: Some(duration), end, off_cpu: None }
 }
 
 fn state(t_ns: u64, from: &[u32], to: &[u32]) -> TraceEvent {
@@ -167,7 +167,7 @@ fn a_task_in_the_place_of_another() {
         [
             told(400, 2, 100, PollEnd::Gone),
             TraceEvent::Spawn { t_ns: 400, task, name, parent: None },
-            TraceEvent::Poll { t_ns: 450, task, tid: 3, count: 1, duration_ns: Some(50), end },
+            TraceEvent::Poll { t_ns: 450, task, tid: 3, count: 1, duration_ns: Some(50), end, off_cpu: None },
         ]
     );
 }

@@ -29,6 +29,7 @@ fn traced(shop: &Shop) -> Screen {
         count: 3,
         duration_ns: Some(id * MS),
         end,
+        off_cpu: None,
     };
     let t = 2 * SECOND;
     let events = vec![

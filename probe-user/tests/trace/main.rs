@@ -59,6 +59,7 @@ fn by_task(events: &[TraceEvent]) -> BTreeMap<u64, Seen> {
                 seen.paths.push(to.to_vec());
             }
             TraceEvent::Watches { .. }
+            | TraceEvent::LongPoll { .. }
             | TraceEvent::Wake { .. }
             | TraceEvent::Delays { .. }
             | TraceEvent::Timed { .. }

@@ -299,6 +299,7 @@ pub fn plan_of(pid: u32) -> TracePlan {
         arm_ends,
         vtables: vec![(vtable("toy_vtable_a"), 5), (vtable("toy_vtable_b"), 6)],
         causes: CausePlan::default(),
+        long_after: None,
     }
 }
 

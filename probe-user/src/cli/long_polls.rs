@@ -1,0 +1,161 @@
+//! A thread that looks at polls while they are under way, and tells of those that take long what holds them up.
+
+use super::clock::monotonic_ns;
+use crate::decode::Blockers;
+use crate::trace::{Doing, LongPoll, PollUnderWay, Running, TraceEvent};
+use std::collections::{HashMap, VecDeque};
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+/// Between two looks: half of what is long, within these.
+const SHORTEST: Duration = Duration::from_millis(5);
+const LONGEST: Duration = Duration::from_millis(100);
+/// A thread that waits for a CPU is looked at so often before that is told: it may be us for whom it waits.
+const READY_LOOKS: u8 = 4;
+/// Told at most, in a second.
+const MOST: u32 = 50;
+/// Polls are told so late (`HOLD_NS` in trace/held.rs), and a task's first poll not before its spawn.
+const HOLD_NS: u64 = 110_000_000;
+
+/// The thread, and what it has told. Dropping it ends it.
+pub(super) struct LongPolls {
+    stop: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+    told: Receiver<TraceEvent>,
+    waiting: VecDeque<TraceEvent>,
+}
+
+impl LongPolls {
+    /// Polls that take longer than `after` are told.
+    ///
+    /// # Errors
+    /// Where there cannot be another thread.
+    pub fn start(running: Running, blockers: Blockers, after: Duration) -> io::Result<LongPolls> {
+        let stop = Arc::new(AtomicBool::new(false));
+        let (tell, told) = channel();
+        let after_ns = after.as_nanos() as u64;
+        let look = Look { running, blockers, after_ns, polls: HashMap::new(), tell, second: 0, told: 0 };
+        let (asked, pause) = (stop.clone(), (after / 2).clamp(SHORTEST, LONGEST));
+        let thread =
+            thread::Builder::new().name("long polls".into()).spawn(move || look.run(pause, &asked))?;
+        Ok(LongPolls { stop, thread: Some(thread), told, waiting: VecDeque::new() })
+    }
+
+    /// Appends what it has told; all of it, if this is the last time.
+    pub fn drain(&mut self, last: bool, out: &mut Vec<TraceEvent>) {
+        self.waiting.extend(self.told.try_iter());
+        let now_ns = monotonic_ns();
+        while let Some(event) = self.waiting.front()
+            && (last || event.t_ns().saturating_add(HOLD_NS) <= now_ns)
+        {
+            out.extend(self.waiting.pop_front());
+        }
+    }
+}
+
+impl Drop for LongPolls {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+/// What was told of a poll.
+#[derive(Clone, Copy, Debug, Default)]
+struct Known {
+    since_ns: u64,
+    asleep: bool,
+    running: bool,
+    /// Looks at which it waited for a CPU.
+    ready: u8,
+}
+
+struct Look {
+    running: Running,
+    blockers: Blockers,
+    after_ns: u64,
+    /// By thread.
+    polls: HashMap<u32, Known>,
+    tell: Sender<TraceEvent>,
+    /// Which one it is, and how much was told in it.
+    second: u64,
+    told: u32,
+}
+
+impl Look {
+    fn run(mut self, pause: Duration, stop: &AtomicBool) {
+        while !stop.load(Ordering::Relaxed) {
+            self.all();
+            thread::sleep(pause);
+        }
+    }
+
+    fn all(&mut self) {
+        let now_ns = monotonic_ns();
+        let polls = self.running.polls(now_ns, now_ns.saturating_sub(self.after_ns));
+        self.polls.retain(|tid, known| {
+            polls.iter().any(|poll| (poll.tid, poll.since_ns) == (*tid, known.since_ns))
+        });
+        if now_ns / 1_000_000_000 != self.second {
+            (self.second, self.told) = (now_ns / 1_000_000_000, 0);
+        }
+        for poll in &polls {
+            let fresh = Known { since_ns: poll.since_ns, ..Known::default() };
+            let mut known = self.polls.get(&poll.tid).copied().unwrap_or(fresh);
+            if self.told < MOST
+                && let Some(long) = self.one(poll, &mut known)
+            {
+                self.told += 1;
+                let (tid, task, name) = (poll.tid, poll.task, poll.name.clone());
+                let event = TraceEvent::LongPoll { t_ns: now_ns, task, tid, name, poll: Arc::new(long) };
+                // Nobody listens any more.
+                let _ = self.tell.send(event);
+            }
+            self.polls.insert(poll.tid, known);
+        }
+    }
+
+    /// What there is to tell of a long poll that was not told before.
+    fn one(&mut self, poll: &PollUnderWay, known: &mut Known) -> Option<LongPoll> {
+        let (sums, doing) = poll.off_cpu.unzip();
+        // Where the scheduler does not tell, whether the thread sleeps tells.
+        if doing.is_none_or(|doing| doing == Doing::Asleep) && !known.asleep {
+            let Look { running, blockers, .. } = self;
+            let blocker = blockers.look(poll.tid, poll.sp, || running.is_under_way(poll));
+            if let Some(blocker) = blocker {
+                known.asleep = true;
+                return Some(LongPoll {
+                    since_ns: poll.since_ns,
+                    doing: Doing::Asleep,
+                    off_cpu: sums,
+                    system_call: blocker.system_call,
+                    stack: blocker.stack,
+                });
+            }
+        }
+        known.ready = if doing == Some(Doing::Ready) { known.ready.saturating_add(1) } else { 0 };
+        let doing = match doing {
+            Some(Doing::Running) => Doing::Running,
+            Some(Doing::Ready) if known.ready >= READY_LOOKS => Doing::Ready,
+            None if !known.asleep => Doing::Running,
+            _ => return None,
+        };
+        if known.running || !self.running.is_under_way(poll) {
+            return None;
+        }
+        known.running = true;
+        Some(LongPoll {
+            since_ns: poll.since_ns,
+            doing,
+            off_cpu: sums,
+            system_call: None,
+            stack: Box::default(),
+        })
+    }
+}

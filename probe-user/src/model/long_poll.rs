@@ -1,0 +1,121 @@
+//! Polls that take long, and time off CPU.
+
+use super::{Event, Model, TaskPhase};
+use crate::decode::TaskId;
+use crate::trace::{LongPoll, OffCpu};
+use std::sync::Arc;
+
+impl Model {
+    /// In a poll that has just been added, which ended at `t_ns`.
+    pub(super) fn was_off_cpu(&mut self, id: TaskId, t_ns: u64, off_cpu: Option<OffCpu>) {
+        let mut task = self.live.get_mut(&id);
+        if let Some(task) = &mut task
+            && let Some(poll) = &task.long_poll
+        {
+            if poll.since_ns < t_ns {
+                task.long_poll = None;
+            } else {
+                // It was told late: the next one has begun since.
+                task.phase = TaskPhase::Running;
+            }
+        }
+        let Some(more) = off_cpu else { return };
+        for sum in task.map(|task| &mut task.off_cpu).into_iter().chain([&mut self.totals.off_cpu]) {
+            *sum = Some(sum.unwrap_or_default().plus(more));
+        }
+    }
+
+    pub(super) fn takes_long(
+        &mut self,
+        t_ns: u64,
+        task: TaskId,
+        tid: u32,
+        name: Arc<str>,
+        poll: Arc<LongPoll>,
+        out: &mut Vec<Event>,
+    ) {
+        self.now_ns = self.now_ns.max(t_ns);
+        if let Some(entry) = self.live.get_mut(&task) {
+            // Its end may have been told already.
+            if entry.idle.is_none_or(|idle| idle.t_ns <= poll.since_ns) {
+                entry.phase = TaskPhase::Running;
+                entry.long_poll = Some(poll.clone());
+            }
+        }
+        out.push(Event::LongPoll { t_ns, task, tid, name, poll });
+    }
+}
+
+/// Made up: `shop::api::fetch_user` sleeps where it should await.
+#[cfg(test)]
+pub fn sample_long_poll(since_ns: u64) -> LongPoll {
+    use crate::decode::{CodeFrame, SourceLine};
+    let frame = |function: &str, own: Option<u32>, inlined| CodeFrame {
+        function: Some(function.into()),
+        line: own.map(|line| SourceLine { file: "/srv/shop/src/api.rs".into(), line }),
+        inlined,
+        own_code: own.is_some(),
+    };
+    LongPoll {
+        since_ns,
+        doing: crate::trace::Doing::Asleep,
+        off_cpu: Some(OffCpu { blocked_ns: 11_000_000, preempted_ns: 20_000 }),
+        system_call: Some("clock_nanosleep".into()),
+        stack: Box::new([
+            frame("clock_nanosleep", None, false),
+            frame("std::thread::sleep", None, false),
+            frame("shop::api::fetch_user", Some(155), true),
+            frame("tokio::runtime::task::raw::poll", None, false),
+        ]),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::sample::{MS, SECOND, Shop, tokio};
+    use crate::model::{Limits, Mode};
+    use crate::trace::{PollEnd, TraceEvent};
+
+    #[test]
+    fn a_long_poll_lasts_until_its_end_is_told() {
+        let shop = Shop::new();
+        let mut model = Model::new(Mode::Session, shop.frames.clone(), SECOND, Limits::default());
+        let (mut out, task) = (vec![], tokio(1));
+        model.snapshot_taken(
+            Box::new(shop.snapshot(SECOND, vec![shop.fetching(1, &shop.sleeping())])),
+            &mut out,
+        );
+        model.trace(TraceEvent::Watches { t_ns: SECOND, wakes: false, off_cpu: true }, &mut out);
+        let poll = |t_ns, blocked_ns| TraceEvent::Poll {
+            t_ns,
+            task,
+            tid: 7,
+            count: 1,
+            duration_ns: Some(20 * MS),
+            end: PollEnd::Pending,
+            off_cpu: Some(OffCpu { blocked_ns, preempted_ns: 1 }),
+        };
+        let began = 2 * SECOND;
+        let long = |t_ns| TraceEvent::LongPoll {
+            t_ns,
+            task,
+            tid: 7,
+            name: "shop::api::fetch_user".into(),
+            poll: Arc::new(sample_long_poll(began)),
+        };
+        model.trace(long(began + 12 * MS), &mut out);
+        // An earlier one, told late.
+        model.trace(poll(began - MS, 0), &mut out);
+        let entry = model.get(task).expect("it lives");
+        assert!(entry.long_poll.is_some() && entry.phase == TaskPhase::Running);
+        model.trace(poll(began + 20 * MS, 15 * MS), &mut out);
+        let entry = model.get(task).expect("it lives");
+        assert!(entry.long_poll.is_none() && entry.phase == TaskPhase::Idle);
+        let sums = Some(OffCpu { blocked_ns: 15 * MS, preempted_ns: 2 });
+        assert_eq!((entry.off_cpu, model.totals().off_cpu), (sums, sums));
+        // It has ended already.
+        model.trace(long(began + 12 * MS), &mut out);
+        assert!(model.get(task).is_some_and(|entry| entry.long_poll.is_none()));
+    }
+}

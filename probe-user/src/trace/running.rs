@@ -1,0 +1,104 @@
+//! Polls that are under way, read from outside: what the programs keep of each thread.
+
+use super::identity::Identity;
+use super::slots::{Slot, Table};
+use super::{Doing, OffCpu, TracePlan};
+use crate::decode::{RuntimeKind, TaskId};
+use crate::target::Avma;
+use async_inspect_ebpf::{EVENT_UNREADABLE, Frame, NONE, Thread};
+use std::sync::Arc;
+
+/// A poll that has begun and not ended.
+#[derive(Clone, Debug)]
+pub struct PollUnderWay {
+    slot: Slot,
+    /// As the user knows it.
+    pub tid: u32,
+    pub task: TaskId,
+    /// The task's.
+    pub name: Arc<str>,
+    /// CLOCK_MONOTONIC, ns.
+    pub since_ns: u64,
+    /// The stack pointer when the poll function was entered.
+    pub sp: Avma,
+    /// Up to now. None where time off CPU is not watched.
+    pub off_cpu: Option<(OffCpu, Doing)>,
+}
+
+/// Reads what polls are under way. Beside a [`super::Tracer`], on any thread; while its probes are out it sees none.
+pub struct Running {
+    threads: Arc<Table<Thread>>,
+    identity: Identity,
+    /// Names of the sites; None where their tasks are not told apart.
+    names: Vec<Option<Arc<str>>>,
+    watches_off_cpu: bool,
+}
+
+impl Running {
+    pub(super) fn of(
+        threads: Arc<Table<Thread>>,
+        identity: Identity,
+        plan: &TracePlan,
+        watches_off_cpu: bool,
+    ) -> Running {
+        let sites = plan.sites.iter();
+        let names = sites.map(|site| (site.id_offset != NONE).then(|| site.name.clone())).collect();
+        Running { threads, identity, names, watches_off_cpu }
+    }
+
+    /// The innermost poll of each thread that polls, begun before `before_ns` (CLOCK_MONOTONIC).
+    pub fn polls(&mut self, now_ns: u64, before_ns: u64) -> Vec<PollUnderWay> {
+        let mut found = Vec::new();
+        for (slot, _) in self.threads.keys() {
+            let thread = self.threads.value(slot);
+            let Some(frame) = innermost(&thread).filter(|frame| frame.start_ns <= before_ns) else {
+                continue;
+            };
+            let Some(Some(name)) = self.names.get(frame.site as usize) else { continue };
+            if frame.flags & u32::from(EVENT_UNREADABLE) != 0 {
+                continue;
+            }
+            found.push(PollUnderWay {
+                slot,
+                tid: self.identity.outer_tid(thread.tid),
+                task: TaskId { runtime: RuntimeKind::Tokio, id: frame.task },
+                name: name.clone(),
+                since_ns: frame.start_ns,
+                sp: Avma(frame.sp),
+                off_cpu: self.watches_off_cpu.then(|| off_cpu(&thread, frame, now_ns)),
+            });
+        }
+        found
+    }
+
+    /// Whether it has not ended yet, and no other poll has begun within it.
+    pub fn is_under_way(&self, poll: &PollUnderWay) -> bool {
+        let thread = self.threads.value(poll.slot);
+        innermost(&thread).is_some_and(|frame| (frame.start_ns, frame.sp) == (poll.since_ns, poll.sp.0))
+    }
+}
+
+fn innermost(thread: &Thread) -> Option<&Frame> {
+    thread.frames.get((thread.depth as usize).checked_sub(1)?)
+}
+
+/// Of the frame's poll, and what the thread does now.
+fn off_cpu(thread: &Thread, frame: &Frame, now_ns: u64) -> (OffCpu, Doing) {
+    let mut sums = OffCpu {
+        blocked_ns: thread.blocked_ns.saturating_sub(frame.blocked_ns),
+        preempted_ns: thread.preempted_ns.saturating_sub(frame.preempted_ns),
+    };
+    let doing = match (thread.off_since_ns, thread.asleep) {
+        (0, _) => Doing::Running,
+        (since_ns, 0) => {
+            sums.preempted_ns += now_ns.saturating_sub(since_ns);
+            Doing::Ready
+        }
+        (since_ns, _) => {
+            sums.blocked_ns += now_ns.saturating_sub(since_ns);
+            Doing::Asleep
+        }
+    };
+    // It is read while it is written.
+    (sums.within(now_ns.saturating_sub(frame.start_ns)), doing)
+}
