@@ -209,6 +209,7 @@ impl<W: Write> Plain<W> {
         summary(&mut self.out, t_ns.saturating_sub(self.started_ns), end, model, self.paint)?;
         self.busiest_tasks(model)?;
         self.slowest_kinds(model)?;
+        self.longest_running_places(model)?;
         self.busiest_places(model)?;
         self.out.flush()
     }
@@ -236,6 +237,25 @@ impl<W: Write> Plain<W> {
             let label = if i == 0 { "slowest" } else { "" };
             let words = times::kind(kind).unwrap_or_default();
             writeln!(self.out, "  {label:<10} {}  {words}", names::short(&kind.name))?;
+        }
+        Ok(())
+    }
+
+    /// From which awaits on tasks ran longest in all, and where the rest of their time went.
+    fn longest_running_places(&mut self, model: &Model) -> io::Result<()> {
+        let mut places = model.place_times();
+        places.retain(|place| !place.polls.is_empty());
+        // Equally long ones stay in the order of names.
+        places.sort_by_key(|place| Reverse(place.polls.sum_ns));
+        for (i, times) in places.into_iter().take(PLACES).enumerate() {
+            let label = if i == 0 { "runs from" } else { "" };
+            let place = match times.at {
+                Spot::Await(place) => self.frame_place(place, model),
+                Spot::Start => "start".into(),
+                Spot::Elsewhere => "elsewhere".into(),
+            };
+            let (words, name) = (times::place(times), names::short(&times.name));
+            writeln!(self.out, "  {label:<10} {place}  {words}  ({name})")?;
         }
         Ok(())
     }

@@ -1,7 +1,7 @@
 use super::*;
 use crate::model::sample::{MS, SECOND, Shop, tokio};
 use crate::model::{Limits, Mode};
-use crate::trace::{Doer, PollEnd, TraceEvent};
+use crate::trace::{Doer, Histogram, PollEnd, Timed, TraceEvent};
 
 fn plain(out: &mut Vec<u8>) -> Plain<&mut Vec<u8>> {
     Plain::new(out, Paint { color: false }, SECOND)
@@ -20,12 +20,19 @@ fn a_short_watch() {
     let t = 2 * SECOND;
     let name = "shop::api::fetch_user".into();
     let step = |t_ns, a: Vec<_>, b: Vec<_>| TraceEvent::State { t_ns, task, from: a.into(), to: b.into() };
+    let timed = |t_ns, at, polls| {
+        let (name, polls) = ("shop::api::fetch_user".into(), Histogram::of(polls));
+        let of = Timed { name, at, polls, delays: Histogram::of([700]), idle_ns: MS };
+        TraceEvent::Timed { t_ns, of: Box::new(of) }
+    };
     for event in [
         TraceEvent::Spawn { t_ns: t, task, name, parent: Some(Doer::Task(tokio(1))) },
         step(t + MS, shop.unresumed(), shop.sleeping()),
         step(t + 2 * MS, shop.sleeping(), shop.reading()),
         step(t + 3 * MS, shop.reading(), shop.reading()[..3].to_vec()),
         TraceEvent::Lost { t_ns: t + 4 * MS, count: 1 },
+        timed(t + 4 * MS, Some(shop.sleeping().into()), [MS / 2, 3000]),
+        timed(t + 4 * MS, None, [2000, 1000]),
         TraceEvent::Poll {
             t_ns: t + 5 * MS,
             task,

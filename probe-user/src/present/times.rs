@@ -1,7 +1,7 @@
 //! How long polls took, in words.
 
 use super::units::{counted, span};
-use crate::model::{Delays, KindTimes, Known, TaskEntry};
+use crate::model::{Delays, KindTimes, Known, PlaceTimes, TaskEntry};
 use crate::trace::Histogram;
 
 /// `p50 3.0 µs, p99 40 µs, longest 1.2 ms`; None where there are none.
@@ -17,6 +17,15 @@ pub fn kind(times: &KindTimes) -> Option<String> {
     let delays = spread(&times.delays).map(|spread| format!("after a wake {spread} later"));
     let words: Vec<String> = [polls, delays].into_iter().flatten().collect();
     (!words.is_empty()).then(|| words.join("; "))
+}
+
+/// `busy 3.0 ms in 2,000 polls; scheduled 20 µs; idle 2.3 s`: time of tasks of one name at one place.
+pub fn place(times: &PlaceTimes) -> String {
+    let mut words =
+        vec![format!("busy {} in {}", span(times.polls.sum_ns), counted(times.polls.count(), "poll"))];
+    words.extend((!times.delays.is_empty()).then(|| format!("scheduled {}", span(times.delays.sum_ns))));
+    words.push(format!("idle {}", span(times.idle_ns)));
+    words.join("; ")
 }
 
 /// `busy 3.0 ms, 1.2 ms at most; scheduled 20 µs; idle 2.3 s`: all of a task's time that is known. None where it is not
