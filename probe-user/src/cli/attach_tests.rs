@@ -33,7 +33,7 @@ impl EventStream for ScriptedStream {
 struct ScriptedLooks(u32);
 
 impl LookStream for ScriptedLooks {
-    fn round(&mut self) -> Option<Round> {
+    fn round(&mut self, _: &dyn Fn() -> bool) -> Option<Round> {
         std::thread::sleep(Duration::from_millis(10));
         let looks = self.0 / 100;
         let runs = vec![Run { task: 1, tid: 7, path: None, hits: looks }];

@@ -7,6 +7,7 @@ use super::source::{
 };
 use super::{Exit, Failure};
 use crate::decode::{Frames, Inspector, OpenError, RuntimeKind, Snapshot};
+use crate::present::units::counted;
 use crate::sample::{Round, Sampler, Scout, Tables};
 use crate::target::{self, Avma, Process, TargetError};
 use crate::trace::{self, CausePlan, TraceError, TraceTarget, Tracer};
@@ -27,7 +28,7 @@ pub fn open(
     if !inspector.model.has_runtime() {
         return Err(no_runtime(&inspector));
     }
-    Ok(Box::new(Live { inspector, scout: None }))
+    Ok(Box::new(Live { inspector, scout: None, unseen: Unseen::default() }))
 }
 
 /// The target with its debug information indexed.
@@ -46,6 +47,14 @@ struct Live {
     inspector: Inspector,
     /// Tells the sampler which threads there are.
     scout: Option<Scout>,
+    unseen: Unseen,
+}
+
+/// Threads that looks have no room for.
+#[derive(Default)]
+struct Unseen {
+    threads: usize,
+    told: bool,
 }
 
 impl Source for Live {
@@ -69,9 +78,17 @@ impl Source for Live {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let snapshot = self.inspector.snapshot(now.as_nanos() as u64, Some(monotonic_ns())).map_err(failure);
         if let (Some(scout), Ok(snapshot)) = (&self.scout, &snapshot) {
-            scout.tell(&self.inspector.polling, headers(snapshot));
+            self.unseen.threads = scout.tell(&self.inspector.polling, headers(snapshot));
         }
         snapshot
+    }
+
+    fn notes(&mut self) -> Vec<String> {
+        let Unseen { threads, told } = &mut self.unseen;
+        if *threads == 0 || std::mem::replace(told, true) {
+            return Vec::new();
+        }
+        vec![format!("{} too many to look at: what they poll is not seen", counted(*threads as u64, "thread"))]
     }
 
     fn start_trace(&mut self, options: TraceOptions) -> Result<Box<dyn EventStream>, Failure> {
@@ -137,7 +154,7 @@ impl Source for Live {
         let Inspector { image, model, ids, polling, .. } = &self.inspector;
         let plan = trace::compile(&model.recipes, &model.sites, image, ids);
         let (sampler, scout) = Sampler::new(pid, Tables::new(plan, model.sites.vtable.poll), hz);
-        scout.tell(polling, headers(first));
+        self.unseen.threads = scout.tell(polling, headers(first));
         self.scout = Some(scout);
         Ok(Box::new(Looks(sampler)))
     }
@@ -156,8 +173,12 @@ fn headers(snapshot: &Snapshot) -> HashMap<u64, Avma> {
 struct Looks(Sampler);
 
 impl LookStream for Looks {
-    fn round(&mut self) -> Option<Round> {
-        self.0.round().ok()
+    fn begin(&mut self) {
+        self.0.begin();
+    }
+
+    fn round(&mut self, more: &dyn Fn() -> bool) -> Option<Round> {
+        self.0.round(more).ok()
     }
 }
 

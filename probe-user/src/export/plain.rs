@@ -137,6 +137,9 @@ impl<W: Write> Plain<W> {
         if let Some(words) = model.cost().and_then(|cost| cost::words(cost, watched_ns)) {
             head += &format!(", {words}");
         }
+        if let Some(words) = samples::meanwhile(model) {
+            head += &format!("; {words}");
+        }
         writeln!(self.out, "{}  {}", self.paint.dim(self.time(now)), self.paint.bold(head))?;
         if rows.is_empty() {
             return self.out.flush();
@@ -201,7 +204,11 @@ impl<W: Write> Plain<W> {
     /// Who ran for longest, by looks, and how far that is to be trusted.
     fn busiest_tasks(&mut self, model: &Model) -> io::Result<()> {
         for (i, (task, busy)) in samples::busiest(model, PLACES).into_iter().enumerate() {
-            let label = if i == 0 { "busiest" } else { "" };
+            let label = match (i, model.mode().samples()) {
+                (0, true) => "busiest",
+                (0, false) => "meanwhile",
+                _ => "",
+            };
             let at = model.times(task).first().map_or(Spot::Start, |time| time.at);
             let from = match at {
                 Spot::Await(place) => format!(", most of it from {}", self.frame_place(place, model)),
@@ -340,6 +347,10 @@ pub fn summary(
     writeln!(out, "  polls      {polls}{busy}")?;
     if let Some(looks) = model.looks() {
         writeln!(out, "  looks      {}", samples::looks(looks))?;
+        if !model.mode().samples() {
+            let (busy, of) = (samples::about(looks.busy_ns), span(looks.span_ns()));
+            writeln!(out, "             while the probes were out: tasks were busy for {busy} in {of}")?;
+        }
     }
     if let Some(wakes) = totals.wakes {
         let delays = totals.delays;

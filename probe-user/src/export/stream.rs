@@ -4,7 +4,7 @@ use super::json::{Line, SCHEMA, runtime_word};
 use super::stream_causes::{CausedJson, DelayJson, DoerJson};
 use super::stream_samples::{Looked, SampledPoll, Time};
 use crate::decode::{Frame, FrameId, TaskId};
-use crate::model::{AwaitPath, End, Ending, Event, Mode, Model, Spot, TaskEntry};
+use crate::model::{AwaitPath, End, Ending, Event, Looks, Mode, Model, Spot, TaskEntry};
 use crate::trace::PollEnd;
 use serde::Serialize;
 use serde_json::value::RawValue;
@@ -64,6 +64,11 @@ struct TotalsJson {
     polls: Option<u64>,
     wakes: Option<u64>,
     busy_ns: Option<u64>,
+    /// An estimate of what `busy_ns` lacks, and of how long that was: while the probes were out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sampled_busy_ns: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sampled_ns: Option<u64>,
     transitions: u64,
     lost: u64,
     not_kept: u64,
@@ -131,6 +136,8 @@ struct Budget {
     t_ns: u64,
     event: &'static str,
     probes: &'static str,
+    /// Looks a second meanwhile. Null where there are none, or were none yet.
+    sampling_hz: Option<u64>,
 }
 
 /// What watching cost from `ready` on, ns of CPU time each but for `hits` and `probes_out_ns`.
@@ -244,7 +251,8 @@ impl<W: Write> Stream<W> {
             Event::Lost { t_ns, count } => self.line(&Lost { t_ns: *t_ns, event: "lost", count: *count }),
             Event::Budget { t_ns, probes_in } => {
                 let probes = if *probes_in { "in" } else { "out" };
-                self.line(&Budget { t_ns: *t_ns, event: "budget", probes })
+                let sampling_hz = model.looks().filter(|_| !probes_in).map(Looks::hz);
+                self.line(&Budget { t_ns: *t_ns, event: "budget", probes, sampling_hz })
             }
         }
     }
@@ -267,6 +275,7 @@ impl<W: Write> Stream<W> {
             End::TargetExited { status } => status.as_deref(),
             _ => None,
         };
+        let meanwhile = model.looks().filter(|_| !model.mode().samples());
         let totals = TotalsJson {
             tasks_seen: totals.tasks_seen,
             existing: totals.existing,
@@ -278,6 +287,8 @@ impl<W: Write> Stream<W> {
             polls: totals.polls,
             wakes: totals.wakes,
             busy_ns: totals.busy_ns,
+            sampled_busy_ns: meanwhile.map(|looks| looks.busy_ns),
+            sampled_ns: meanwhile.map(Looks::span_ns),
             transitions: totals.transitions,
             lost: totals.lost,
             not_kept: totals.not_kept,

@@ -24,7 +24,9 @@ pub struct Model {
     pub(super) just_ended: HashMap<TaskId, u64>,
     pub(super) totals: Totals,
     pub(super) cost: Option<Cost>,
-    probes_in: bool,
+    pub(super) probes_in: bool,
+    /// Since when they are out, CLOCK_MONOTONIC ns.
+    pub(super) out_since_ns: Option<u64>,
     pub(super) places: HashMap<(Arc<str>, FrameId), PlaceTotals>,
     pub(super) looks: Option<Looks>,
     pub(super) latest: Option<Arc<Snapshot>>,
@@ -52,6 +54,7 @@ impl Model {
             totals,
             cost: None,
             probes_in: mode.counts_polls(),
+            out_since_ns: None,
             places: HashMap::new(),
             looks: mode.samples().then(Looks::default),
             latest: None,
@@ -185,7 +188,7 @@ impl Model {
 
     fn budget(&mut self, t_ns: u64, probes_in: bool, out: &mut Vec<Event>) {
         self.now_ns = self.now_ns.max(t_ns);
-        self.probes_in = probes_in;
+        self.turned(t_ns, probes_in);
         out.push(Event::Budget { t_ns, probes_in });
     }
 

@@ -3,6 +3,7 @@
 use super::state::Screen;
 use crate::model::{End, Mode};
 use crate::present::escape::escape;
+use crate::present::samples::meanwhile;
 use crate::present::table::phases;
 use crate::present::units::{count, counted, span};
 use ratatui::Frame;
@@ -23,8 +24,7 @@ fn who(screen: &Screen) -> Line<'static> {
     let mode = match model.mode() {
         Mode::Snapshots => "snapshots only".into(),
         Mode::Sample { hz } => format!("sampled {hz} times a second, no probes"),
-        mode if model.probes_in() => format!("probes ({})", mode.as_str()),
-        _ => "probes out for a while (--max-overhead)".into(),
+        mode => meanwhile(model).unwrap_or_else(|| format!("probes ({})", mode.as_str())),
     };
     let mut spans = vec![
         Span::styled(format!(" {name}"), theme.title()),
