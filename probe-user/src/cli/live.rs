@@ -88,7 +88,10 @@ impl Source for Live {
         if *threads == 0 || std::mem::replace(told, true) {
             return Vec::new();
         }
-        vec![format!("{} too many to look at: what they poll is not seen", counted(*threads as u64, "thread"))]
+        vec![format!(
+            "{} too many to look at: what they poll is not seen",
+            counted(*threads as u64, "thread")
+        )]
     }
 
     fn start_trace(&mut self, options: TraceOptions) -> Result<Box<dyn EventStream>, Failure> {

@@ -164,6 +164,10 @@ impl Model {
             Time { at: stay.at, busy, wait: wait(stay.rested) }
         };
         let mut times: Vec<Time> = sampled.stays.iter().map(time).collect();
+        if times.is_empty() && self.busy(task).is_some_and(|busy| busy.looks > 0) {
+            // That nobody saw it run is something, too.
+            times.push(time(&Stay { at: task.spot(), ..Stay::default() }));
+        }
         times.sort_by_key(|time| std::cmp::Reverse((time.busy.hits, time.wait.hits)));
         times
     }
@@ -254,7 +258,8 @@ impl Model {
             task.busy_ns = Some(task.busy_ns.unwrap_or(0).saturating_add(busy_ns));
         }
         // Beside probes it is no part of what those measured.
-        let total = if alone { self.totals.busy_ns.as_mut() } else { self.looks.as_mut().map(|l| &mut l.busy_ns) };
+        let total =
+            if alone { self.totals.busy_ns.as_mut() } else { self.looks.as_mut().map(|l| &mut l.busy_ns) };
         if let Some(total) = total {
             *total = total.saturating_add(busy_ns);
         }

@@ -20,7 +20,12 @@ pub fn meanwhile(model: &Model) -> Option<String> {
         return None;
     }
     let looks = model.looks().filter(|looks| looks.now);
-    Some(looks.map_or_else(|| "probes out".into(), |looks| format!("probes out: sampling at {} Hz", looks.hz())))
+    Some(
+        looks.map_or_else(
+            || "probes out".into(),
+            |looks| format!("probes out: sampling at {} Hz", looks.hz()),
+        ),
+    )
 }
 
 /// `~1.2 s (1.1 s to 1.3 s)`: the true length lies in there in 95 of 100 cases.

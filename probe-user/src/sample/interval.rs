@@ -126,7 +126,10 @@ mod tests {
                 let (low, high) = Estimate { hits, looks, missed, span_ns: parts }.interval(Z_95);
                 inside += u64::from((low..=high + 1).contains(&truth));
             }
-            assert!(inside * 100 >= runs * 95, "{inside} of {runs} where {busy_missed} % and {idle_missed} % are missed");
+            assert!(
+                inside * 100 >= runs * 95,
+                "{inside} of {runs} where {busy_missed} % and {idle_missed} % are missed"
+            );
         }
     }
 }
