@@ -15,6 +15,7 @@ use std::io::{IsTerminal, Write};
 pub fn run(source: &mut dyn Source, args: &DumpArgs, common: &Common) -> Result<Exit, Quit> {
     let snapshot = source.snapshot()?;
     let say = Say::new(common);
+    source.notes().iter().for_each(|note| say.warn(note));
     if snapshot.debuginfo != DebugInfoLevel::Full {
         say.warn(&format!("debug info: {}", text::debuginfo_words(snapshot.debuginfo)));
     }

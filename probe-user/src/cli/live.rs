@@ -28,7 +28,7 @@ pub fn open(
     if !inspector.model.has_runtime() {
         return Err(no_runtime(&inspector));
     }
-    Ok(Box::new(Live { inspector, scout: None, unseen: Unseen::default() }))
+    Ok(Box::new(Live { inspector, scout: None, unseen: Unseen::default(), stopped: false }))
 }
 
 /// The target with its debug information indexed.
@@ -48,7 +48,12 @@ struct Live {
     /// Tells the sampler which threads there are.
     scout: Option<Scout>,
     unseen: Unseen,
+    /// As told last.
+    stopped: bool,
 }
+
+const STOPPED: &str =
+    "the target is stopped (by SIGSTOP, its terminal or a debugger): nothing moves until it goes on";
 
 /// Threads that looks have no room for.
 #[derive(Default)]
@@ -84,14 +89,17 @@ impl Source for Live {
     }
 
     fn notes(&mut self) -> Vec<String> {
-        let Unseen { threads, told } = &mut self.unseen;
-        if *threads == 0 || std::mem::replace(told, true) {
-            return Vec::new();
+        let mut notes = Vec::new();
+        let stopped = self.inspector.process.is_stopped();
+        if stopped != std::mem::replace(&mut self.stopped, stopped) {
+            notes.push(if stopped { STOPPED } else { "the target goes on" }.to_owned());
         }
-        vec![format!(
-            "{} too many to look at: what they poll is not seen",
-            counted(*threads as u64, "thread")
-        )]
+        let Unseen { threads, told } = &mut self.unseen;
+        if *threads > 0 && !std::mem::replace(told, true) {
+            let many = counted(*threads as u64, "thread");
+            notes.push(format!("{many} too many to look at: what they poll is not seen"));
+        }
+        notes
     }
 
     fn start_trace(&mut self, options: TraceOptions) -> Result<Box<dyn EventStream>, Failure> {
@@ -160,6 +168,10 @@ impl Source for Live {
         self.unseen.threads = scout.tell(polling, headers(first));
         self.scout = Some(scout);
         Ok(Box::new(Looks(sampler)))
+    }
+
+    fn has_execed(&mut self) -> bool {
+        self.inspector.process.has_execed()
     }
 
     fn has_exited(&mut self) -> bool {

@@ -132,7 +132,7 @@ impl Feed for Paced {
         }
         match self.next.take() {
             // The user may want to look at what is there; and quits when done.
-            Some(Update::End { end, .. }) if !matches!(end, End::TargetExited { .. }) => {
+            Some(Update::End { end, .. }) if !end.is_over() => {
                 let why = end.reason();
                 Some(Update::Note(format!("that was the recording ({why}); q quits")))
             }

@@ -11,7 +11,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-/// Looks a second while the probes are out: enough for shares to be known to some percent in a few seconds, at 1 % of a CPU for us.
+/// Looks a second while the probes are out: enough for shares to be known to some percent in a few seconds, at less than 2 % of a CPU for us.
 pub(super) const MEANWHILE_HZ: u32 = 500;
 /// Rounds waiting for a view, about ten seconds of them. Those beyond count as missed.
 const QUEUED: usize = 100;

@@ -93,6 +93,11 @@ pub trait Source {
         Vec::new()
     }
 
+    /// Whether the target runs another program now than the one that was opened. Asked ten times a second.
+    fn has_execed(&mut self) -> bool {
+        false
+    }
+
     /// Whether the target has ended. Cheap: asked a hundred times a second.
     fn has_exited(&mut self) -> bool;
 }

@@ -267,6 +267,9 @@ impl Watcher {
                 snapshot = Instant::now();
             }
             if tick.elapsed() >= TICK {
+                if self.source.has_execed() {
+                    break End::Execed;
+                }
                 if self.queue.send(Update::Tick(clock::monotonic_ns())).is_err() {
                     return; // no one watches any more
                 }
@@ -276,9 +279,7 @@ impl Watcher {
         };
         self.sampled = None;
         let end = match self.drained.take().map(Drained::finish) {
-            Some(Err(failure)) if !matches!(end, End::TargetExited { .. }) => {
-                End::Failed(failure.to_string())
-            }
+            Some(Err(failure)) if !end.is_over() => End::Failed(failure.to_string()),
             _ => end,
         };
         let _ = self.queue.send(Update::End { t_ns: clock::monotonic_ns(), end });

@@ -1,7 +1,7 @@
 //! `attach --plain`: one readable line per transition, a table now and then, a summary at the end.
 
 use crate::decode::{FrameId, TaskId};
-use crate::model::{AwaitPath, End, Ending, Event, Model, Spot, TaskPhase};
+use crate::model::{AwaitPath, End, Ending, Event, Mode, Model, Spot, TaskPhase};
 use crate::present::card::phase_word;
 use crate::present::cost;
 use crate::present::names;
@@ -11,6 +11,7 @@ use crate::present::samples::{self, busy_span};
 use crate::present::table;
 use crate::present::units::{count, counted, known_span, or_dash, span};
 use std::io::{self, Write};
+use std::sync::Arc;
 
 /// Lines per second a person may still follow; the rest is counted.
 const LINES_PER_SECOND: u32 = 40;
@@ -90,10 +91,10 @@ impl<W: Write> Plain<W> {
                 (Some(*task), format!("spawned by {}", names::doer(*parent)))
             }
             Event::State { task, from, to, .. } => {
-                let from = from.as_ref().map_or("?".into(), |from| self.place(from, model));
+                let old = from.as_ref();
+                let from = old.map_or("?".into(), |from| self.place(from, model));
                 let here = self.place(to, model);
-                let to = if from == here { format!("{here} ({})", leaf(to, model)) } else { here };
-                (Some(*task), format!("{from} → {to}"))
+                (Some(*task), moved(from, here, (old, to), model))
             }
             Event::Ended { task, how, at, .. } => {
                 let at = at.as_ref().filter(|_| *how != Ending::Complete).and_then(|at| at.place);
@@ -287,6 +288,30 @@ impl<W: Write> Plain<W> {
     }
 }
 
+/// From one line to another; within one line, what is awaited there before and after.
+fn moved(
+    from: String,
+    here: String,
+    (old, to): (Option<&Arc<AwaitPath>>, &AwaitPath),
+    model: &Model,
+) -> String {
+    if from != here {
+        return format!("{from} → {here}");
+    }
+    let leaves = (old.map_or_else(String::new, |old| leaf(old, model)), leaf(to, model));
+    if leaves.0 != leaves.1 {
+        return format!("{here}: {} → {}", leaves.0, leaves.1);
+    }
+    let points = (old.map_or_else(String::new, |old| points(old, model)), points(to, model));
+    format!("{here}: {}, await {} → await {}", leaves.1, points.0, points.1)
+}
+
+/// Which of each function's awaits, outermost first: `0.2.1`.
+fn points(path: &AwaitPath, model: &Model) -> String {
+    let points = path.frames.iter().filter_map(|id| model.frames().get(*id).suspend_point);
+    points.map(|point| point.to_string()).collect::<Vec<_>>().join(".")
+}
+
 fn leaf(path: &AwaitPath, model: &Model) -> String {
     let last = path.frames.last().map(|id| model.frames().get(*id));
     last.map_or_else(String::new, |frame| names::short(&frame.function))
@@ -317,18 +342,23 @@ pub fn summary(
     let why = match end {
         End::TargetExited { status: Some(status) } => format!("the target ended ({status})"),
         End::TargetExited { status: None } => "the target ended".into(),
+        End::Execed => "the target exec'ed and is another program now".into(),
         End::Duration => "time is up".into(),
         End::Interrupted => "interrupted".into(),
         End::Failed(why) => crate::present::escape::escape(why).into_owned(),
     };
     writeln!(out, "{}", paint.bold(format!("watched for {}; {why}", span(watched_ns))))?;
     let mut tasks = format!(
-        "  tasks      {} seen, {} of them there before; {} spawned, {} completed",
+        "  tasks      {} seen, {} of them there before; {} spawned, ",
         count(totals.tasks_seen),
         count(totals.existing),
         count(totals.spawned),
-        count(totals.completed),
     );
+    tasks += &match model.mode() {
+        // No end of a poll is seen.
+        Mode::EntryOnly if totals.completed == 0 => "completed: unknown".into(),
+        _ => format!("{} completed", count(totals.completed)),
+    };
     for (n, word) in
         [(totals.cancelled, "cancelled"), (totals.panicked, "panicked"), (totals.gone, "gone unseen")]
     {

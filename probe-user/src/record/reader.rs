@@ -152,7 +152,7 @@ impl<R: Read + Seek> Reader<R> {
             let kind = format!("{:?}", chunk.kind).to_lowercase();
             let tool = self.head.tool.clone();
             self.say(&format!(
-                "a chunk of the recording ({kind}) says what this version does not understand; async-inspect {tool} made it"
+                "a chunk of the recording ({kind}) is left out: it is damaged, or from a version that this one does not understand (async-inspect {tool})"
             ));
         }
     }

@@ -39,6 +39,7 @@ fn who(screen: &Screen) -> Line<'static> {
         let words = match end {
             End::TargetExited { status: Some(status) } => format!("the target has ended ({status})"),
             End::TargetExited { status: None } => "the target has ended".into(),
+            End::Execed => "the target has exec'ed and is another program now".into(),
             other => escape(other.reason()).into_owned(),
         };
         spans.push(Span::styled(format!("  {words}; q quits"), theme.warn()));
