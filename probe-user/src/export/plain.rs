@@ -1,6 +1,6 @@
 //! `attach --plain`: one readable line per transition, a table now and then, a summary at the end.
 
-use crate::decode::{FrameId, TaskId};
+use crate::decode::{FrameId, RuntimeKind, TaskId};
 use crate::model::{AwaitPath, End, Ending, Event, Mode, Model, Spot, TaskPhase};
 use crate::present::card::phase_word;
 use crate::present::cost;
@@ -31,6 +31,7 @@ pub struct Plain<W> {
     lines: u32,
     left_out: u64,
     table_ns: u64,
+    tables: u64,
     polls: Option<u64>,
 }
 
@@ -46,6 +47,7 @@ impl<W: Write> Plain<W> {
             lines: 0,
             left_out: 0,
             table_ns: started_ns,
+            tables: 0,
             polls: None,
         }
     }
@@ -94,7 +96,7 @@ impl<W: Write> Plain<W> {
                 let old = from.as_ref();
                 let from = old.map_or("?".into(), |from| self.place(from, model));
                 let here = self.place(to, model);
-                (Some(*task), moved(from, here, (old, to), model))
+                (Some(*task), moved(&from, &here, (old, to), model))
             }
             Event::Ended { task, how, at, .. } => {
                 let at = at.as_ref().filter(|_| *how != Ending::Complete).and_then(|at| at.place);
@@ -142,8 +144,12 @@ impl<W: Write> Plain<W> {
             head += &format!("; {words}");
         }
         writeln!(self.out, "{}  {}", self.paint.dim(self.time(now)), self.paint.bold(head))?;
+        self.tables += 1;
         if rows.is_empty() {
             return self.out.flush();
+        }
+        if self.tables == 1 {
+            return self.first_rows(&rows, model);
         }
         let titles = format!(
             "{:>9} {:>9} {:>9} {:>9}  {:<NAME_WIDTH$}  LOCATION",
@@ -166,17 +172,31 @@ impl<W: Write> Plain<W> {
                 or_dash(place)
             )?;
         }
-        if rows.len() > ROWS {
-            let rest: u64 = rows[ROWS..].iter().map(|row| row.tasks).sum();
-            writeln!(
-                self.out,
-                "{:>9} {:>32}  at {} more",
-                count(rest),
-                "",
-                counted((rows.len() - ROWS) as u64, "place")
-            )?;
-        }
+        self.left_over(&rows, 32)?;
         self.out.flush()
+    }
+
+    /// When nothing has been counted yet: who is where.
+    fn first_rows(&mut self, rows: &[table::PlaceRow], model: &Model) -> io::Result<()> {
+        let titles = format!("{:>9}  {:<NAME_WIDTH$}  LOCATION", "TASKS", "NAME");
+        writeln!(self.out, "{}", self.paint.dim(titles))?;
+        for row in rows.iter().take(ROWS) {
+            let name = names::fit(&row.name, NAME_WIDTH);
+            let place = or_dash(row.place.map(|place| self.frame_place(place, model)));
+            writeln!(self.out, "{:>9}  {name:<NAME_WIDTH$}  {place}", count(row.tasks))?;
+        }
+        self.left_over(rows, 0)?;
+        self.out.flush()
+    }
+
+    /// How many rows are not shown; `columns`: the width of those between.
+    fn left_over(&mut self, rows: &[table::PlaceRow], columns: usize) -> io::Result<()> {
+        if rows.len() <= ROWS {
+            return Ok(());
+        }
+        let rest: u64 = rows[ROWS..].iter().map(|row| row.tasks).sum();
+        let more = counted((rows.len() - ROWS) as u64, "place");
+        writeln!(self.out, "{:>9} {:>columns$}  at {more} more", count(rest), "")
     }
 
     /// CLOCK_MONOTONIC ns of the last table.
@@ -289,12 +309,7 @@ impl<W: Write> Plain<W> {
 }
 
 /// From one line to another; within one line, what is awaited there before and after.
-fn moved(
-    from: String,
-    here: String,
-    (old, to): (Option<&Arc<AwaitPath>>, &AwaitPath),
-    model: &Model,
-) -> String {
+fn moved(from: &str, here: &str, (old, to): (Option<&Arc<AwaitPath>>, &AwaitPath), model: &Model) -> String {
     if from != here {
         return format!("{from} → {here}");
     }
@@ -365,6 +380,11 @@ pub fn summary(
         if n > 0 {
             tasks += &format!(", {} {word}", count(n));
         }
+    }
+    let roots =
+        model.tasks().filter(|task| task.id.runtime == RuntimeKind::BlockOn && !task.has_ended()).count();
+    if roots > 0 {
+        tasks += &format!("; beside them {} in block_on", counted(roots as u64, "future"));
     }
     writeln!(out, "{tasks}")?;
     let least = if totals.lost > 0 { "at least " } else { "" };
