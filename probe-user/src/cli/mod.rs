@@ -127,8 +127,9 @@ fn run(cli: Cli) -> Result<Exit, Quit> {
                     1 => "1 process is".to_owned(),
                     n => format!("{n} processes are"),
                 };
-                Say::new(&common)
-                    .note(&format!("{many} not ours to look at: sudo async-inspect ps shows all"));
+                let root = rustix::process::geteuid().is_root();
+                let how = if root { "" } else { ": sudo async-inspect ps shows all" };
+                Say::new(&common).note(&format!("{many} not ours to look at{how}"));
             }
             let mut out = output::stdout();
             if args.json { ps::write_json(&mut out, &rows) } else { ps::write_text(&mut out, &rows) }?;

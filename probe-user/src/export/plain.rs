@@ -85,8 +85,9 @@ impl<W: Write> Plain<W> {
                 (Some(*task), format!("ran for about {}", span(*busy_ns)))
             }
             Event::Looked { looks, .. } => (None, counted(u64::from(*looks), "look")),
-            Event::Spawn { task, parent, .. } => match parent {
+            Event::Spawn { task, parent, about, .. } => match parent {
                 Some(parent) => (Some(*task), format!("spawned by {}", names::doer(*parent))),
+                None if *about => (Some(*task), "spawned since the last snapshot".into()),
                 None => (Some(*task), "spawned".into()),
             },
             Event::Parent { task, parent, .. } => {

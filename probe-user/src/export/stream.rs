@@ -95,6 +95,9 @@ struct Spawn<'a> {
     parent: Option<DoerJson>,
     /// It was there before we looked.
     existing: bool,
+    /// It was born some time between two snapshots; `t_ns` is when the second was taken.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    by_snapshot: bool,
 }
 
 #[derive(Serialize)]
@@ -188,11 +191,12 @@ impl<W: Write> Stream<W> {
 
     pub fn event(&mut self, event: &Event, model: &Model) -> io::Result<()> {
         match event {
-            Event::Spawn { t_ns, task, name, parent, existing } => self.line(&Spawn {
+            Event::Spawn { t_ns, task, name, parent, existing, about: earlier } => self.line(&Spawn {
                 about: about(*t_ns, "spawn", *task),
                 name,
                 parent: parent.map(DoerJson::parent),
                 existing: *existing,
+                by_snapshot: *earlier,
             }),
             Event::Poll { t_ns, task, tid, count, duration_ns, end } => self.line(&Poll {
                 about: about(*t_ns, "poll", *task),

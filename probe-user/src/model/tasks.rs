@@ -297,7 +297,8 @@ impl Model {
             *(if existing { &mut self.totals.existing } else { &mut self.totals.spawned }) += 1;
         }
         let t_ns = born.t_ns;
-        out.push(Event::Spawn { t_ns, task: id, name: name.clone(), parent, existing });
+        let about = born.known == Known::About;
+        out.push(Event::Spawn { t_ns, task: id, name: name.clone(), parent, existing, about });
         if self.live.len() >= self.limits.live {
             self.totals.not_kept += 1;
             return;
