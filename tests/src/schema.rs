@@ -213,6 +213,9 @@ pub enum Line {
         duration_ns: Option<u64>,
         off_cpu_ns: Option<u64>,
         blocked_ns: Option<u64>,
+        /// Looks saw it run: `duration_ns` is an estimate.
+        #[serde(default)]
+        sampled: bool,
     },
     State {
         t_ns: u64,
@@ -299,7 +302,38 @@ pub enum Line {
     Budget {
         t_ns: u64,
         probes: String,
+        sampling_hz: Option<u64>,
     },
+    /// Some looks in a row.
+    Sample {
+        t_ns: u64,
+        looks: u32,
+        missed: u32,
+        period_ns: u64,
+        threads: u32,
+    },
+    /// What looks say of a task at one await, or at all that are not told apart (`elsewhere`).
+    Time {
+        t_ns: u64,
+        task: String,
+        runtime: RuntimeKind,
+        name: String,
+        at: Option<Place>,
+        elsewhere: bool,
+        busy: Length,
+        wait: Length,
+    },
+}
+
+/// A length of time by looks.
+#[derive(Clone, Copy, Debug, Deserialize)]
+pub struct Length {
+    pub ns: u64,
+    pub low_ns: u64,
+    pub high_ns: u64,
+    pub hits: u64,
+    pub looks: u64,
+    pub missed: u64,
 }
 
 /// A function that has not returned.
@@ -354,6 +388,7 @@ impl Line {
             | Line::Parent { task, .. }
             | Line::Complete { task, .. }
             | Line::Cancel { task, .. }
+            | Line::Time { task, .. }
             | Line::Panic { task, .. }
             | Line::Blocked { task, .. } => Some(task),
             _ => None,

@@ -1,5 +1,6 @@
 //! `--max-overhead`: what the probes cost the target is known, shown and kept.
 
+use e2e::schema::Line;
 use e2e::tracer::{Traced, Tracer};
 use e2e::{Program, Tokio, Variant, inspector, rights};
 use std::time::Duration;
@@ -46,6 +47,23 @@ fn probes_go_out_when_they_have_cost_enough() {
     // In and out, nothing is counted in one way and not in the other.
     let (timed, delays) = traced.timed();
     assert_eq!((timed, delays), (seen, traced.delays()), "polls and delays in histograms, and by task");
+    let mut out = false;
+    let mut rounds = 0;
+    for line in &traced.lines {
+        match line {
+            Line::Budget { probes, sampling_hz, .. } => {
+                out = probes == "out";
+                assert!(out || sampling_hz.is_none(), "{line:?}");
+            }
+            Line::Sample { looks, missed, period_ns, threads, .. } => {
+                assert!(out && *threads > 0 && *looks + *missed > 0 && *period_ns > 0, "{line:?}");
+                rounds += 1;
+            }
+            Line::Poll { sampled: true, count, .. } => assert!(out && *count == 0, "{line:?}"),
+            _ => {}
+        }
+    }
+    assert!(rounds > 10, "there are looks while the probes are out: {rounds} rounds");
 }
 
 #[test]

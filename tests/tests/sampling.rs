@@ -1,4 +1,4 @@
-//! `attach --sample`: what looks from outside say is what the program says of itself, and what an exact trace of the same run says;
+//! `attach --sample`, and looks while the probes are out: what looks from outside say is what the program says of itself, and what an exact trace of the same run says;
 //! and nothing was put into the program for it.
 
 use anyhow::{Context as _, Result, ensure};
@@ -98,9 +98,9 @@ impl Drop for Watcher {
     }
 }
 
-fn start(tokio: Tokio) -> Result<Program> {
+fn start(tokio: Tokio, arguments: &[&str]) -> Result<Program> {
     let executable = Variant::release(tokio).build(&["shares"])?.program("shares");
-    let mut program = Program::start(&executable, &[])?;
+    let mut program = Program::start(&executable, arguments)?;
     program.truth()?;
     // Every await has been come to.
     std::thread::sleep(Duration::from_millis(500));
@@ -115,15 +115,10 @@ fn number(value: &Value) -> f64 {
     value.as_f64().unwrap_or(f64::NAN)
 }
 
-/// The share of the time in which nobody looked; what was so then nobody knows.
-fn unseen(lines: &[Value]) -> f64 {
-    let sum = |field: &str| events(lines, "sample").map(|sample| number(&sample[field])).sum::<f64>();
-    sum("missed") / (sum("looks") + sum("missed"))
-}
-
 /// Wilson's interval, worked out here once more, of the time that was looked at; in the rest anything may have been.
-fn interval(length: &Value, unseen: f64) -> (f64, f64) {
+fn interval(length: &Value) -> (f64, f64) {
     let (n, share) = (number(&length["looks"]), number(&length["hits"]) / number(&length["looks"]));
+    let unseen = number(&length["missed"]) / (n + number(&length["missed"]));
     let scale = 1.0 + Z * Z / n;
     let middle = (share + Z * Z / (2.0 * n)) / scale;
     let half = Z / scale * (share * (1.0 - share) / n + Z * Z / (4.0 * n * n)).sqrt();
@@ -142,10 +137,10 @@ fn differences(lines: &[Value], truth: &Shares) -> Vec<String> {
             continue;
         }
         for (what, share) in [("busy", busy), ("wait", rested)] {
-            let nothing = serde_json::json!({"hits": 0, "looks": of_task[0][what]["looks"]});
+            let mut nothing = of_task[0][what].clone();
+            nothing["hits"] = 0.into();
             let length = times.first().map_or(&nothing, |time| &time[what]);
-            // Snapshots are not looks: none is missed.
-            let (low, high) = interval(length, if what == "busy" { unseen(lines) } else { 0.0 });
+            let (low, high) = interval(length);
             println!("#{id} line {line}: {what} {share:.4}, by looks {low:.4} to {high:.4}");
             if !(low..=high).contains(share) {
                 wrong.push(format!(
@@ -157,9 +152,20 @@ fn differences(lines: &[Value], truth: &Shares) -> Vec<String> {
     wrong
 }
 
+/// `busy` of a task's `time` lines, all places together.
+fn busy_at_all_places(lines: &[Value], task: &str) -> Value {
+    let mut sum = serde_json::json!({"hits": 0, "looks": 0, "missed": 0});
+    for time in events(lines, "time").filter(|time| time["task"] == task) {
+        let hits = number(&sum["hits"]) + number(&time["busy"]["hits"]);
+        sum = time["busy"].clone();
+        sum["hits"] = hits.into();
+    }
+    sum
+}
+
 /// Watches a program by looks, and compares.
 fn watch(tokio: Tokio) -> Result<()> {
-    let mut program = start(tokio)?;
+    let mut program = start(tokio, &[])?;
     let watcher = Watcher::attach(program.pid(), &["--sample", "1000"])?;
     let before = told(&mut program)?;
     std::thread::sleep(WATCH);
@@ -201,7 +207,7 @@ fn looks_and_an_exact_trace_of_the_same_run_agree() {
         return;
     }
     let compared = || -> Result<()> {
-        let mut program = start(Tokio::Latest)?;
+        let mut program = start(Tokio::Latest, &[])?;
         let exact = Watcher::attach(program.pid(), &["--max-overhead", "100"])?;
         let looks = Watcher::attach(program.pid(), &["--sample", "1000"])?;
         told(&mut program)?;
@@ -219,12 +225,7 @@ fn looks_and_an_exact_trace_of_the_same_run_agree() {
         ensure!(busy.len() >= 4, "{busy:?}");
         for (task, ns) in busy {
             let share = ns / span(&exact);
-            let mut sum = serde_json::json!({"hits": 0, "looks": 0});
-            for time in events(&looks, "time").filter(|time| time["task"] == task) {
-                sum["hits"] = (number(&sum["hits"]) + number(&time["busy"]["hits"])).into();
-                sum["looks"] = time["busy"]["looks"].clone();
-            }
-            let (low, high) = interval(&sum, unseen(&looks));
+            let (low, high) = interval(&busy_at_all_places(&looks, task));
             ensure!((low..=high).contains(&share), "#{task}: {share:.4}, not in {low:.4} to {high:.4}");
         }
         Ok(())
@@ -235,7 +236,7 @@ fn looks_and_an_exact_trace_of_the_same_run_agree() {
 #[test]
 fn a_runtime_that_keeps_no_id_is_watched_by_snapshots() {
     let watched = || -> Result<()> {
-        let mut program = start(Tokio::V1_21)?;
+        let mut program = start(Tokio::V1_21, &[])?;
         let watcher = Watcher::attach(program.pid(), &["--sample", "1000"])?;
         told(&mut program)?;
         let lines = watcher.finish()?;
@@ -244,4 +245,85 @@ fn a_runtime_that_keeps_no_id_is_watched_by_snapshots() {
         Ok(())
     };
     watched().expect("it says why");
+}
+
+/// How long the probes were in, of the time from `ready` to the end; there are looks while they are out, and none while they are in.
+fn in_for(lines: &[Value]) -> Result<f64> {
+    let ready = events(lines, "ready").next().context("it was ready")?;
+    let (mut inside, mut since, mut sampled) = (0.0, Some(number(&ready["t_ns"])), 0);
+    for line in lines {
+        match (line["event"].as_str().unwrap_or_default(), since) {
+            ("budget", Some(begin)) => {
+                ensure!(line["probes"] == "out", "twice: {line}");
+                inside += number(&line["t_ns"]) - begin;
+                since = None;
+            }
+            ("budget", None) => {
+                ensure!(line["probes"] == "in", "twice: {line}");
+                since = Some(number(&line["t_ns"]));
+            }
+            ("sample", in_since) => {
+                ensure!(in_since.is_none(), "a look while the probes are in: {line}");
+                sampled += 1;
+            }
+            ("poll", in_since) if line["sampled"] == true => {
+                ensure!(in_since.is_none() && line["count"] == 0, "a look while the probes are in: {line}");
+            }
+            ("end", Some(begin)) => inside += number(&line["t_ns"]) - begin,
+            _ => {}
+        }
+    }
+    ensure!(sampled > 10, "{sampled} rounds of looks");
+    Ok(inside)
+}
+
+/// While the probes are out there are looks, and both together tell how long each task was busy.
+fn watch_by_probes_and_looks() -> Result<()> {
+    let mut program = start(Tokio::Latest, &["hurried"])?;
+    let watcher = Watcher::attach(program.pid(), &[])?;
+    let before = told(&mut program)?;
+    std::thread::sleep(WATCH);
+    let after = told(&mut program)?;
+    let lines = watcher.finish()?;
+    let inside = in_for(&lines)?;
+    let end = lines.last().context("an end")?;
+    let ready = events(&lines, "ready").next().context("it was ready")?;
+    let all = number(&end["t_ns"]) - number(&ready["t_ns"]);
+    let looked_at = number(&end["totals"]["sampled_ns"]);
+    // While probes are on their way in or out, and until the first look, nobody knows.
+    let unknown = 1.0 - (inside + looked_at) / all;
+    println!("in for {:.3}, looked at {:.3} of the time", inside / all, looked_at / all);
+    ensure!(looked_at > all / 4.0 && unknown < 0.5, "{inside} and {looked_at} of {all}");
+
+    let mut exact: HashMap<&str, f64> = HashMap::new();
+    for poll in events(&lines, "poll").filter(|poll| poll["sampled"].is_null()) {
+        *exact.entry(poll["task"].as_str().context("a task")?).or_default() +=
+            poll["duration_ns"].as_f64().unwrap_or(0.0);
+    }
+    ensure!((exact.values().sum::<f64>() - number(&end["totals"]["busy_ns"])).abs() < 1.0, "{end}");
+    // One poll of each task may be under way each time, and is not measured then; the longest lasts so long.
+    let changes = events(&lines, "budget").count() as f64;
+    let torn = changes * 16e6 / all;
+    let mut truth: HashMap<String, f64> = HashMap::new();
+    for ((id, _), (busy, _)) in shares(&before, &after) {
+        *truth.entry(id).or_default() += busy;
+    }
+    ensure!(truth.len() == 4, "{truth:?}");
+    for (id, share) in truth {
+        let measured = exact.get(&*id).copied().unwrap_or(0.0) / all;
+        let (low, high) = interval(&busy_at_all_places(&lines, &id));
+        let (low, high) = (measured + low * looked_at / all, measured + high * looked_at / all);
+        let (low, high) = (low - EDGES - torn * share, high + EDGES + torn * share + unknown.max(0.0));
+        println!("#{id}: busy {share:.4}; {measured:.4} measured, with looks {low:.4} to {high:.4}");
+        ensure!((low..=high).contains(&share), "#{id}: busy {share:.4}, not in {low:.4} to {high:.4}");
+    }
+    Ok(())
+}
+
+#[test]
+fn while_the_probes_are_out_there_are_looks() {
+    if !e2e::rights::root_or_skip("looks while the probes are out") {
+        return;
+    }
+    watch_by_probes_and_looks().expect("both tell the truth");
 }

@@ -15,6 +15,8 @@ struct Scripted {
     trace: Result<Vec<TraceEvent>, Failure>,
     /// Looks at it until it has ended.
     looks: u32,
+    /// Its threads do not tell what they poll.
+    silent: bool,
 }
 
 struct ScriptedStream(Option<Vec<TraceEvent>>);
@@ -22,6 +24,11 @@ struct ScriptedStream(Option<Vec<TraceEvent>>);
 impl EventStream for ScriptedStream {
     fn mode(&self) -> Mode {
         Mode::Session
+    }
+    /// Its probes are out from the first event on that says so.
+    fn when_turning(&mut self, mut turn: Box<dyn FnMut(bool) + Send>) {
+        let paused = |event: &TraceEvent| matches!(event, TraceEvent::Paused { .. });
+        turn(self.0.iter().flatten().any(paused));
     }
     fn drain(&mut self, out: &mut Vec<TraceEvent>) -> Result<(), Failure> {
         out.extend(self.0.take().into_iter().flatten());
@@ -33,7 +40,7 @@ impl EventStream for ScriptedStream {
 struct ScriptedLooks(u32);
 
 impl LookStream for ScriptedLooks {
-    fn round(&mut self) -> Option<Round> {
+    fn round(&mut self, _: &dyn Fn() -> bool) -> Option<Round> {
         std::thread::sleep(Duration::from_millis(10));
         let looks = self.0 / 100;
         let runs = vec![Run { task: 1, tid: 7, path: None, hits: looks }];
@@ -60,6 +67,9 @@ impl Source for Scripted {
         self.trace.clone().map(|events| Box::new(ScriptedStream(Some(events))) as Box<dyn EventStream>)
     }
     fn start_sampling(&mut self, hz: u32, _: &Snapshot) -> Result<Box<dyn LookStream>, Failure> {
+        if self.silent {
+            return Err(failure(Exit::NothingUsable));
+        }
         self.trace.clone().map(|_| Box::new(ScriptedLooks(hz)) as Box<dyn LookStream>)
     }
     fn has_exited(&mut self) -> bool {
@@ -73,7 +83,7 @@ fn failure(exit: Exit) -> Failure {
 }
 
 fn scripted(trace: Result<Vec<TraceEvent>, Failure>) -> Scripted {
-    Scripted { shop: Shop::new(), snapshots: [Ok(vec![1, 2])].into(), trace, looks: 50 }
+    Scripted { shop: Shop::new(), snapshots: [Ok(vec![1, 2])].into(), trace, looks: 50, silent: false }
 }
 
 fn options() -> WatchOptions {
@@ -248,4 +258,42 @@ fn without_looks_there_are_snapshots() {
     let (_, lines) = watch_json(source, WatchOptions { sample: Some(1000), ..options() });
     assert_eq!((&lines[0]["mode"], &lines[0]["because"]), (&"snapshots".into(), &"it cannot be".into()));
     assert!(!lines.iter().any(|line| line["event"] == "sample"));
+}
+
+#[test]
+fn while_the_probes_are_out_looks_are_estimates_beside_what_was_measured() {
+    let poll = |t_ns| TraceEvent::Poll {
+        t_ns,
+        task: tokio(1),
+        tid: 7,
+        count: 3,
+        duration_ns: Some(5),
+        end: PollEnd::Pending,
+        off_cpu: None,
+    };
+    let t_ns = crate::cli::clock::monotonic_ns();
+    let (end, lines) = watch_json(scripted(Ok(vec![poll(t_ns), TraceEvent::Paused { t_ns }])), options());
+    assert_eq!(end, End::TargetExited { status: None });
+    assert_eq!(lines[0]["mode"], "session");
+    let out = lines.iter().position(|line| line["event"] == "budget").unwrap();
+    let looks: u64 = lines[out..].iter().filter_map(|line| line["looks"].as_u64()).sum();
+    assert!(looks > 5 && lines[..out].iter().all(|line| line["event"] != "sample"), "{lines:?}");
+    let totals = &lines.last().unwrap()["totals"];
+    assert_eq!((&totals["polls"], &totals["busy_ns"]), (&3.into(), &5.into()), "what was measured");
+    assert_eq!(
+        (&totals["sampled_ns"], &totals["sampled_busy_ns"]),
+        (&(looks * 2 * MS).into(), &(looks * 2 * MS).into())
+    );
+}
+
+#[test]
+fn where_there_are_no_looks_while_the_probes_are_out_it_is_said_once() {
+    let t_ns = crate::cli::clock::monotonic_ns();
+    let source = Scripted { silent: true, ..scripted(Ok(vec![TraceEvent::Paused { t_ns }])) };
+    let (begun, mut updates) =
+        watch::begin(|| Ok(Box::new(source) as Box<dyn Source>), options()).unwrap().unwrap();
+    let mut out = vec![];
+    plain(&mut out, begun, &mut updates, Paint { color: false }).unwrap();
+    let text = String::from_utf8(out).unwrap();
+    assert_eq!(text.matches("snapshots only, no looks: it cannot be").count(), 1, "{text}");
 }

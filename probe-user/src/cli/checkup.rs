@@ -23,6 +23,15 @@ pub fn check(target: &str, options: &OpenOptions, progress: &dyn Progress) -> Re
     if target.parse::<u32>().is_err() && Path::new(target).is_file() {
         return check_file(Path::new(target), options, progress);
     }
+    if target.contains('/') && !Path::new(target).exists() {
+        return Err(Failure {
+            exit: Exit::NoTarget,
+            tried: format!("checking {target}"),
+            why: "there is no such file".into(),
+            next: "async-inspect check FILE, a program; or a PID or a process's name: async-inspect ps"
+                .into(),
+        });
+    }
     let mut inspector = inspect(target, options, progress)?;
     let seccomp = inspector.process.seccomp_mode();
     let tasks = inspector.snapshot(0, None).map(|snapshot| snapshot.coverage.tasks_found);
@@ -196,13 +205,14 @@ fn advice(model: &StaticModel, kernel: &Kernel) -> Vec<String> {
     advice
 }
 
-/// Every process of this host that looks like an async Rust program.
+/// Every process of this host that looks like an async Rust program, and how many could not be looked at.
 ///
 /// # Errors
 /// When /proc cannot be read.
-pub fn processes() -> Result<Vec<ProcessRow>, Failure> {
+pub fn processes() -> Result<(Vec<ProcessRow>, u64), Failure> {
     let listed = target::list().map_err(failure)?;
-    Ok(listed.iter().filter_map(row).collect())
+    let closed = listed.iter().filter(|one| one.access == target::Access::NotPermitted).count();
+    Ok((listed.iter().filter_map(row).collect(), closed as u64))
 }
 
 fn row(listed: &target::Listed) -> Option<ProcessRow> {

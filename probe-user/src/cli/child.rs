@@ -10,9 +10,11 @@ use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::Duration;
 
-/// Where the command's own output goes. Our stdout is not its to write to.
+/// Where the command's own output goes. Our stdout is not its to write to while we print there ourselves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Keep {
+    /// Where it would go without us.
+    Stdout,
     /// To our stderr.
     Stderr,
     /// Into a file: the screen is ours.
@@ -35,6 +37,7 @@ pub fn start(command: &[OsString], keep: Keep) -> Result<Started, Failure> {
     let mut command = Command::new(program);
     command.args(arguments);
     let output = match keep {
+        Keep::Stdout => None,
         Keep::Stderr => {
             command.stdout(Stdio::from(io::stderr()));
             None
@@ -84,7 +87,14 @@ fn failure(tried: &str, error: &io::Error) -> Failure {
         ErrorKind::PermissionDenied => Exit::NotPermitted,
         _ => Exit::Plain,
     };
-    Failure { exit, tried: tried.into(), why: error.to_string(), next: String::new() }
+    let next = match exit {
+        Exit::NoTarget => {
+            "the command's path, or its name if it is in PATH: async-inspect attach -- CMD ARGUMENTS"
+        }
+        Exit::NotPermitted => "a file that may be run: chmod +x FILE",
+        _ => "",
+    };
+    Failure { exit, tried: tried.into(), why: error.to_string(), next: next.into() }
 }
 
 #[cfg(test)]
@@ -106,8 +116,10 @@ mod tests {
 
     #[test]
     fn what_cannot_be_started_is_no_target() {
-        let exit = |program: &str| start(&[program.into()], Keep::Stderr).err().unwrap().exit;
-        assert_eq!(exit("/nonexistent/program"), Exit::NoTarget);
-        assert_eq!(exit("/"), Exit::NotPermitted);
+        let failure = |program: &str| start(&[program.into()], Keep::Stderr).err().unwrap();
+        for (program, exit) in [("/nonexistent/program", Exit::NoTarget), ("/", Exit::NotPermitted)] {
+            let failure = failure(program);
+            assert!(failure.exit == exit && !failure.next.is_empty(), "{failure:?}");
+        }
     }
 }

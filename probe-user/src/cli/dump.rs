@@ -4,17 +4,20 @@ use super::args::{Common, DumpArgs};
 use super::output::{self, Quit, Say};
 use super::source::Source;
 use super::{Exit, Failure};
+use crate::analysis::Relations;
 use crate::decode::{DebugInfoLevel, Frame, FrameId, Node, Snapshot, Task};
 use crate::export::{json, text};
 use crate::present::card::{CardInput, write_with_tree};
 use crate::present::places::Places;
 use crate::present::source::SourceFiles;
+use crate::present::units::counted;
 use regex::Regex;
 use std::io::{IsTerminal, Write};
 
 pub fn run(source: &mut dyn Source, args: &DumpArgs, common: &Common) -> Result<Exit, Quit> {
     let snapshot = source.snapshot()?;
     let say = Say::new(common);
+    source.notes().iter().for_each(|note| say.warn(note));
     if snapshot.debuginfo != DebugInfoLevel::Full {
         say.warn(&format!("debug info: {}", text::debuginfo_words(snapshot.debuginfo)));
     }
@@ -30,6 +33,7 @@ pub fn run(source: &mut dyn Source, args: &DumpArgs, common: &Common) -> Result<
         json::write(&mut out, &snapshot, tasks.into_iter())?;
     } else if args.task.is_empty() {
         text::write(&mut out, &snapshot, tasks.into_iter(), text::Options { all: args.all, paint })?;
+        hint_at_cycles(&snapshot, args, &say);
     } else {
         let places = Places::of(&snapshot.frames);
         let sources = SourceFiles::new(common.src_path.clone(), source.process().built);
@@ -56,6 +60,26 @@ pub fn run(source: &mut dyn Source, args: &DumpArgs, common: &Common) -> Result<
     // The process is about to end: freeing 300,000 trees one by one would only make it wait.
     std::mem::forget(snapshot);
     Ok(Exit::Fine)
+}
+
+/// Tasks that a list of them looks for deadlocks among.
+const GRAPHED: usize = 100_000;
+
+/// Those that wait for one another are hard to see in a list.
+fn hint_at_cycles(snapshot: &Snapshot, args: &DumpArgs, say: &Say) {
+    // Who holds nothing blocks nobody; and the graph of very many tasks takes longer than their list.
+    let few = snapshot.tasks.len() <= GRAPHED;
+    if !few || snapshot.tasks.iter().all(|task| task.holds.is_empty()) {
+        return;
+    }
+    let cycles = Relations::of(snapshot, &[]).cycles.len() as u64;
+    if cycles > 0 {
+        let many = counted(cycles, "group");
+        let target = args.target.as_deref().unwrap_or("TARGET");
+        say.warn(&format!(
+            "{many} of tasks may wait for one another (deadlock): async-inspect export {target} -f dot -o waits.dot draws them"
+        ));
+    }
 }
 
 fn no_such_task(id: u64, args: &DumpArgs) -> Failure {

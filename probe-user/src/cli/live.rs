@@ -8,6 +8,7 @@ use super::source::{
 };
 use super::{Exit, Failure};
 use crate::decode::{Blockers, Frames, Inspector, OpenError, RuntimeKind, Snapshot};
+use crate::present::units::counted;
 use crate::sample::{Round, Sampler, Scout, Tables};
 use crate::target::{self, Avma, Process, TargetError};
 use crate::trace::{self, CausePlan, TraceError, TraceTarget, Tracer};
@@ -28,7 +29,7 @@ pub fn open(
     if !inspector.model.has_runtime() {
         return Err(no_runtime(&inspector));
     }
-    Ok(Box::new(Live { inspector, scout: None }))
+    Ok(Box::new(Live { inspector, scout: None, unseen: Unseen::default(), stopped: false }))
 }
 
 /// The target with its debug information indexed.
@@ -47,6 +48,19 @@ struct Live {
     inspector: Inspector,
     /// Tells the sampler which threads there are.
     scout: Option<Scout>,
+    unseen: Unseen,
+    /// As told last.
+    stopped: bool,
+}
+
+const STOPPED: &str =
+    "the target is stopped (by SIGSTOP, its terminal or a debugger): nothing moves until it goes on";
+
+/// Threads that looks have no room for.
+#[derive(Default)]
+struct Unseen {
+    threads: usize,
+    told: bool,
 }
 
 impl Source for Live {
@@ -70,9 +84,23 @@ impl Source for Live {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let snapshot = self.inspector.snapshot(now.as_nanos() as u64, Some(monotonic_ns())).map_err(failure);
         if let (Some(scout), Ok(snapshot)) = (&self.scout, &snapshot) {
-            scout.tell(&self.inspector.polling, headers(snapshot));
+            self.unseen.threads = scout.tell(&self.inspector.polling, headers(snapshot));
         }
         snapshot
+    }
+
+    fn notes(&mut self) -> Vec<String> {
+        let mut notes = Vec::new();
+        let stopped = self.inspector.process.is_stopped();
+        if stopped != std::mem::replace(&mut self.stopped, stopped) {
+            notes.push(if stopped { STOPPED } else { "the target goes on" }.to_owned());
+        }
+        let Unseen { threads, told } = &mut self.unseen;
+        if *threads > 0 && !std::mem::replace(told, true) {
+            let many = counted(*threads as u64, "thread");
+            notes.push(format!("{many} too many to look at: what they poll is not seen"));
+        }
+        notes
     }
 
     fn start_trace(&mut self, options: TraceOptions) -> Result<Box<dyn EventStream>, Failure> {
@@ -137,9 +165,13 @@ impl Source for Live {
         let Inspector { image, model, ids, polling, .. } = &self.inspector;
         let plan = trace::compile(&model.recipes, &model.sites, image, ids);
         let (sampler, scout) = Sampler::new(pid, Tables::new(plan, model.sites.vtable.poll), hz);
-        scout.tell(polling, headers(first));
+        self.unseen.threads = scout.tell(polling, headers(first));
         self.scout = Some(scout);
         Ok(Box::new(Looks(sampler)))
+    }
+
+    fn has_execed(&mut self) -> bool {
+        self.inspector.process.has_execed()
     }
 
     fn has_exited(&mut self) -> bool {
@@ -172,8 +204,12 @@ fn headers(snapshot: &Snapshot) -> HashMap<u64, Avma> {
 struct Looks(Sampler);
 
 impl LookStream for Looks {
-    fn round(&mut self) -> Option<Round> {
-        self.0.round().ok()
+    fn begin(&mut self) {
+        self.0.begin();
+    }
+
+    fn round(&mut self, more: &dyn Fn() -> bool) -> Option<Round> {
+        self.0.round(more).ok()
     }
 }
 

@@ -121,7 +121,17 @@ fn run(cli: Cli) -> Result<Exit, Quit> {
             Ok(Exit::Fine)
         }
         Command::Ps(args) => {
-            let rows = checkup::processes()?;
+            let (rows, closed) = checkup::processes()?;
+            progress.done();
+            if closed > 0 {
+                let many = match closed {
+                    1 => "1 process is".to_owned(),
+                    n => format!("{n} processes are"),
+                };
+                let root = rustix::process::geteuid().is_root();
+                let how = if root { "" } else { ": sudo async-inspect ps shows all" };
+                Say::new(&common).note(&format!("{many} not ours to look at{how}"));
+            }
             let mut out = output::stdout();
             if args.json { ps::write_json(&mut out, &rows) } else { ps::write_text(&mut out, &rows) }?;
             out.flush()?;

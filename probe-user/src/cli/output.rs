@@ -41,6 +41,17 @@ pub fn plain(tried: &str, error: &io::Error) -> Failure {
     Failure { exit: Exit::Plain, tried: tried.into(), why: error.to_string(), next: String::new() }
 }
 
+/// FILE could not be written.
+fn unwritable(path: &Path, error: &io::Error) -> Failure {
+    let exit = if error.kind() == io::ErrorKind::PermissionDenied { Exit::NotPermitted } else { Exit::Plain };
+    let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+    let next = match (error.kind(), directory) {
+        (io::ErrorKind::NotFound, Some(directory)) => format!("mkdir -p {}", directory.display()),
+        _ => "-o another FILE, or - for stdout".to_owned(),
+    };
+    Failure { exit, tried: format!("writing {}", path.display()), why: error.to_string(), next }
+}
+
 /// Large, so that 100,000 tasks are not 100,000 system calls.
 const BUFFER: usize = 1 << 20;
 
@@ -53,8 +64,10 @@ pub fn stdout() -> Output {
 /// FILE, or stdout.
 pub fn to(file: Option<&Path>) -> Result<Output, Failure> {
     let Some(path) = file else { return Ok(stdout()) };
-    let tried = format!("writing {}", path.display());
-    let file = File::create(path).map_err(|error| plain(&tried, &error))?;
+    if path == Path::new("-") {
+        return Ok(stdout());
+    }
+    let file = File::create(path).map_err(|error| unwritable(path, &error))?;
     Ok(BufWriter::with_capacity(BUFFER, Box::new(file)))
 }
 
@@ -65,7 +78,7 @@ pub fn whole(file: Option<&Path>, write: impl FnOnce(&mut Output) -> io::Result<
         write(&mut out)?;
         return Ok(out.flush()?);
     };
-    let failed = |error: io::Error| plain(&format!("writing {}", path.display()), &error);
+    let failed = |error: io::Error| unwritable(path, &error);
     // Through a link to what it stands for.
     let path = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
     if fs::metadata(&path).is_ok_and(|meta| !meta.is_file()) {

@@ -49,6 +49,8 @@ pub(super) struct Probes {
     out_since_ns: Option<u64>,
     out_ns: u64,
     long_polls: Option<LongPolls>,
+    /// Told when they are out, and before they go in.
+    turn: Option<Box<dyn FnMut(bool) + Send>>,
 }
 
 impl Probes {
@@ -66,6 +68,7 @@ impl Probes {
             out_since_ns: None,
             out_ns: 0,
             long_polls: None,
+            turn: None,
         };
         if max_overhead < 100 && prices.is_some() {
             let start = probes.spending();
@@ -119,8 +122,10 @@ impl Probes {
                 let t_ns = monotonic_ns();
                 self.out_since_ns = Some(t_ns);
                 out.push(TraceEvent::Paused { t_ns });
+                self.tell_turn(true);
             }
             Verdict::In => {
+                self.tell_turn(false);
                 self.tracer.resume().map_err(|error| trace_failure(&error, self.pid))?;
                 let t_ns = monotonic_ns();
                 self.out_ns += t_ns.saturating_sub(self.out_since_ns.take().unwrap_or(t_ns));
@@ -129,6 +134,12 @@ impl Probes {
         }
         self.change_ns = monotonic_ns().saturating_sub(spending.t_ns);
         Ok(())
+    }
+
+    fn tell_turn(&mut self, out: bool) {
+        if let Some(turn) = &mut self.turn {
+            turn(out);
+        }
     }
 
     fn failed(&self, error: &trace::TraceError) -> Failure {
@@ -160,6 +171,10 @@ impl EventStream for Probes {
             );
         }
         notes
+    }
+
+    fn when_turning(&mut self, turn: Box<dyn FnMut(bool) + Send>) {
+        self.turn = Some(turn);
     }
 
     fn drain(&mut self, out: &mut Vec<TraceEvent>) -> Result<(), Failure> {

@@ -11,8 +11,9 @@ use super::{Exit, Failure, clock};
 use crate::model::{End, Update};
 use crate::present::units::{count, counted, span};
 use crate::record::{Head, Writer, Written};
-use std::fs::{File, OpenOptions, Permissions};
-use std::io::{self, ErrorKind};
+use std::fs::{File, OpenOptions, Permissions, TryLockError};
+use std::io::{self, ErrorKind, IsTerminal};
+use std::os::fd::AsFd;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -25,12 +26,21 @@ const WAIT: Duration = Duration::from_millis(100);
 
 pub fn run(args: &RecordArgs, common: &Common, stop: Arc<AtomicBool>) -> Result<Exit, Quit> {
     let say = Say::new(common);
+    if args.json && is_stdout(args.output.as_deref()) {
+        return Err(Failure {
+            exit: Exit::Usage,
+            tried: "writing the recording to stdout".into(),
+            why: "--json prints there".into(),
+            next: "async-inspect record TARGET -o FILE --json".into(),
+        }
+        .into());
+    }
     // A file that cannot be written is told before the target is opened, which may take a while.
     let named = args.output.as_deref().map(Place::named).transpose()?;
     let wanted = Wanted {
         target: args.target.as_deref(),
         command: &args.command,
-        keep: Keep::Stderr,
+        keep: if args.json || is_stdout(args.output.as_deref()) { Keep::Stderr } else { Keep::Stdout },
         trace: args.probes.options(),
         sample: args.probes.sample,
         interval: args.interval,
@@ -108,7 +118,9 @@ fn tell(say: &Say, path: &Path, written: Written, pid: u32, watched_ns: u64) {
             counted(written.left_out, "part")
         ));
     }
-    say.note(&format!("  to see it: async-inspect replay {}", path.display()));
+    if !is_stdout(Some(path)) {
+        say.note(&format!("  to see it: async-inspect replay {}", path.display()));
+    }
 }
 
 fn size(bytes: u64) -> String {
@@ -129,6 +141,27 @@ fn failed(path: &Path, error: &io::Error) -> Failure {
     }
 }
 
+/// What `-o` takes for our stdout.
+const STDOUT: &str = "-";
+
+fn is_stdout(path: Option<&Path>) -> bool {
+    path == Some(Path::new(STDOUT))
+}
+
+/// So that two do not write into one another's recording. Until the file is closed, which the kernel does too.
+fn lock(file: &File, path: &Path) -> Result<(), Failure> {
+    match file.try_lock() {
+        // A device, or a file system without locks, is nobody's.
+        Ok(()) | Err(TryLockError::Error(_)) => Ok(()),
+        Err(TryLockError::WouldBlock) => Err(Failure {
+            exit: Exit::Plain,
+            tried: format!("writing {}", path.display()),
+            why: "another recording is being written to it".into(),
+            next: "async-inspect record TARGET -o another FILE".into(),
+        }),
+    }
+}
+
 /// What is to become the recording. Removed again if nothing does, and we made it.
 struct Place {
     path: PathBuf,
@@ -137,8 +170,23 @@ struct Place {
 }
 
 impl Place {
+    /// Our stdout: a pipe, or a file that somebody else opened.
+    fn stdout() -> Result<Place, Failure> {
+        let path = PathBuf::from(STDOUT);
+        if io::stdout().is_terminal() {
+            let next = "async-inspect record TARGET -o FILE".into();
+            let why = "it is a terminal, and a recording is no text".into();
+            return Err(Failure { exit: Exit::Usage, tried: "writing to stdout".into(), why, next });
+        }
+        let file = io::stdout().as_fd().try_clone_to_owned().map_err(|error| failed(&path, &error))?;
+        Ok(Place { path, file: Some(file.into()), made: false })
+    }
+
     /// The file that `-o` names. It keeps what is in it until watching has begun.
     fn named(path: &Path) -> Result<Place, Failure> {
+        if is_stdout(Some(path)) {
+            return Place::stdout();
+        }
         let open = |new: bool| OpenOptions::new().write(true).create_new(new).mode(0o600).open(path);
         let (file, made) = match open(true) {
             Ok(file) => (Ok(file), true),
@@ -146,6 +194,7 @@ impl Place {
             Err(error) => (Err(error), false),
         };
         let file = file.map_err(|error| failed(path, &error))?;
+        lock(&file, path)?;
         Ok(Place { path: path.to_owned(), file: Some(file), made })
     }
 
@@ -153,7 +202,7 @@ impl Place {
     fn of(pid: u32) -> Result<Place, Failure> {
         let path = PathBuf::from(format!("async-inspect-{pid}.rec"));
         match OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path) {
-            Ok(file) => Ok(Place { path, file: Some(file), made: true }),
+            Ok(file) => lock(&file, &path).map(|()| Place { path, file: Some(file), made: true }),
             Err(error) => {
                 Err(Failure { next: "async-inspect record TARGET -o FILE".into(), ..failed(&path, &error) })
             }
@@ -162,7 +211,9 @@ impl Place {
 
     /// Whether anything was in it.
     fn empty(&self) -> Result<bool, Failure> {
-        let Some(file) = &self.file else { return Ok(false) };
+        let Some(file) = self.file.as_ref().filter(|_| !is_stdout(Some(&self.path))) else {
+            return Ok(false);
+        };
         let failed = |error: io::Error| failed(&self.path, &error);
         let meta = file.metadata().map_err(failed)?;
         if !meta.is_file() {
@@ -268,5 +319,23 @@ fn head(begun: &Begun) -> Head {
         t_ns: begun.t_ns,
         began_at_ns: since(SystemTime::now()).unwrap_or(0).saturating_sub(ago),
         has_first: begun.first.is_some(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn two_do_not_write_one_recording() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("a.rec");
+        let first = Place::named(&path).unwrap();
+        let second = Place::named(&path).err().unwrap();
+        assert!(second.exit == Exit::Plain && second.why.contains("another recording"), "{second:?}");
+        let file = first.keep().unwrap();
+        assert!(Place::named(&path).is_err(), "it is being written");
+        drop(file);
+        assert!(Place::named(&path).is_ok());
     }
 }

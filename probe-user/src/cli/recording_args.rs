@@ -26,7 +26,7 @@ pub struct RecordArgs {
     /// Run this command and record it
     #[arg(last = true, value_name = "CMD")]
     pub command: Vec<OsString>,
-    /// Write to this file; one that is there is replaced (async-inspect-PID.rec unless given, which must not be there)
+    /// Write to this file; one that is there is replaced; - is stdout (async-inspect-PID.rec unless given, which must not be there)
     #[arg(short, long, value_name = "FILE")]
     pub output: Option<PathBuf>,
     /// Stop after this many seconds

@@ -54,6 +54,15 @@ pub fn run(args: &ReplayArgs, common: &Common, stop: Arc<AtomicBool>) -> Result<
 }
 
 pub(super) fn open(path: &Path) -> Result<Recording, Failure> {
+    // Opening a pipe would wait for whoever writes it, and a recording is not read from front to back alone.
+    if std::fs::metadata(path).is_ok_and(|meta| !meta.is_file() && !meta.is_dir()) {
+        return Err(Failure {
+            exit: Exit::NothingUsable,
+            tried: format!("replaying {}", path.display()),
+            why: "it is no regular file".into(),
+            next: "async-inspect replay FILE, once the recording is in one".into(),
+        });
+    }
     let file = File::open(path).map_err(Unreadable::Io);
     file.and_then(Reader::open).map_err(|error| unreadable(path, &error))
 }
@@ -132,7 +141,7 @@ impl Feed for Paced {
         }
         match self.next.take() {
             // The user may want to look at what is there; and quits when done.
-            Some(Update::End { end, .. }) if !matches!(end, End::TargetExited { .. }) => {
+            Some(Update::End { end, .. }) if !end.is_over() => {
                 let why = end.reason();
                 Some(Update::Note(format!("that was the recording ({why}); q quits")))
             }

@@ -90,6 +90,16 @@ pub trait Source {
         })
     }
 
+    /// What people should know about the latest snapshot and looks; each is told once.
+    fn notes(&mut self) -> Vec<String> {
+        Vec::new()
+    }
+
+    /// Whether the target runs another program now than the one that was opened. Asked ten times a second.
+    fn has_execed(&mut self) -> bool {
+        false
+    }
+
     /// Whether the target has ended. Cheap: asked a hundred times a second.
     fn has_exited(&mut self) -> bool;
 }
@@ -112,6 +122,9 @@ pub trait EventStream: Send {
         self.drain(out)
     }
 
+    /// From now on `turn` is called with true when the probes have gone out for a while, and with false before they go in.
+    fn when_turning(&mut self, _turn: Box<dyn FnMut(bool) + Send>) {}
+
     /// What watching has cost so far, if it is measured.
     fn cost(&mut self) -> Option<Cost> {
         None
@@ -120,6 +133,9 @@ pub trait EventStream: Send {
 
 /// Looks at a target. On a thread of its own.
 pub trait LookStream: Send {
-    /// Looks for about a tenth of a second. None when the target has gone.
-    fn round(&mut self) -> Option<Round>;
+    /// Looks begin, or begin again: the time until now is none that was to be looked at.
+    fn begin(&mut self) {}
+
+    /// Looks for about a tenth of a second, or until no `more` are wanted. None when the target has gone.
+    fn round(&mut self, more: &dyn Fn() -> bool) -> Option<Round>;
 }

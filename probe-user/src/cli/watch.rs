@@ -4,7 +4,7 @@
 //! The kernel's ring buffer then overflows, and says how much it lost.
 
 use super::feed::Feed;
-use super::sampled::Sampled;
+use super::sampled::{MEANWHILE_HZ, Sampled, Switch};
 use super::source::{EventStream, ProbeMode, ProcessInfo, Source, TraceOptions};
 use super::{Exit, Failure, clock};
 use crate::decode::{Frames, Snapshot};
@@ -142,6 +142,8 @@ struct Watcher {
     gate: Arc<Gate>,
     drained: Option<Drained>,
     sampled: Option<Sampled>,
+    /// On while the probes are out, until it was tried to look meanwhile.
+    meanwhile: Option<Arc<Switch>>,
     took: Duration,
     /// 0 to 999, anew for each snapshot.
     drawn: u32,
@@ -188,6 +190,7 @@ impl Watcher {
         for note in stream.iter().flat_map(|stream| stream.notes()) {
             let _ = queue.send(Update::Note(note));
         }
+        let (stream, meanwhile) = switched(stream);
         let drained = stream.map(|stream| Drained::start(stream, queue.clone(), gate.clone())).transpose()?;
         let began = Instant::now();
         let first = loop {
@@ -216,7 +219,11 @@ impl Watcher {
         let mut sampled = None;
         if let (Some(hz), Some(first)) = (options.sample, &first) {
             match source.start_sampling(hz, first) {
-                Ok(stream) => sampled = Some(Sampled::start(stream, queue.clone(), gate.clone())?),
+                Ok(stream) => {
+                    let always = Arc::new(Switch::default());
+                    always.turn(true);
+                    sampled = Some(Sampled::start(stream, queue.clone(), gate.clone(), always)?);
+                }
                 Err(failure) => because = Some(failure),
             }
             mode = if sampled.is_some() { Mode::Sample { hz } } else { Mode::Snapshots };
@@ -225,7 +232,10 @@ impl Watcher {
         let (why, fallen_back) = (because.as_ref().map(|failure: &Failure| failure.why.clone()), because);
         let begun = Begun { process, mode, because: why, fallen_back, frames, t_ns, first };
         let noted = String::new();
-        Ok((Watcher { source, options, queue, gate, drained, sampled, took, drawn: 500, noted }, begun))
+        let mut watcher =
+            Watcher { source, options, queue, gate, drained, sampled, meanwhile, took, drawn: 500, noted };
+        watcher.notes();
+        Ok((watcher, begun))
     }
 
     fn run(&mut self) {
@@ -245,13 +255,21 @@ impl Watcher {
                 break End::Failed("draining the trace ended early".into());
             }
             if self.sampled.as_ref().is_some_and(Sampled::has_ended) && !self.source.has_exited() {
-                break End::Failed("the target's threads could no longer be looked at".into());
+                let failed = "the target's threads could no longer be looked at";
+                if self.drained.is_none() {
+                    break End::Failed(failed.into());
+                }
+                self.sampled = None;
+                let _ = self.queue.send(Update::Note(failed.into()));
             }
             if snapshot.elapsed() >= self.pause() && self.gate.snapshots.load(Ordering::Relaxed) == 0 {
                 self.snapshot();
                 snapshot = Instant::now();
             }
             if tick.elapsed() >= TICK {
+                if self.source.has_execed() {
+                    break End::Execed;
+                }
                 if self.queue.send(Update::Tick(clock::monotonic_ns())).is_err() {
                     return; // no one watches any more
                 }
@@ -261,9 +279,7 @@ impl Watcher {
         };
         self.sampled = None;
         let end = match self.drained.take().map(Drained::finish) {
-            Some(Err(failure)) if !matches!(end, End::TargetExited { .. }) => {
-                End::Failed(failure.to_string())
-            }
+            Some(Err(failure)) if !end.is_over() => End::Failed(failure.to_string()),
             _ => end,
         };
         let _ = self.queue.send(Update::End { t_ns: clock::monotonic_ns(), end });
@@ -277,6 +293,10 @@ impl Watcher {
             (None, None) => (250, ALONE_SHARE),
         };
         let pause = self.options.interval.unwrap_or(Duration::from_millis(usual)).max(self.took * share);
+        if self.meanwhile.as_ref().is_some_and(|switch| switch.is_on()) {
+            // Looks wait for it.
+            return pause.min(TICK);
+        }
         if self.sampled.is_none() {
             return pause;
         }
@@ -284,10 +304,35 @@ impl Watcher {
         pause / 2 + pause * self.drawn / 1000
     }
 
+    /// The first time that the probes are out: from then on there are looks whenever they are.
+    fn look_meanwhile(&mut self, snapshot: &Snapshot) {
+        let Some(switch) = self.meanwhile.take_if(|switch| switch.is_on()) else { return };
+        let started = self
+            .source
+            .start_sampling(MEANWHILE_HZ, snapshot)
+            .and_then(|stream| Sampled::start(stream, self.queue.clone(), self.gate.clone(), switch));
+        match started {
+            Ok(sampled) => self.sampled = Some(sampled),
+            Err(failure) => {
+                let why = failure.why;
+                let words = format!("while the probes are out there are snapshots only, no looks: {why}");
+                let _ = self.queue.send(Update::Note(words));
+            }
+        }
+    }
+
+    fn notes(&mut self) {
+        for note in self.source.notes() {
+            let _ = self.queue.send(Update::Note(note));
+        }
+    }
+
     fn snapshot(&mut self) {
         let began = Instant::now();
         let update = match self.source.snapshot() {
             Ok(snapshot) => {
+                self.look_meanwhile(&snapshot);
+                self.notes();
                 self.gate.snapshots.fetch_add(1, Ordering::Relaxed);
                 Update::Snapshot(Box::new(snapshot))
             }
@@ -360,6 +405,15 @@ impl Drained {
             Err(panic) => std::panic::resume_unwind(panic),
         }
     }
+}
+
+/// The stream, and what it turns on while its probes are out.
+fn switched(stream: Option<Box<dyn EventStream>>) -> (Option<Box<dyn EventStream>>, Option<Arc<Switch>>) {
+    let Some(mut stream) = stream else { return (None, None) };
+    let switch = Arc::new(Switch::default());
+    let turned = switch.clone();
+    stream.when_turning(Box::new(move |out| turned.turn(out)));
+    (Some(stream), Some(switch))
 }
 
 /// Some(status in words, if it was our child) once the target has ended.

@@ -288,8 +288,8 @@ impl<S: Subject> Inspector<S> {
         let mut discovery = search.run();
         discovery.executors = self.model.executors.find(&self.model.recipes, &cache, &scope);
         if !pointers.missing.is_empty() {
-            let n = pointers.missing.len();
-            discovery.issues.push(format!("the thread-locals of {n} threads were not found"));
+            let (n, s) = (pointers.missing.len(), if pointers.missing.len() == 1 { "" } else { "s" });
+            discovery.issues.push(format!("the thread-locals of {n} thread{s} were not found"));
         }
         Ok(discovery)
     }

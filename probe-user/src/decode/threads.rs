@@ -40,7 +40,10 @@ impl<S: Subject> Inspector<S> {
         let roots = self.roots(&stacks, &mut parts.coverage.issues);
         if !stacks.running.is_empty() {
             let n = stacks.running.len();
-            let issue = format!("{n} threads were running: whether they are in block_on cannot be told");
+            let issue = match n {
+                1 => "1 thread was running: whether it is in block_on cannot be told".to_owned(),
+                n => format!("{n} threads were running: whether they are in block_on cannot be told"),
+            };
             parts.coverage.issues.push(issue);
         }
         if roots.is_empty() {

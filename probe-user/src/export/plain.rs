@@ -1,7 +1,7 @@
 //! `attach --plain`: one readable line per transition, a table now and then, a summary at the end.
 
-use crate::decode::{FrameId, TaskId};
-use crate::model::{AwaitPath, End, Ending, Event, Model, Spot, TaskPhase};
+use crate::decode::{FrameId, RuntimeKind, TaskId};
+use crate::model::{AwaitPath, End, Ending, Event, Mode, Model, Spot, TaskPhase};
 use crate::present::card::phase_word;
 use crate::present::cost;
 use crate::present::long_polls;
@@ -14,6 +14,7 @@ use crate::present::times;
 use crate::present::units::{count, counted, known_span, or_dash, span};
 use std::cmp::Reverse;
 use std::io::{self, Write};
+use std::sync::Arc;
 
 /// Lines per second a person may still follow; the rest is counted.
 const LINES_PER_SECOND: u32 = 40;
@@ -35,6 +36,7 @@ pub struct Plain<W> {
     lines: u32,
     left_out: u64,
     table_ns: u64,
+    tables: u64,
     polls: Option<u64>,
 }
 
@@ -50,6 +52,7 @@ impl<W: Write> Plain<W> {
             lines: 0,
             left_out: 0,
             table_ns: started_ns,
+            tables: 0,
             polls: None,
         }
     }
@@ -90,18 +93,19 @@ impl<W: Write> Plain<W> {
                 (Some(*task), format!("ran for about {}", span(*busy_ns)))
             }
             Event::Looked { looks, .. } => (None, counted(u64::from(*looks), "look")),
-            Event::Spawn { task, parent, .. } => match parent {
+            Event::Spawn { task, parent, about, .. } => match parent {
                 Some(parent) => (Some(*task), format!("spawned by {}", names::doer(*parent))),
+                None if *about => (Some(*task), "spawned since the last snapshot".into()),
                 None => (Some(*task), "spawned".into()),
             },
             Event::Parent { task, parent, .. } => {
                 (Some(*task), format!("spawned by {}", names::doer(*parent)))
             }
             Event::State { task, from, to, .. } => {
-                let from = from.as_ref().map_or("?".into(), |from| self.place(from, model));
+                let old = from.as_ref();
+                let from = old.map_or("?".into(), |from| self.place(from, model));
                 let here = self.place(to, model);
-                let to = if from == here { format!("{here} ({})", leaf(to, model)) } else { here };
-                (Some(*task), format!("{from} → {to}"))
+                (Some(*task), moved(&from, &here, (old, to), model))
             }
             Event::Ended { task, how, at, .. } => {
                 let at = at.as_ref().filter(|_| *how != Ending::Complete).and_then(|at| at.place);
@@ -151,9 +155,16 @@ impl<W: Write> Plain<W> {
         if let Some(words) = model.cost().and_then(|cost| cost::words(cost, watched_ns)) {
             head += &format!(", {words}");
         }
+        if let Some(words) = samples::meanwhile(model) {
+            head += &format!("; {words}");
+        }
         writeln!(self.out, "{}  {}", self.paint.dim(self.time(now)), self.paint.bold(head))?;
+        self.tables += 1;
         if rows.is_empty() {
             return self.out.flush();
+        }
+        if self.tables == 1 {
+            return self.first_rows(&rows, model);
         }
         let titles = format!(
             "{:>9} {:>9} {:>9} {:>9}  {:<NAME_WIDTH$}  LOCATION",
@@ -176,17 +187,31 @@ impl<W: Write> Plain<W> {
                 or_dash(place)
             )?;
         }
-        if rows.len() > ROWS {
-            let rest: u64 = rows[ROWS..].iter().map(|row| row.tasks).sum();
-            writeln!(
-                self.out,
-                "{:>9} {:>32}  at {} more",
-                count(rest),
-                "",
-                counted((rows.len() - ROWS) as u64, "place")
-            )?;
-        }
+        self.left_over(&rows, 32)?;
         self.out.flush()
+    }
+
+    /// When nothing has been counted yet: who is where.
+    fn first_rows(&mut self, rows: &[table::PlaceRow], model: &Model) -> io::Result<()> {
+        let titles = format!("{:>9}  {:<NAME_WIDTH$}  LOCATION", "TASKS", "NAME");
+        writeln!(self.out, "{}", self.paint.dim(titles))?;
+        for row in rows.iter().take(ROWS) {
+            let name = names::fit(&row.name, NAME_WIDTH);
+            let place = or_dash(row.place.map(|place| self.frame_place(place, model)));
+            writeln!(self.out, "{:>9}  {name:<NAME_WIDTH$}  {place}", count(row.tasks))?;
+        }
+        self.left_over(rows, 0)?;
+        self.out.flush()
+    }
+
+    /// How many rows are not shown; `columns`: the width of those between.
+    fn left_over(&mut self, rows: &[table::PlaceRow], columns: usize) -> io::Result<()> {
+        if rows.len() <= ROWS {
+            return Ok(());
+        }
+        let rest: u64 = rows[ROWS..].iter().map(|row| row.tasks).sum();
+        let more = counted((rows.len() - ROWS) as u64, "place");
+        writeln!(self.out, "{:>9} {:>columns$}  at {more} more", count(rest), "")
     }
 
     /// CLOCK_MONOTONIC ns of the last table.
@@ -217,7 +242,11 @@ impl<W: Write> Plain<W> {
     /// Who ran for longest, by looks, and how far that is to be trusted.
     fn busiest_tasks(&mut self, model: &Model) -> io::Result<()> {
         for (i, (task, busy)) in samples::busiest(model, PLACES).into_iter().enumerate() {
-            let label = if i == 0 { "busiest" } else { "" };
+            let label = match (i, model.mode().samples()) {
+                (0, true) => "busiest",
+                (0, false) => "meanwhile",
+                _ => "",
+            };
             let at = model.times(task).first().map_or(Spot::Start, |time| time.at);
             let from = match at {
                 Spot::Await(place) => format!(", most of it from {}", self.frame_place(place, model)),
@@ -332,6 +361,25 @@ impl<W: Write> Plain<W> {
     }
 }
 
+/// From one line to another; within one line, what is awaited there before and after.
+fn moved(from: &str, here: &str, (old, to): (Option<&Arc<AwaitPath>>, &AwaitPath), model: &Model) -> String {
+    if from != here {
+        return format!("{from} → {here}");
+    }
+    let leaves = (old.map_or_else(String::new, |old| leaf(old, model)), leaf(to, model));
+    if leaves.0 != leaves.1 {
+        return format!("{here}: {} → {}", leaves.0, leaves.1);
+    }
+    let points = (old.map_or_else(String::new, |old| points(old, model)), points(to, model));
+    format!("{here}: {}, await {} → await {}", leaves.1, points.0, points.1)
+}
+
+/// Which of each function's awaits, outermost first: `0.2.1`.
+fn points(path: &AwaitPath, model: &Model) -> String {
+    let points = path.frames.iter().filter_map(|id| model.frames().get(*id).suspend_point);
+    points.map(|point| point.to_string()).collect::<Vec<_>>().join(".")
+}
+
 fn leaf(path: &AwaitPath, model: &Model) -> String {
     let last = path.frames.last().map(|id| model.frames().get(*id));
     last.map_or_else(String::new, |frame| names::short(&frame.function))
@@ -362,24 +410,34 @@ pub fn summary(
     let why = match end {
         End::TargetExited { status: Some(status) } => format!("the target ended ({status})"),
         End::TargetExited { status: None } => "the target ended".into(),
+        End::Execed => "the target exec'ed and is another program now".into(),
         End::Duration => "time is up".into(),
         End::Interrupted => "interrupted".into(),
         End::Failed(why) => crate::present::escape::escape(why).into_owned(),
     };
     writeln!(out, "{}", paint.bold(format!("watched for {}; {why}", span(watched_ns))))?;
     let mut tasks = format!(
-        "  tasks      {} seen, {} of them there before; {} spawned, {} completed",
+        "  tasks      {} seen, {} of them there before; {} spawned, ",
         count(totals.tasks_seen),
         count(totals.existing),
         count(totals.spawned),
-        count(totals.completed),
     );
+    tasks += &match model.mode() {
+        // No end of a poll is seen.
+        Mode::EntryOnly if totals.completed == 0 => "completed: unknown".into(),
+        _ => format!("{} completed", count(totals.completed)),
+    };
     for (n, word) in
         [(totals.cancelled, "cancelled"), (totals.panicked, "panicked"), (totals.gone, "gone unseen")]
     {
         if n > 0 {
             tasks += &format!(", {} {word}", count(n));
         }
+    }
+    let roots =
+        model.tasks().filter(|task| task.id.runtime == RuntimeKind::BlockOn && !task.has_ended()).count();
+    if roots > 0 {
+        tasks += &format!("; beside them {} in block_on", counted(roots as u64, "future"));
     }
     writeln!(out, "{tasks}")?;
     let least = if totals.lost > 0 { "at least " } else { "" };
@@ -395,6 +453,10 @@ pub fn summary(
     writeln!(out, "  polls      {polls}{busy}{}", off_cpu.unwrap_or_default())?;
     if let Some(looks) = model.looks() {
         writeln!(out, "  looks      {}", samples::looks(looks))?;
+        if !model.mode().samples() {
+            let (busy, of) = (samples::about(looks.busy_ns), span(looks.span_ns()));
+            writeln!(out, "             while the probes were out: tasks were busy for {busy} in {of}")?;
+        }
     }
     if let Some(wakes) = totals.wakes {
         let delays = totals.delays;

@@ -15,7 +15,7 @@ pub struct ProcessRow {
     pub user: String,
     /// What made it look like one: `tokio`, `async-task`.
     pub runtime: Option<String>,
-    /// `full`, `names`, `symbols`, `none`; None where it was not looked at.
+    /// `symbols` or `none`; None where there is DWARF, and `check` tells which.
     pub debuginfo: Option<String>,
 }
 
@@ -40,7 +40,8 @@ pub fn write_text(out: &mut impl Write, rows: &[ProcessRow]) -> io::Result<()> {
             row.pid,
             escape(&row.user),
             cell(&row.runtime),
-            cell(&row.debuginfo),
+            // There is some; which kind takes an index to tell.
+            escape(row.debuginfo.as_deref().unwrap_or("dwarf")),
             escape(&row.name),
             escape(&row.exe)
         )?;

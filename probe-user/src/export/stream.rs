@@ -6,7 +6,7 @@ use super::stream_off_cpu::{LongPollJson, OffCpuJson};
 use super::stream_samples::{Looked, SampledPoll, Time};
 use super::stream_times::{HistogramLine, KindLine};
 use crate::decode::{Frame, FrameId, TaskId};
-use crate::model::{AwaitPath, End, Ending, Event, Mode, Model, Spot, TaskEntry};
+use crate::model::{AwaitPath, End, Ending, Event, Looks, Mode, Model, Spot, TaskEntry};
 use crate::trace::PollEnd;
 use serde::Serialize;
 use serde_json::value::RawValue;
@@ -66,6 +66,11 @@ struct TotalsJson {
     polls: Option<u64>,
     wakes: Option<u64>,
     busy_ns: Option<u64>,
+    /// An estimate of what `busy_ns` lacks, and of how long that was: while the probes were out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sampled_busy_ns: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sampled_ns: Option<u64>,
     transitions: u64,
     lost: u64,
     not_kept: u64,
@@ -94,6 +99,9 @@ struct Spawn<'a> {
     parent: Option<DoerJson>,
     /// It was there before we looked.
     existing: bool,
+    /// It was born some time between two snapshots; `t_ns` is when the second was taken.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    by_snapshot: bool,
 }
 
 #[derive(Serialize)]
@@ -137,6 +145,8 @@ struct Budget {
     t_ns: u64,
     event: &'static str,
     probes: &'static str,
+    /// Looks a second meanwhile. Null where there are none, or were none yet.
+    sampling_hz: Option<u64>,
 }
 
 /// What watching cost from `ready` on, ns of CPU time each but for `hits` and `probes_out_ns`.
@@ -187,11 +197,12 @@ impl<W: Write> Stream<W> {
 
     pub fn event(&mut self, event: &Event, model: &Model) -> io::Result<()> {
         match event {
-            Event::Spawn { t_ns, task, name, parent, existing } => self.line(&Spawn {
+            Event::Spawn { t_ns, task, name, parent, existing, about: earlier } => self.line(&Spawn {
                 about: about(*t_ns, "spawn", *task),
                 name,
                 parent: parent.map(DoerJson::parent),
                 existing: *existing,
+                by_snapshot: *earlier,
             }),
             Event::Poll { t_ns, task, tid, count, duration_ns, end, off_cpu } => self.line(&Poll {
                 about: about(*t_ns, "poll", *task),
@@ -263,7 +274,8 @@ impl<W: Write> Stream<W> {
             Event::Lost { t_ns, count } => self.line(&Lost { t_ns: *t_ns, event: "lost", count: *count }),
             Event::Budget { t_ns, probes_in } => {
                 let probes = if *probes_in { "in" } else { "out" };
-                self.line(&Budget { t_ns: *t_ns, event: "budget", probes })
+                let sampling_hz = model.looks().filter(|_| !probes_in).map(Looks::hz);
+                self.line(&Budget { t_ns: *t_ns, event: "budget", probes, sampling_hz })
             }
         }
     }
@@ -292,6 +304,7 @@ impl<W: Write> Stream<W> {
             End::TargetExited { status } => status.as_deref(),
             _ => None,
         };
+        let meanwhile = model.looks().filter(|_| !model.mode().samples());
         let totals = TotalsJson {
             tasks_seen: totals.tasks_seen,
             existing: totals.existing,
@@ -303,6 +316,8 @@ impl<W: Write> Stream<W> {
             polls: totals.polls,
             wakes: totals.wakes,
             busy_ns: totals.busy_ns,
+            sampled_busy_ns: meanwhile.map(|looks| looks.busy_ns),
+            sampled_ns: meanwhile.map(Looks::span_ns),
             transitions: totals.transitions,
             lost: totals.lost,
             not_kept: totals.not_kept,

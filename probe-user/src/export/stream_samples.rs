@@ -1,4 +1,4 @@
-//! What `attach --sample --json` adds to the stream.
+//! What looks add to the stream: with `attach --sample --json`, or while the probes are out.
 
 use super::stream::{About, PathPlace};
 use crate::decode::Frame;
@@ -50,7 +50,8 @@ pub(super) struct Time<'a> {
     pub wait: Length,
 }
 
-/// The likeliest length, and the interval that holds the true one in 95 of 100 cases, all ns; made of `hits` in `looks`.
+/// The likeliest length, and the interval that holds the true one in 95 of 100 cases, all ns; made of `hits` in `looks`, where
+/// `missed` more should have been.
 #[derive(Serialize)]
 pub(super) struct Length {
     ns: u64,
@@ -58,11 +59,13 @@ pub(super) struct Length {
     high_ns: u64,
     hits: u64,
     looks: u64,
+    missed: u64,
 }
 
 impl From<Estimate> for Length {
     fn from(estimate: Estimate) -> Length {
         let (low_ns, high_ns) = estimate.interval(Z_95);
-        Length { ns: estimate.ns(), low_ns, high_ns, hits: estimate.hits, looks: estimate.looks }
+        let Estimate { hits, looks, missed, .. } = estimate;
+        Length { ns: estimate.ns(), low_ns, high_ns, hits, looks, missed }
     }
 }

@@ -18,8 +18,8 @@ pub enum Ending {
 /// All times are CLOCK_MONOTONIC nanoseconds.
 #[derive(Clone, Debug)]
 pub enum Event {
-    /// First sight of a task. `existing`: it was there before we looked.
-    Spawn { t_ns: u64, task: TaskId, name: Arc<str>, parent: Option<Doer>, existing: bool },
+    /// First sight of a task. `existing`: it was there before we looked. `about`: a snapshot shows it, so it was born some time before.
+    Spawn { t_ns: u64, task: TaskId, name: Arc<str>, parent: Option<Doer>, existing: bool, about: bool },
     /// Who spawned a task that a snapshot had shown before its spawn was told.
     Parent { t_ns: u64, task: TaskId, parent: Doer },
     /// `count` polls that ended at `t_ns`; `duration_ns` is their sum where it was measured.

@@ -8,7 +8,14 @@ use std::collections::HashMap;
 /// Places of one task that are told apart; what is over is kept in one sum.
 const STAYS: usize = 16;
 
-/// All looks so far.
+/// Looks that were made, and periods without one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Tally {
+    looks: u64,
+    missed: u64,
+}
+
+/// All looks so far. Beside probes they are made while those are out.
 #[derive(Clone, Debug, Default)]
 pub struct Looks {
     /// From one look to the next, ns.
@@ -16,6 +23,10 @@ pub struct Looks {
     pub looks: u64,
     /// Periods without a look.
     pub missed: u64,
+    /// What they saw of tasks that have a name, as far as it is in no exact figure, ns.
+    pub busy_ns: u64,
+    /// Some were made since the probes went out last.
+    pub now: bool,
     /// Threads that the latest ones looked at.
     pub threads: u32,
     /// Looks at threads that polled a task which no snapshot ever showed.
@@ -25,9 +36,18 @@ pub struct Looks {
 }
 
 impl Looks {
-    /// The time that was looked at, ns.
+    /// The time that was to be looked at, ns.
     pub fn span_ns(&self) -> u64 {
-        self.looks.saturating_mul(self.period_ns)
+        (self.looks + self.missed).saturating_mul(self.period_ns)
+    }
+
+    /// Looks a second.
+    pub fn hz(&self) -> u64 {
+        1_000_000_000 / self.period_ns.max(1)
+    }
+
+    fn tally(&self) -> Tally {
+        Tally { looks: self.looks, missed: self.missed }
     }
 }
 
@@ -36,7 +56,9 @@ struct Pending {
     tid: u32,
     hits: u64,
     /// Looks before it was first seen.
-    looks_before: u64,
+    before: Tally,
+    /// Time in polls, ns.
+    busy_ns: u64,
     /// Of the last round that saw it.
     t_ns: u64,
 }
@@ -44,9 +66,9 @@ struct Pending {
 /// What is known of one task in this way.
 #[derive(Clone, Debug, Default)]
 pub struct Sampled {
-    /// Of [`Looks::looks`], when it was first and last there.
-    looks_before: u64,
-    looks_until: Option<u64>,
+    /// All looks, when it was first and last there.
+    before: Tally,
+    until: Option<Tally>,
     /// Snapshots that showed it, and when the first one did.
     snapshots: u64,
     since_ns: u64,
@@ -96,7 +118,7 @@ impl Sampled {
     }
 
     pub(super) fn ended(&mut self, looks: Option<&Looks>) {
-        self.looks_until = looks.map(|looks| looks.looks);
+        self.until = looks.map(Looks::tally);
     }
 }
 
@@ -107,7 +129,7 @@ impl TaskEntry {
 }
 
 impl Model {
-    /// All looks so far; None where the target is not sampled.
+    /// All looks so far; None where the target is not sampled, or has not been yet.
     pub fn looks(&self) -> Option<&Looks> {
         self.looks.as_ref()
     }
@@ -120,24 +142,32 @@ impl Model {
 
     fn busy_of(&self, task: &TaskEntry, hits: u64) -> Option<Estimate> {
         let (looks, sampled) = (self.looks.as_ref()?, task.sampled.as_ref()?);
-        let there = sampled.looks_until.unwrap_or(looks.looks).saturating_sub(sampled.looks_before).max(hits);
-        Some(Estimate { hits, looks: there, span_ns: there.saturating_mul(looks.period_ns) })
+        let (before, until) = (sampled.before, sampled.until.unwrap_or(looks.tally()));
+        let there = until.looks.saturating_sub(before.looks).max(hits);
+        let missed = until.missed.saturating_sub(before.missed);
+        let span_ns = (there + missed).saturating_mul(looks.period_ns);
+        Some(Estimate { hits, looks: there, missed, span_ns })
     }
 
     /// What a task did at each spot, the busiest first. Empty where it is not sampled.
     pub fn times(&self, task: &TaskEntry) -> Vec<Time> {
         let Some(sampled) = &task.sampled else { return Vec::new() };
         let end_ns = task.ended_ns.unwrap_or(self.now_ns);
-        let wait = |hits| Estimate {
-            hits,
-            looks: sampled.snapshots,
-            span_ns: end_ns.saturating_sub(sampled.since_ns),
+        // Beside probes only what they did not see is estimated.
+        let span_ns = match self.mode.samples() {
+            true => end_ns.saturating_sub(sampled.since_ns),
+            false => self.busy_of(task, 0).map_or(0, |busy| busy.span_ns),
         };
+        let wait = |hits| Estimate { hits, looks: sampled.snapshots, missed: 0, span_ns };
         let time = |stay: &Stay| {
             let busy = self.busy_of(task, stay.ran).unwrap_or_default();
             Time { at: stay.at, busy, wait: wait(stay.rested) }
         };
         let mut times: Vec<Time> = sampled.stays.iter().map(time).collect();
+        if times.is_empty() && self.busy(task).is_some_and(|busy| busy.looks > 0) {
+            // That nobody saw it run is something, too.
+            times.push(time(&Stay { at: task.spot(), ..Stay::default() }));
+        }
         times.sort_by_key(|time| std::cmp::Reverse((time.busy.hits, time.wait.hits)));
         times
     }
@@ -145,12 +175,20 @@ impl Model {
     /// Takes a round of looks; what it meant is appended to `out`.
     pub(super) fn sampled(&mut self, round: &Round, out: &mut Vec<Event>) {
         self.now_ns = self.now_ns.max(round.t_ns);
+        self.begin_all();
         let looks = self.looks.get_or_insert_default();
-        let looks_before = looks.looks;
+        let before = looks.tally();
         looks.period_ns = round.period_ns;
         looks.looks += u64::from(round.looks);
         looks.missed += u64::from(round.missed);
         looks.threads = round.threads;
+        looks.now |= !self.probes_in;
+        // In what was missed of this round it was as in the rest of it.
+        let parts = u64::from(round.looks) + u64::from(round.missed);
+        let weigh = |hits: u64| {
+            let ns = u128::from(hits) * u128::from(round.period_ns) * u128::from(parts);
+            u64::try_from(ns / u128::from(round.looks.max(1))).unwrap_or(u64::MAX)
+        };
         out.push(Event::Looked {
             t_ns: round.t_ns,
             looks: round.looks,
@@ -161,8 +199,9 @@ impl Model {
         for run in &round.runs {
             let task = TaskId { runtime: RuntimeKind::Tokio, id: run.task };
             let hits = u64::from(run.hits);
+            let busy_ns = weigh(hits);
             if self.live.contains_key(&task) {
-                self.ran(round.t_ns, task, run.tid, run.path.as_deref(), hits, out);
+                self.ran(round.t_ns, task, run.tid, run.path.as_deref(), (hits, busy_ns), out);
                 continue;
             }
             let room = looks_room(self.looks.as_ref(), self.limits.live);
@@ -171,44 +210,74 @@ impl Model {
                 looks.unnamed += hits;
                 continue;
             }
-            let fresh = Pending { tid: run.tid, hits: 0, looks_before, t_ns: 0 };
+            let fresh = Pending { tid: run.tid, hits: 0, before, busy_ns: 0, t_ns: 0 };
             let pending = looks.pending.entry(task).or_insert(fresh);
             pending.hits += hits;
+            pending.busy_ns = pending.busy_ns.saturating_add(busy_ns);
             pending.t_ns = round.t_ns;
         }
     }
 
-    /// `path`: where the polls began, if looks told; else it is where the task stood last.
+    /// The first looks of all have come: tasks that are there already are sampled from now on.
+    fn begin_all(&mut self) {
+        if self.looks.is_some() {
+            return;
+        }
+        self.looks = Some(Looks::default());
+        for task in self.live.values_mut() {
+            task.sampled = Some(Box::default());
+        }
+    }
+
+    /// The probes went out, or are in again.
+    pub(super) fn turned(&mut self, t_ns: u64, probes_in: bool) {
+        self.probes_in = probes_in;
+        self.out_since_ns = (!probes_in).then_some(t_ns);
+        if let Some(looks) = &mut self.looks {
+            looks.now = false;
+        }
+    }
+
+    /// `path`: where the polls began, if looks told; else it is where the task stood last. Hits, and the time they stand for, ns.
     fn ran(
         &mut self,
         t_ns: u64,
         id: TaskId,
         tid: u32,
         path: Option<&[FrameId]>,
-        hits: u64,
+        (hits, busy_ns): (u64, u64),
         out: &mut Vec<Event>,
     ) {
         let told = path.map(|path| self.paths.intern(path, &self.frames).place);
-        let busy_ns = hits * self.looks.as_ref().map_or(0, |looks| looks.period_ns);
+        let alone = self.mode.samples();
         let Some(task) = self.live.get_mut(&id) else { return };
         let at = told.map_or_else(|| task.spot(), |place| place.map_or(Spot::Start, Spot::Await));
         let Some(sampled) = &mut task.sampled else { return };
         sampled.stay(at).ran += hits;
-        task.busy_ns = Some(task.busy_ns.unwrap_or(0) + busy_ns);
-        if let Some(total) = &mut self.totals.busy_ns {
-            *total += busy_ns;
+        if alone {
+            task.busy_ns = Some(task.busy_ns.unwrap_or(0).saturating_add(busy_ns));
+        }
+        // Beside probes it is no part of what those measured.
+        let total =
+            if alone { self.totals.busy_ns.as_mut() } else { self.looks.as_mut().map(|l| &mut l.busy_ns) };
+        if let Some(total) = total {
+            *total = total.saturating_add(busy_ns);
         }
         out.push(Event::Sampled { t_ns, task: id, tid, at, hits, busy_ns });
     }
 
     /// A task that is to be sampled has been seen first.
     pub(super) fn begin_sampling(&self) -> Box<Sampled> {
-        let looks_before = self.looks.as_ref().map_or(0, |looks| looks.looks);
-        Box::new(Sampled { looks_before, ..Sampled::default() })
+        let before = self.looks.as_ref().map(Looks::tally).unwrap_or_default();
+        Box::new(Sampled { before, ..Sampled::default() })
     }
 
-    /// A snapshot shows a task.
+    /// A snapshot shows a task. While probes are in they know better how long it rests.
     pub(super) fn rested(&mut self, id: TaskId, state: TaskState, t_ns: u64) {
+        let estimated = self.mode.samples() || self.out_since_ns.is_some_and(|since| since <= t_ns);
+        if !estimated {
+            return;
+        }
         let Some(task) = self.live.get_mut(&id) else { return };
         let at = task.spot();
         let Some(sampled) = &mut task.sampled else { return };
@@ -242,11 +311,13 @@ impl Model {
         });
         looks.unnamed += unnamed;
         named.sort_unstable_by_key(|(id, _)| *id);
-        for (id, Pending { tid, hits, looks_before, .. }) in named {
-            if let Some(sampled) = self.live.get_mut(&id).and_then(|task| task.sampled.as_mut()) {
-                sampled.looks_before = sampled.looks_before.min(looks_before);
+        for (id, Pending { tid, hits, before, busy_ns, .. }) in named {
+            if let Some(sampled) = self.live.get_mut(&id).and_then(|task| task.sampled.as_mut())
+                && before.looks < sampled.before.looks
+            {
+                sampled.before = before;
             }
-            self.ran(t_ns, id, tid, None, hits, out);
+            self.ran(t_ns, id, tid, None, (hits, busy_ns), out);
         }
     }
 }

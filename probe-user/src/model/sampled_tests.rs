@@ -2,6 +2,7 @@ use super::*;
 use crate::model::sample::{MS, SECOND, Shop, tokio};
 use crate::model::{Limits, Mode, Update};
 use crate::sample::Run;
+use crate::trace::{PollEnd, TraceEvent};
 
 fn model(shop: &Shop) -> Model {
     Model::new(Mode::Sample { hz: 1000 }, shop.frames.clone(), SECOND, Limits::default())
@@ -9,7 +10,7 @@ fn model(shop: &Shop) -> Model {
 
 fn round(t_ns: u64, runs: &[(u64, u32)]) -> Update {
     let runs = runs.iter().map(|(task, hits)| Run { task: *task, tid: 7, path: None, hits: *hits }).collect();
-    Update::Samples(Round { t_ns, period_ns: MS, looks: 100, missed: 2, threads: 2, runs })
+    Update::Samples(Round { t_ns, period_ns: MS, looks: 100, missed: 10, threads: 2, runs })
 }
 
 fn snapshot(shop: &Shop, t_ns: u64, tasks: &[(u64, &[FrameId])]) -> Update {
@@ -28,9 +29,10 @@ fn looks_are_booked_where_a_task_last_rested() {
     model.apply(round(SECOND + 200 * MS, &[(1, 10)]), &mut out);
 
     let task = model.get(tokio(1)).expect("it lives");
-    assert_eq!((task.polls, task.busy_ns), (None, Some(50 * MS)), "polls are unknown, not zero");
+    assert_eq!((task.polls, task.busy_ns), (None, Some(55 * MS)), "polls are unknown, not zero");
     let busy = model.busy(task).expect("sampled");
-    assert_eq!((busy.hits, busy.looks, busy.span_ns), (50, 200, 200 * MS));
+    assert_eq!((busy.hits, busy.looks, busy.missed, busy.span_ns), (50, 200, 20, 220 * MS));
+    assert_eq!(busy.ns(), 55 * MS, "in what was missed it was as in the rest");
     let [first, second] = model.times(task)[..] else { panic!("two places: {:?}", model.times(task)) };
     assert_ne!(first.at, second.at);
     assert_eq!((first.busy.hits, second.busy.hits), (40, 10));
@@ -39,9 +41,9 @@ fn looks_are_booked_where_a_task_last_rested() {
     let idle = model.get(tokio(2)).expect("it lives");
     assert_eq!((idle.busy_ns, model.busy(idle).map(|busy| busy.hits)), (Some(0), Some(0)));
     assert_eq!(model.times(idle)[0].wait.hits, 2);
-    assert_eq!(model.totals().busy_ns, Some(50 * MS));
+    assert_eq!(model.totals().busy_ns, Some(55 * MS));
     let looks = model.looks().expect("sampled");
-    assert_eq!((looks.looks, looks.missed, looks.span_ns()), (200, 4, 200 * MS));
+    assert_eq!((looks.looks, looks.missed, looks.span_ns()), (200, 20, 220 * MS));
 }
 
 #[test]
@@ -89,7 +91,47 @@ fn a_task_seen_running_before_any_snapshot_gets_its_looks_later() {
     // 9 came and went between two snapshots.
     assert!(model.get(tokio(9)).is_none());
     assert_eq!(model.looks().expect("sampled").unnamed, 30);
-    assert_eq!(model.totals().busy_ns, Some(61 * MS));
+    assert_eq!(model.totals().busy_ns, Some(67 * MS + MS / 10));
+}
+
+#[test]
+fn beside_probes_estimates_stay_apart() {
+    let (shop, mut out) = (Shop::new(), vec![]);
+    let mut model = Model::new(Mode::Session, shop.frames.clone(), SECOND, Limits::default());
+    let sleeping = shop.sleeping();
+    let poll = |t_ns| TraceEvent::Poll {
+        t_ns,
+        task: tokio(1),
+        tid: 7,
+        count: 1,
+        duration_ns: Some(3 * MS),
+        end: PollEnd::Pending,
+        off_cpu: None,
+    };
+    model.apply(snapshot(&shop, SECOND, &[(1, &sleeping)]), &mut out);
+    model.apply(Update::Trace(vec![poll(SECOND + 10 * MS)]), &mut out);
+    assert!(model.looks().is_none() && model.busy(model.get(tokio(1)).expect("it lives")).is_none());
+    model.apply(Update::Trace(vec![TraceEvent::Paused { t_ns: SECOND + 20 * MS }]), &mut out);
+    assert!(model.looks().is_none());
+    // The snapshot was begun while they were in.
+    model.apply(snapshot(&shop, SECOND + 15 * MS, &[(1, &sleeping)]), &mut out);
+    model.apply(round(SECOND + 130 * MS, &[(1, 40)]), &mut out);
+    model.apply(snapshot(&shop, SECOND + 130 * MS, &[(1, &sleeping)]), &mut out);
+    assert!(model.looks().is_some_and(|looks| looks.now && looks.hz() == 1000));
+    model.apply(Update::Trace(vec![TraceEvent::Resumed { t_ns: SECOND + 140 * MS }]), &mut out);
+    model.apply(Update::Trace(vec![poll(SECOND + 150 * MS)]), &mut out);
+    model.apply(snapshot(&shop, SECOND + 160 * MS, &[(1, &sleeping), (2, &sleeping)]), &mut out);
+
+    let task = model.get(tokio(1)).expect("it lives");
+    assert_eq!((task.polls, task.busy_ns), (Some(2), Some(6 * MS)), "what was measured");
+    assert_eq!((model.totals().polls, model.totals().busy_ns), (Some(2), Some(6 * MS)));
+    let looks = model.looks().expect("sampled");
+    assert_eq!((looks.busy_ns, looks.span_ns(), looks.now), (44 * MS, 110 * MS, false));
+    let [time] = model.times(task)[..] else { panic!("one place: {:?}", model.times(task)) };
+    assert_eq!((time.busy.hits, time.busy.span_ns), (40, 110 * MS));
+    assert_eq!((time.wait.hits, time.wait.looks, time.wait.span_ns), (1, 1, 110 * MS), "out for so long");
+    let later = model.busy(model.get(tokio(2)).expect("it lives")).expect("sampled");
+    assert_eq!((later.looks, later.span_ns), (0, 0), "it was not there then");
 }
 
 #[test]

@@ -25,7 +25,9 @@ pub struct Model {
     pub(super) just_ended: HashMap<TaskId, u64>,
     pub(super) totals: Totals,
     pub(super) cost: Option<Cost>,
-    probes_in: bool,
+    pub(super) probes_in: bool,
+    /// Since when they are out, CLOCK_MONOTONIC ns.
+    pub(super) out_since_ns: Option<u64>,
     pub(super) places: HashMap<(Arc<str>, FrameId), PlaceTotals>,
     pub(super) times: HashMap<(Arc<str>, Spot), PlaceTimes>,
     pub(super) looks: Option<Looks>,
@@ -54,6 +56,7 @@ impl Model {
             totals,
             cost: None,
             probes_in: mode.counts_polls(),
+            out_since_ns: None,
             places: HashMap::new(),
             times: HashMap::new(),
             looks: mode.samples().then(Looks::default),
@@ -196,7 +199,7 @@ impl Model {
 
     fn budget(&mut self, t_ns: u64, probes_in: bool, out: &mut Vec<Event>) {
         self.now_ns = self.now_ns.max(t_ns);
-        self.probes_in = probes_in;
+        self.turned(t_ns, probes_in);
         out.push(Event::Budget { t_ns, probes_in });
     }
 
@@ -305,7 +308,8 @@ impl Model {
             *(if existing { &mut self.totals.existing } else { &mut self.totals.spawned }) += 1;
         }
         let t_ns = born.t_ns;
-        out.push(Event::Spawn { t_ns, task: id, name: name.clone(), parent, existing });
+        let about = born.known == Known::About;
+        out.push(Event::Spawn { t_ns, task: id, name: name.clone(), parent, existing, about });
         if self.live.len() >= self.limits.live {
             self.totals.not_kept += 1;
             return;

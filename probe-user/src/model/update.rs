@@ -83,9 +83,16 @@ pub enum End {
     /// Ctrl-C, SIGTERM, or `q`.
     Interrupted,
     Failed(String),
+    /// It runs another program now.
+    Execed,
 }
 
 impl End {
+    /// Nothing more will come of what was watched.
+    pub fn is_over(&self) -> bool {
+        matches!(self, End::TargetExited { .. } | End::Execed)
+    }
+
     /// The `reason` of the stream's last object.
     pub fn reason(&self) -> &str {
         match self {
@@ -93,6 +100,7 @@ impl End {
             End::Duration => "duration over",
             End::Interrupted => "interrupted",
             End::Failed(why) => why,
+            End::Execed => "exec",
         }
     }
 }

@@ -298,7 +298,8 @@ fn status(input: &CardInput) -> String {
             words += " since we look";
         }
     }
-    if let Some(busy) = input.busy {
+    let alone = input.busy.filter(|_| entry.polls.is_none());
+    if let Some(busy) = alone {
         words += &format!(", busy {}", samples::length(busy));
     } else if let Some(busy) = entry.busy_ns.filter(|_| entry.polls != Some(entry.unmeasured)) {
         let at_least = if entry.unmeasured > 0 { ">" } else { "" };
@@ -307,6 +308,9 @@ fn status(input: &CardInput) -> String {
         if off_cpu >= WORTH_TELLING {
             words += &format!(", off CPU {}", span(off_cpu));
         }
+    }
+    if let Some(busy) = input.busy.filter(|busy| alone.is_none() && busy.looks > 0) {
+        words += &format!(", and {} while the probes were out", samples::length(busy));
     }
     words
 }

@@ -4,9 +4,28 @@ use super::units::{count, counted, known_span, span};
 use crate::model::{Known, Looks, Mode, Model, TaskEntry};
 use crate::sample::{Estimate, Z_95};
 
+/// An estimate.
+pub fn about(ns: u64) -> String {
+    known_span((ns, Known::About))
+}
+
 /// Time in polls; with `~` where the mode only estimates it.
 pub fn busy_span(ns: u64, mode: Mode) -> String {
     known_span((ns, if mode.samples() { Known::About } else { Known::Exact }))
+}
+
+/// What becomes of the target while the probes are out; None while they are in.
+pub fn meanwhile(model: &Model) -> Option<String> {
+    if model.probes_in() || !model.mode().counts_polls() {
+        return None;
+    }
+    let looks = model.looks().filter(|looks| looks.now);
+    Some(
+        looks.map_or_else(
+            || "probes out".into(),
+            |looks| format!("probes out: sampling at {} Hz", looks.hz()),
+        ),
+    )
 }
 
 /// `~1.2 s (1.1 s to 1.3 s)`: the true length lies in there in 95 of 100 cases.
@@ -47,7 +66,7 @@ mod tests {
     #[test]
     fn an_estimate_says_how_good_it_is() {
         let second = 1_000_000_000;
-        let estimate = Estimate { hits: 250, looks: 1000, span_ns: second };
+        let estimate = Estimate { hits: 250, looks: 1000, missed: 0, span_ns: second };
         assert_eq!(length(estimate), "~250 ms (224 ms to 277 ms)");
         assert_eq!(busy_span(second, Mode::Sample { hz: 1000 }), "~1.0 s");
         assert_eq!(busy_span(second, Mode::Session), "1.0 s");

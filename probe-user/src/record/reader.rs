@@ -33,6 +33,8 @@ const NAME: usize = 1 << 12;
 const TEXTS: usize = 256 << 20;
 /// Tasks of one snapshot: more than a model keeps.
 const MAX_TASKS: usize = 1 << 21;
+/// What those are made of: 50 futures for each of 300,000 tasks, and less than 1 GB.
+const MAX_PARTS: usize = 16 << 20;
 const BUFFER: usize = 1 << 16;
 /// Values within values. A tree of futures (128 deep at most, see decode) takes two for each.
 const MAX_NESTED: usize = 400;
@@ -61,6 +63,8 @@ struct Partial {
     number: u32,
     tasks: Vec<Task>,
     bytes: usize,
+    /// What they are made of: a few bytes of a file are many of memory.
+    parts: usize,
 }
 
 /// A chunk that says what it cannot mean.
@@ -152,7 +156,7 @@ impl<R: Read + Seek> Reader<R> {
             let kind = format!("{:?}", chunk.kind).to_lowercase();
             let tool = self.head.tool.clone();
             self.say(&format!(
-                "a chunk of the recording ({kind}) says what this version does not understand; async-inspect {tool} made it"
+                "a chunk of the recording ({kind}) is left out: it is damaged, or from a version that this one does not understand (async-inspect {tool})"
             ));
         }
     }
@@ -257,7 +261,9 @@ impl<R: Read + Seek> Reader<R> {
             if !sound::task(&task, known) {
                 return Err(Unsound);
             }
-            if self.partial.tasks.len() >= MAX_TASKS {
+            self.partial.parts += sound::parts(&task);
+            if self.partial.tasks.len() >= MAX_TASKS || self.partial.parts > MAX_PARTS {
+                self.partial.tasks = Vec::new();
                 return Err(Unsound);
             }
             self.share(&mut task.name);

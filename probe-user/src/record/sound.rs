@@ -62,6 +62,17 @@ pub(super) fn task(task: &Task, frames: usize) -> bool {
         && task.holds.iter().all(|hold| within(&[hold.frame], frames))
 }
 
+/// How much memory a task takes beside itself, in futures.
+pub(super) fn parts(task: &Task) -> usize {
+    // Each of these is about as large as four.
+    let others = 4 * (task.waits.len() + task.holds.len());
+    task.tree.as_ref().map_or(0, nodes) + others
+}
+
+fn nodes(at: &Node) -> usize {
+    1 + at.awaiting.iter().chain(&at.held).map(nodes).sum::<usize>()
+}
+
 /// As deep as the decoder lets them be.
 fn node(at: &Node, frames: usize) -> bool {
     within(&[at.frame], frames) && at.awaiting.iter().chain(&at.held).all(|below| node(below, frames))

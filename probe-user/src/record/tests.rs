@@ -2,11 +2,12 @@
 
 use super::format::{CHUNK, HEADER, Header, Kind, START};
 use super::*;
-use crate::decode::{DebugInfoLevel, Frames, Node, Snapshot, Task};
+use crate::decode::{DebugInfoLevel, FrameId, Frames, Node, Snapshot, Task};
 use crate::model::sample::{MS, SECOND, Shop, tokio};
 use crate::model::sample_long_poll;
 use crate::model::{Cost, End, Event, Limits, Mode, Model, Update};
 use crate::sample::{Round, Run};
+use crate::target::Avma;
 use crate::trace::{Doer, Histogram, OffCpu, PollEnd, Timed, TraceEvent};
 use proptest::prelude::*;
 use std::io::Cursor;
@@ -162,7 +163,7 @@ fn what_was_written_is_read() {
     assert_eq!(all_words(&again), all_words(&updates));
     let frames = reader.frames().clone();
     for index in 0..shop.frames.len() {
-        let id = crate::decode::FrameId(index as u32);
+        let id = FrameId(index as u32);
         assert_eq!(frames.get(id), shop.frames.get(id));
     }
     let (live, replayed) = (events(&shop.frames, updates), events(&frames, again));
@@ -401,4 +402,25 @@ fn what_is_unknown_and_what_is_deep_survives() {
     snapshot.t_ns = None;
     let updates = [Update::Snapshot(Box::new(snapshot))];
     assert_eq!(all_words(&read(&record(&shop.frames, &updates)))[0], words(&updates[0]));
+}
+
+#[test]
+fn what_a_task_takes_in_memory_is_counted() {
+    let shop = Shop::new();
+    let snapshot = shop.deadlock(SECOND);
+    let holder = snapshot.tasks.iter().find(|task| !task.holds.is_empty()).unwrap();
+    let nothing_held = Task { holds: Box::default(), ..holder.clone() };
+    let parts = sound::parts;
+    assert_eq!(parts(holder), parts(&nothing_held) + 4 * holder.holds.len());
+    let bare = Task { tree: None, waits: Box::default(), ..nothing_held };
+    assert_eq!(parts(&bare), 0);
+    let branch = |below: Vec<Node>| Node {
+        frame: FrameId(0),
+        more: 0,
+        address: Avma(0),
+        awaiting: below.into(),
+        held: Box::default(),
+    };
+    let tree = branch(vec![branch(vec![]), branch(vec![branch(vec![])])]);
+    assert_eq!(parts(&Task { tree: Some(tree), ..bare }), 4);
 }

@@ -97,7 +97,7 @@ impl Leads {
         }
         let mut reached = HashSet::from_iter([die]);
         let mut queue = VecDeque::from([die]);
-        let mut found = false;
+        let (mut found, mut cut) = (false, false);
         while let Some(next) = queue.pop_front() {
             if known(next) == Some(false) {
                 continue;
@@ -109,19 +109,21 @@ impl Leads {
                 Some(Part::Descriptor) if through == Through::Owned => {}
                 thing => found |= thing.is_some(),
             }
-            if found || reached.len() > MAX_TYPES {
+            cut = reached.len() > MAX_TYPES;
+            if found || cut {
                 break;
             }
             queue.extend(parts_of(program, &ty, through).into_iter().filter(|part| reached.insert(*part)));
         }
         let mut leads = self.leads.write().expect("no panic while held");
-        if found {
+        if found || cut {
+            // Where there were too many to look at all it may; then values are looked at, which are bounded by themselves.
             leads.insert((die, through), true);
         } else {
             // Nothing that was reached leads anywhere.
             leads.extend(reached.into_iter().map(|die| ((die, through), false)));
         }
-        found
+        found || cut
     }
 }
 

@@ -93,17 +93,22 @@ impl Sampler {
         (sampler, scout)
     }
 
-    /// Looks for about [`ROUND`], at least once. Time between two calls counts as missed.
+    /// From now on is to be looked at.
+    pub fn begin(&mut self) {
+        self.begin_ns = now_ns();
+    }
+
+    /// Looks for about [`ROUND`], or until no `more` are wanted. Time between two calls counts as missed.
     ///
     /// # Errors
     /// When the target has gone.
-    pub fn round(&mut self) -> io::Result<Round> {
+    pub fn round(&mut self, more: &dyn Fn() -> bool) -> io::Result<Round> {
         let mut seen = Seen::of(self.scout.sight());
         let mut round =
             Round { period_ns: self.period_ns, threads: seen.sight.threads.len() as u32, ..Round::default() };
         let periods = (ROUND.as_nanos() as u64 / self.period_ns).max(1);
         let end_ns = self.begin_ns.saturating_add(periods.saturating_mul(self.period_ns));
-        while self.begin_ns < end_ns {
+        while self.begin_ns < end_ns && more() {
             round.missed = round.missed.saturating_add(self.catch_up());
             self.wait();
             if now_ns() >= self.begin_ns + self.period_ns {

@@ -56,7 +56,7 @@ fn a_round_counts_who_was_seen_where() {
         thread(16, 4, None),
     ];
     scout.tell(&polling(threads.into()), HashMap::new());
-    let round = sampler.round().expect("made-up words");
+    let round = sampler.round(&|| true).expect("made-up words");
     assert_eq!((round.period_ns, round.threads), (1_000_000, 6), "{round:?}");
     // More where the test itself was held up.
     assert!(round.looks + round.missed >= 100, "{round:?}");
@@ -69,9 +69,9 @@ fn a_round_counts_who_was_seen_where() {
 #[test]
 fn who_sees_nothing_says_so() {
     let (mut sampler, scout) = Sampler::over(Box::new(Made(0)), no_tables(), 10_000);
-    assert_eq!(sampler.round().expect("made-up words").looks, 0, "no thread is known");
+    assert_eq!(sampler.round(&|| true).expect("made-up words").looks, 0, "no thread is known");
     scout.tell(&polling(vec![thread(11, 0, None)]), HashMap::new());
-    let round = sampler.round().expect("made-up words");
+    let round = sampler.round(&|| true).expect("made-up words");
     assert_eq!((round.looks, round.runs.len()), (0, 0));
     assert!(round.missed >= 1000, "{round:?}");
 }
@@ -114,7 +114,7 @@ fn looks_are_drawn_within_their_period() {
     let (mut sampler, _) = Sampler::over(Box::new(Moments(Arc::clone(&moments))), no_tables(), 100);
     let (begin, period) = (sampler.begin_ns, sampler.period_ns);
     for _ in 0..5 {
-        sampler.round().expect("made-up words");
+        sampler.round(&|| true).expect("made-up words");
     }
     let moments = moments.lock().expect("nobody panicked");
     let into: Vec<u64> = moments.iter().map(|at| (at - begin) % period).collect();

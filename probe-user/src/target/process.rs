@@ -119,6 +119,11 @@ impl Process {
             .is_ok_and(|stat| stat.start_time == self.key.start_time && !matches!(stat.state, 'Z' | 'X'))
     }
 
+    /// True while a signal or a debugger keeps it from running.
+    pub fn is_stopped(&self) -> bool {
+        self.dir.stat().is_ok_and(|stat| matches!(stat.state, 'T' | 't'))
+    }
+
     /// True where the process runs another program than when it was opened.
     pub fn has_execed(&self) -> bool {
         self.exec_generation().is_ok_and(|now| now != self.key.exec_generation)

@@ -29,7 +29,7 @@ fn translator() -> Translator {
         ],
         ..TracePlan::default()
     };
-    Translator::new(&plan, false)
+    Translator::new(&plan, false, false)
 }
 
 const TASK: TaskId = TaskId { runtime: RuntimeKind::Tokio, id: 7 };

@@ -125,7 +125,7 @@ fn watch(
             let Some(update) = next(Duration::ZERO) else { break };
             match screen.apply(update, &mut events) {
                 // The user may want to look at what is left of a target that has ended by itself.
-                Some(Aside::End { t_ns, end }) if !matches!(end, End::TargetExited { .. }) => {
+                Some(Aside::End { t_ns, end }) if !end.is_over() => {
                     return Ok((t_ns, end));
                 }
                 _ => events.clear(),

@@ -83,6 +83,22 @@ fn table() {
 }
 
 #[test]
+fn figures_that_have_no_room_are_left_out_whole() {
+    let shop = Shop::new();
+    let mut screen = traced(&shop);
+    let words = [" tasks", " idle", " running", " polls/s", " lost", " of a CPU", " watched"];
+    let mut most = 0;
+    for width in 40..130 {
+        let text = drawn(&mut screen, width, 10);
+        let figures = text.lines().nth(1).unwrap();
+        assert!(words.iter().any(|word| figures.ends_with(word)), "{width}: {figures}");
+        assert!(figures.contains("2 lost") || width < 60, "{width}: {figures}");
+        most = most.max(figures.chars().count());
+    }
+    assert!(most > 60, "where there is room there are more");
+}
+
+#[test]
 fn table_of_snapshots_on_a_narrow_terminal() {
     let shop = Shop::new();
     let mut screen = screen(&shop, Mode::Snapshots, Some("CAP_BPF is missing"));

@@ -1,6 +1,8 @@
 //! `shares`: tasks that each burn a known share of the time, and one that rests for longer at one await than at the other. At each line
 //! on stdin it tells how long each was in polls that began at which await, and how long it rested there, since it began.
+//! At the line `exec` it becomes another program. `shares hurried`: others beside them are polled so often that probes cost much.
 
+use std::os::unix::process::CommandExt as _;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 use tokio::time::sleep;
@@ -75,8 +77,18 @@ turns!(more, 1);
 turns!(most, 2);
 turns!(rests, 3);
 
+async fn hurries() {
+    loop {
+        for _ in 0..500 {
+            tokio::task::yield_now().await;
+        }
+        sleep(Duration::from_millis(1)).await;
+    }
+}
+
 fn main() {
     truth::end_by_itself();
+    let hurried = std::env::args().nth(1).as_deref() == Some("hurried");
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_time()
@@ -84,10 +96,20 @@ fn main() {
         .expect("a runtime with two workers");
     let tasks =
         [runtime.spawn(little()), runtime.spawn(more()), runtime.spawn(most()), runtime.spawn(rests())];
+    if hurried {
+        for _ in 0..4 {
+            runtime.spawn(hurries());
+        }
+    }
     let ids = tasks.each_ref().map(|task| truth::id_of(task));
     let began = Instant::now();
     truth::say("{\"truth\":\"waiting\"}");
-    while std::io::stdin().read_line(&mut String::new()).is_ok_and(|read| read > 0) {
+    let mut asked = String::new();
+    while std::io::stdin().read_line(&mut asked).is_ok_and(|read| read > 0) {
+        if std::mem::take(&mut asked).trim() == "exec" {
+            let error = std::process::Command::new("sleep").arg("30").exec();
+            panic!("sleep(1) was not run: {error}");
+        }
         for (id, places) in ids.iter().zip(&PLACES) {
             for Place { line, busy_ns, rested_ns } in places {
                 let (line, t_ns) = (line.load(Relaxed), began.elapsed().as_nanos());
