@@ -111,8 +111,9 @@ impl Sampler {
         while self.begin_ns < end_ns && more() {
             round.missed = round.missed.saturating_add(self.catch_up());
             self.wait();
-            if now_ns() >= self.begin_ns + self.period_ns {
-                // The moment has passed, and another one would not have been drawn.
+            if now_ns() >= self.begin_ns + 2 * self.period_ns {
+                // The moment has long passed, and another one would not have been drawn. Less than a period late it is a moment that the
+                // target knows as little of: else each one drawn near a period's end would be missed for the time that waking takes.
                 continue;
             }
             match seen.look(&mut *self.words, &mut self.tables)? {
