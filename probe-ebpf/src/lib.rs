@@ -10,8 +10,10 @@ pub mod fingerprint;
 mod histogram;
 mod slots;
 mod walk;
+mod walk_table;
 
 pub use abi::*;
 pub use histogram::*;
 pub use slots::*;
 pub use walk::*;
+pub use walk_table::*;

@@ -3,7 +3,7 @@
 //! A hash map's lookup is a call into the kernel, 25 ns each, four of them for a poll; that of an array is three instructions
 //! in place. And an array can be mapped, so that user space reads it without system calls.
 
-use crate::abi::path_hash;
+use crate::walk_table::path_hash;
 
 /// Slots for threads that poll: above tokio's 512 blocking threads per runtime.
 pub const THREAD_SLOTS: u32 = 1 << 11;

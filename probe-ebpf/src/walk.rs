@@ -4,7 +4,8 @@
 //! Nothing here is trusted. A table index is looked up with a bounds check, an address is only ever handed to
 //! [`Walk::read`], and there are at most [`MAX_STEPS`] steps, so that cycles in tables or in memory end.
 
-use crate::abi::*;
+use crate::abi::NONE;
+use crate::walk_table::*;
 
 /// Tables, memory, and where the path goes: as the BPF programs or a test has them.
 pub trait Walk {

@@ -309,6 +309,14 @@ fn what_happens_while_the_probes_are_out_is_not_seen_and_costs_nothing() {
     assert_eq!((tracer.hits().entries, tracer.hits().returns), (35, 35));
 }
 
+/// 40,000 tasks, in parts that the ring holds.
+fn many_short_lives(toy: &mut Toy, tracer: &mut Tracer, events: &mut Vec<TraceEvent>) {
+    for _ in 0..8 {
+        toy.tell("polls 2 2500 2");
+        tracer.drain(events).expect("drains");
+    }
+}
+
 /// More tasks than half of the accounts there are (65,536). Those at rest go when others end ten seconds later, until half of the
 /// room is free; what they said stays.
 /// How long all this takes is the machine's affair: nothing here counts seconds but to give up.
@@ -317,7 +325,7 @@ fn accounts_make_room_and_nothing_is_lost_or_told_twice() {
     let mut toy = Toy::start();
     let Some(mut tracer) = attach(&toy, ProbeMode::Auto, false) else { return };
     let mut events = Vec::new();
-    toy.tell("polls 2 20000 2");
+    many_short_lives(&mut toy, &mut tracer, &mut events);
     let start = Instant::now();
     let mut later = 0;
     // 40,000 there are, none of which was looked at yet.
@@ -327,7 +335,7 @@ fn accounts_make_room_and_nothing_is_lost_or_told_twice() {
         later += 1;
         drain_for(&mut tracer, Duration::from_millis(500), &mut events);
     }
-    toy.tell("polls 2 20000 2");
+    many_short_lives(&mut toy, &mut tracer, &mut events);
     tracer.finish(&mut events).expect("the accounts can be read");
     assert_eq!(tracer.lost(), 0);
     let seen = by_task(&events);
