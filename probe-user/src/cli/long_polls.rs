@@ -1,7 +1,7 @@
 //! A thread that looks at polls while they are under way, and tells of those that take long what holds them up.
 
 use super::clock::monotonic_ns;
-use crate::decode::Blockers;
+use crate::decode::{Asleep, Blockers};
 use crate::trace::{Doing, LongPoll, PollUnderWay, Running, TraceEvent};
 use std::collections::{HashMap, VecDeque};
 use std::io;
@@ -105,6 +105,7 @@ impl Look {
         if now_ns / 1_000_000_000 != self.second {
             (self.second, self.told) = (now_ns / 1_000_000_000, 0);
         }
+        let mut found = Vec::new();
         for poll in &polls {
             let fresh = Known { since_ns: poll.since_ns, ..Known::default() };
             let mut known = self.polls.get(&poll.tid).copied().unwrap_or(fresh);
@@ -112,31 +113,40 @@ impl Look {
                 && let Some(long) = self.one(poll, &mut known)
             {
                 self.told += 1;
-                let (tid, task, name) = (poll.tid, poll.task, poll.name.clone());
-                let event = TraceEvent::LongPoll { t_ns: now_ns, task, tid, name, poll: Arc::new(long) };
-                // Nobody listens any more.
-                let _ = self.tell.send(event);
+                found.push((poll, long));
             }
             self.polls.insert(poll.tid, known);
         }
+        // When all have been looked at: names take a while, and a poll may end meanwhile.
+        for (poll, (mut long, asleep)) in found {
+            if let Some(asleep) = asleep {
+                let blocker = self.blockers.name(&asleep);
+                (long.system_call, long.stack) = (blocker.system_call, blocker.stack);
+            }
+            let (tid, task, name) = (poll.tid, poll.task, poll.name.clone());
+            let event = TraceEvent::LongPoll { t_ns: now_ns, task, tid, name, poll: Arc::new(long) };
+            // Nobody listens any more.
+            let _ = self.tell.send(event);
+        }
     }
 
-    /// What there is to tell of a long poll that was not told before.
-    fn one(&mut self, poll: &PollUnderWay, known: &mut Known) -> Option<LongPoll> {
+    /// What there is to tell of a long poll that was not told before, but for its call and stack.
+    fn one(&mut self, poll: &PollUnderWay, known: &mut Known) -> Option<(LongPoll, Option<Asleep>)> {
         let (sums, doing) = poll.off_cpu.unzip();
+        let long = |doing| LongPoll {
+            since_ns: poll.since_ns,
+            doing,
+            off_cpu: sums,
+            system_call: None,
+            stack: Box::default(),
+        };
         // Where the scheduler does not tell, whether the thread sleeps tells.
         if doing.is_none_or(|doing| doing == Doing::Asleep) && !known.asleep {
             let Look { running, blockers, .. } = self;
-            let blocker = blockers.look(poll.tid, poll.sp, || running.is_under_way(poll));
-            if let Some(blocker) = blocker {
+            let asleep = blockers.look(poll.tid, poll.sp, || running.is_under_way(poll));
+            if asleep.is_some() {
                 known.asleep = true;
-                return Some(LongPoll {
-                    since_ns: poll.since_ns,
-                    doing: Doing::Asleep,
-                    off_cpu: sums,
-                    system_call: blocker.system_call,
-                    stack: blocker.stack,
-                });
+                return Some((long(Doing::Asleep), asleep));
             }
         }
         known.ready = if doing == Some(Doing::Ready) { known.ready.saturating_add(1) } else { 0 };
@@ -150,12 +160,6 @@ impl Look {
             return None;
         }
         known.running = true;
-        Some(LongPoll {
-            since_ns: poll.since_ns,
-            doing,
-            off_cpu: sums,
-            system_call: None,
-            stack: Box::default(),
-        })
+        Some((long(doing), None))
     }
 }

@@ -8,7 +8,7 @@ use super::inspector::Inspector;
 use super::stacks::{Libraries, StackFrame, ThreadStack};
 use super::system_calls::call_name;
 use crate::dwarf::{CodePlace, Program, function_symbol};
-use crate::target::{Avma, Image, Process, Svma, TargetError};
+use crate::target::{Avma, Image, Process, Svma, SystemCall, TargetError};
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -26,6 +26,14 @@ pub struct CodeFrame {
     pub line: Option<SourceLine>,
     pub inlined: bool,
     pub own_code: bool,
+}
+
+/// The same before its addresses are looked up, which may take a while.
+#[derive(Clone, Debug)]
+pub struct Asleep {
+    call: Option<SystemCall>,
+    /// Of the poll, innermost first.
+    frames: Vec<StackFrame>,
 }
 
 /// Where a thread sleeps.
@@ -74,7 +82,7 @@ impl Blockers {
 
     /// What thread `tid` sleeps in. Of its stack, what was called since a function was entered with the stack pointer `sp`.
     /// `unchanged` is asked when all has been read. None where it does not sleep, or not all the time.
-    pub fn look(&mut self, tid: u32, sp: Avma, unchanged: impl FnOnce() -> bool) -> Option<Blocker> {
+    pub fn look(&mut self, tid: u32, sp: Avma, unchanged: impl FnOnce() -> bool) -> Option<Asleep> {
         // Stacks of threads that began since, and libraries.
         self.process.refresh_regions().ok()?;
         let before = self.process.thread_call(tid)?;
@@ -85,18 +93,25 @@ impl Blockers {
         if self.process.thread_call(tid) != Some(before) || !unchanged() {
             return None;
         }
-        let frames = stack.map(|stack| stack.frames).unwrap_or_default();
-        Some(Blocker {
-            system_call: call.and_then(|call| call_name(call.number)).map(Arc::from),
-            stack: self.functions(&frames, sp),
-        })
+        let mut frames = stack.map(|stack| stack.frames).unwrap_or_default();
+        // On entry the stack pointer is at the return address, just below the CFA.
+        let inside = frames.iter().take_while(|frame| frame.cfa <= sp.offset(8)).count();
+        frames.truncate(inside);
+        Some(Asleep { call, frames })
     }
 
-    fn functions(&mut self, frames: &[StackFrame], sp: Avma) -> Box<[CodeFrame]> {
+    /// Names what [`Blockers::look`] found.
+    pub fn name(&mut self, asleep: &Asleep) -> Blocker {
+        Blocker {
+            system_call: asleep.call.and_then(|call| call_name(call.number)).map(Arc::from),
+            stack: self.functions(&asleep.frames),
+        }
+    }
+
+    fn functions(&mut self, frames: &[StackFrame]) -> Box<[CodeFrame]> {
         let mut all = Vec::new();
         for frame in frames {
-            // On entry the stack pointer is at the return address, just below the CFA.
-            if all.len() >= MAX_FUNCTIONS || frame.cfa > sp.offset(8) {
+            if all.len() >= MAX_FUNCTIONS {
                 break;
             }
             all.extend_from_slice(&self.at(frame.code));

@@ -38,7 +38,7 @@ mod wakers;
 mod walk;
 
 pub use crate::runtime::ResourceKind;
-pub use blockers::{Blocker, Blockers, CodeFrame};
+pub use blockers::{Asleep, Blocker, Blockers, CodeFrame};
 pub use collections::{List, Ring, Tasks};
 pub use discover::{Discovery, Found, FoundScheduler, Scope, Search};
 pub use executors::{ExecutorTask, Executors, FoundExecutors, Owners, Status as ExecutorStatus};
