@@ -317,7 +317,7 @@ fn many_short_lives(toy: &mut Toy, tracer: &mut Tracer, events: &mut Vec<TraceEv
     }
 }
 
-/// More tasks than half of the accounts there are (65,536). Those at rest go when others end ten seconds later, until half of the
+/// More tasks than a quarter of the slots there are (131,072). Those at rest go when others end ten seconds later, until half of the
 /// room is free; what they said stays.
 /// How long all this takes is the machine's affair: nothing here counts seconds but to give up.
 #[test]
