@@ -317,8 +317,8 @@ fn many_short_lives(toy: &mut Toy, tracer: &mut Tracer, events: &mut Vec<TraceEv
     }
 }
 
-/// More tasks than a quarter of the slots there are (131,072). Those at rest go when others end ten seconds later, until half of the
-/// room is free; what they said stays.
+/// More tasks than a quarter of the slots there are (131,072). Those at rest go when others end ten seconds later, until no
+/// more than that are left; what they said stays.
 /// How long all this takes is the machine's affair: nothing here counts seconds but to give up.
 #[test]
 fn accounts_make_room_and_nothing_is_lost_or_told_twice() {
