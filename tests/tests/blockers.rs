@@ -8,6 +8,10 @@ use e2e::{Lto, Mangling, Panic, Program, Tokio, Truth, Variant, rights};
 /// Longer than a busy machine makes a thread wait for a CPU, shorter than the program holds up its threads.
 const LONG: &str = "300";
 
+/// The program reads how long it ran from /proc, where the kernel brings it up to date at ticks: up to 10 ms, at the beginning and
+/// at the end.
+const INEXACT_NS: u64 = 20_000_000;
+
 fn trace(variant: Variant, options: &[&str]) -> Result<(Vec<Truth>, Traced)> {
     let executable = variant.build(&["blockers"])?.program("blockers");
     let mut program = Program::start(&executable, &[])?;
@@ -81,11 +85,12 @@ fn check_one(truth: &Truth, traced: &Traced) -> Result<()> {
     ensure!(told.for_ns >= 300_000_000 && told.for_ns <= duration, "{} of {duration}", told.for_ns);
     // By the program's own clocks, which its poll is around.
     ensure!(duration >= *wall_ns, "{duration}, not {wall_ns}");
-    let slept = wall_ns.saturating_sub(*cpu_ns);
-    ensure!(off_cpu * 10 >= slept * 9, "off CPU {off_cpu}, not {slept}");
-    ensure!((duration - off_cpu) * 10 >= cpu_ns * 9, "on CPU {}, not {cpu_ns}", duration - off_cpu);
+    let slept = wall_ns.saturating_sub(*cpu_ns + INEXACT_NS);
+    let ran = cpu_ns.saturating_sub(INEXACT_NS);
+    ensure!((duration - off_cpu) * 10 >= ran * 9, "on CPU {}, not {ran}", duration - off_cpu);
     if calls.is_empty() {
         ensure!(told.system_call.is_none() && told.stack.is_empty(), "{told:?}");
+        // What it did not run the machine may have spent on interrupts: the thread was on its CPU all the same.
         ensure!(blocked * 10 <= duration, "asleep {blocked} of {duration}");
         return Ok(());
     }
