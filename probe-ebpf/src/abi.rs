@@ -44,9 +44,8 @@ pub struct Config {
     pub vtable_off: u32,
     /// Offset in the vtable of the poll function, by which [`Site`]s are known.
     pub poll_slot: u32,
-    /// Bits of a task's state word: a thread polls it; it is to be polled (again), and that poll has not begun.
-    /// `notified` is 0 where nothing is to be said of how long tasks wait for their polls.
-    pub running: u64,
+    /// The bit of a task's state word that says that it is to be polled (again), and that this poll has not begun; 0 where nothing is
+    /// to be said of how long tasks wait for their polls.
     pub notified: u64,
     /// Offset in the kernel's `task_struct` of a thread's id, with that of its process right behind it; [`NONE`]: time off
     /// CPU is not watched.
@@ -123,7 +122,8 @@ pub struct Account {
     /// [`Config::epoch`] when the last poll began.
     pub epoch: u32,
     pub reserved: u32,
-    /// When the task was first woken since its last poll began; CLOCK_MONOTONIC, ns; 0: not seen to be.
+    /// When the task was first woken since its last poll began; CLOCK_MONOTONIC, ns; 0: not seen to be. An odd number:
+    /// [`WOKEN_AFTER`].
     pub woken_ns: u64,
     /// Of `polls`, those that followed a wake that was seen. Before their sum: see `polls` and `busy_ns`.
     pub delays: u64,
@@ -140,6 +140,9 @@ pub struct Account {
     pub blocked_ns: u64,
     pub preempted_ns: u64,
 }
+
+/// In [`Account::woken_ns`]: that wake was noted when it was done, and may have been answered by then.
+pub const WOKEN_AFTER: u64 = 1;
 
 impl Account {
     /// The task has ended.
@@ -377,16 +380,16 @@ pub struct Thread {
     /// Of the poll that ended: [`Account::blocked_ns`] and [`Account::preempted_ns`] are sums of these.
     pub poll_blocked_ns: u64,
     pub poll_preempted_ns: u64,
-    /// Time off CPU within polls: asleep, and ready to run. It goes on while `off_since_ns` is not 0.
-    pub blocked_ns: u64,
-    pub preempted_ns: u64,
     /// When the thread was last taken off its CPU within a poll, CLOCK_MONOTONIC ns; 0: it is on one.
     pub off_since_ns: u64,
-    /// How often it was.
-    pub switches: u64,
     /// It sleeps, rather than wait for a CPU; only while `off_since_ns` is not 0.
     pub asleep: u32,
     pub reserved: u32,
+    /// Time off CPU within polls: asleep, and ready to run. It goes on while `off_since_ns` is not 0.
+    pub blocked_ns: u64,
+    pub preempted_ns: u64,
+    /// How often it was.
+    pub switches: u64,
     /// Eight more than are ever filled, so that a read of a word needs one bounds check.
     pub block: [u8; BLOCK + 8],
 }

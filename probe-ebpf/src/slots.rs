@@ -19,11 +19,10 @@ pub const FREE: u64 = 0;
 /// No key: the slot is being made ready for one.
 pub const TAKEN: u64 = u64::MAX;
 
-/// The slot that comes `nth` in the search for a thread; `key` as `bpf_get_current_pid_tgid` says it. Threads of a process
-/// have numbers that follow one another.
+/// The slot that comes `nth` in the search for a thread; `key` as `bpf_get_current_pid_tgid` says it.
 #[inline(always)]
 pub fn thread_slot(key: u64, nth: u32) -> u32 {
-    (key as u32).wrapping_add(nth) & (THREAD_SLOTS - 1)
+    spread(key).wrapping_add(nth) & (THREAD_SLOTS - 1)
 }
 
 /// The slot that comes `nth` in the search for a task whose header stands at that address.

@@ -36,8 +36,12 @@ fn half_as_many_tasks_as_slots_find_room() {
 
 #[test]
 fn threads_of_one_process_find_room() {
-    let keys = (0..u64::from(THREAD_SLOTS)).map(|nth| 4711 << 32 | (4000 + nth));
-    assert_eq!(homeless(keys, THREAD_SLOTS, thread_slot), 0);
+    // Threads begun one after the other have numbers that follow one another; other processes' threads come in between.
+    for gap in [1, 2, 7, 500, THREAD_SLOTS - 100, THREAD_SLOTS] {
+        let pools = [0, u64::from(gap) + 512].into_iter();
+        let keys = pools.flat_map(|from| (0..512).map(move |nth| 4711 << 32 | (4000 + from + nth)));
+        assert_eq!(homeless(keys, THREAD_SLOTS, thread_slot), 0, "{gap} numbers between two pools");
+    }
 }
 
 #[test]

@@ -1,14 +1,19 @@
 //! The accounts of tasks.
 
-use super::maps::{TASK_KEYS, TASKS, add_to, epoch};
+use super::maps::{CONFIG, TASK_KEYS, TASKS, add_to, epoch};
 use super::memory::{get, put};
 use super::slots::{find, settle as settle_slot, take};
-use async_inspect_ebpf::{Account, Frame, Thread, next_number, settled, task_slot};
+use async_inspect_ebpf::{Account, FREE, Frame, TAKEN, Thread, WOKEN_AFTER, next_number, settled, task_slot};
 
 /// The account at the header that the thread looks at.
 #[inline(always)]
 pub fn of(thread: *mut Thread) -> Option<*mut Account> {
-    TASKS.get_ptr_mut(find(&TASK_KEYS, get!((*thread).header), task_slot)?)
+    let header = get!((*thread).header);
+    // What a broken program may have for a header and a table for no key.
+    if header == FREE || header == TAKEN {
+        return None;
+    }
+    TASKS.get_ptr_mut(find(&TASK_KEYS, header, task_slot)?)
 }
 
 /// Opens an account for the task just read, whose first poll begins; in the place of another that stood at the same address,
@@ -46,10 +51,11 @@ fn open_anew(thread: *mut Thread) -> Option<u32> {
 /// Whose account it is, and where that task stands.
 #[inline(always)]
 fn introduce(thread: *mut Thread, account: *mut Account) {
-    put!((*account).task, get!((*thread).task));
     put!((*account).path, get!((*thread).path.hash));
     put!((*account).site, get!((*thread).site));
     put!((*account).epoch, epoch());
+    // Last: who reads the task first has its kind as well.
+    put!((*account).task, get!((*thread).task));
 }
 
 /// Another poll ended.
@@ -80,6 +86,16 @@ pub fn idle(old: *mut Frame) -> u64 {
     let (rested_ns, woken_ns) = (get!((*old).rested_ns), get!((*old).woken_ns));
     let until_ns = if woken_ns != 0 { woken_ns } else { get!((*old).start_ns) };
     if rested_ns == 0 || until_ns < rested_ns { 0 } else { until_ns.wrapping_sub(rested_ns) }
+}
+
+/// A poll ended, and the thread has looked at its task: a wake that was noted when it was done, and has left no mark on the task, was
+/// answered by that poll.
+#[inline(always)]
+pub fn forget_answered(thread: *mut Thread, account: *mut Account) {
+    let notified = CONFIG.get(0).map_or(0, |config| config.notified);
+    if get!((*account).woken_ns) & WOKEN_AFTER != 0 && get!((*thread).state) & notified == 0 {
+        put!((*account).woken_ns, 0);
+    }
 }
 
 /// A poll ended, or began and its end is not seen, that its task had been waiting for since it was woken.

@@ -10,8 +10,8 @@ use super::{
     target::{Registers, thread_of_target},
 };
 use async_inspect_ebpf::{
-    Account, CAUSE_BY_TASK, CAUSE_SPAWN, CAUSE_WAKE, COOKIE_AFTER, COOKIE_DEAR, Cause, Config, Counter,
-    EVENT_UNREADABLE, NONE, Thread, settled,
+    Account, CAUSE_BY_TASK, CAUSE_SPAWN, CAUSE_WAKE, COOKIE_AFTER, COOKIE_DEAR, Cause, Counter,
+    EVENT_UNREADABLE, NONE, Thread, WOKEN_AFTER,
 };
 use aya_ebpf::{
     EbpfContext,
@@ -47,23 +47,22 @@ pub fn wake(ctx: &impl EbpfContext) {
 }
 
 /// From now on the task waits for its next poll, unless it did already.
+///
+/// tokio marks a task that is woken, and takes the mark off when it is polled, a moment after our probe of that. So where a task has
+/// the mark before this wake, a poll may have been seen to begin that answers this wake too. Where the wake itself is done, the mark
+/// may be its own: then the end of the poll under way, if one is, tells whether it was answered (`accounts::forget_answered`).
 #[inline(always)]
 fn note_wake(account: *mut Account, cause: &Cause) {
     let Some(config) = CONFIG.get(0).filter(|config| config.notified != 0) else { return };
-    if get!((*account).woken_ns) == 0
-        && (cause.flags & AFTER == 0 || awaits_poll(account, cause.header, config))
-    {
-        put!((*account).woken_ns, cause.t_ns);
+    if get!((*account).woken_ns) != 0 {
+        return;
     }
-}
-
-/// Whether the poll that a wake leads to has not begun, where the wake itself is done: that poll may have begun, and ended, before
-/// the probe of the wake was hit. tokio takes the mark off when a poll begins, a moment after our probe of it.
-#[inline(always)]
-fn awaits_poll(account: *mut Account, header: u64, config: &Config) -> bool {
-    let at_rest = get!((*account).settled) == settled(get!((*account).path), get!((*account).begun));
-    let state = read(header).unwrap_or(0);
-    state & config.notified != 0 && (at_rest || state & config.running != 0)
+    let Some(state) = read(cause.header) else { return };
+    let after = cause.flags & AFTER != 0;
+    if (state & config.notified != 0) == after {
+        let woken_ns = if after { cause.t_ns | WOKEN_AFTER } else { cause.t_ns & !WOKEN_AFTER };
+        put!((*account).woken_ns, woken_ns);
+    }
 }
 
 #[inline(always)]

@@ -82,7 +82,6 @@ fn comes_in(key: u64, target: *mut Target) {
     if since_ns == 0 {
         return;
     }
-    is_back(thread, target);
     // SAFETY: no arguments.
     let off_ns = unsafe { bpf_ktime_get_ns() }.wrapping_sub(since_ns);
     if get!((*thread).asleep) != 0 {
@@ -90,6 +89,8 @@ fn comes_in(key: u64, target: *mut Target) {
     } else {
         put!((*thread).preempted_ns, get!((*thread).preempted_ns).wrapping_add(off_ns));
     }
+    // Last: who reads that it is back has the time as well.
+    is_back(thread, target);
 }
 
 #[inline(always)]

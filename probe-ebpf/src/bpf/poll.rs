@@ -284,8 +284,9 @@ fn finish_end(thread: *mut Thread) {
             // poll's by now, and to compare with it would tell nothing. A path of nothing is that of a site without one.
             let found = flags & EVENT_WALKED != 0 && get!((*old).path.flags) & PATH_BROKEN == 0;
             tell |= found && get!((*old).path.hash) != 0;
-            accounts::poll_ended(thread, account, took);
+            // Before the poll is counted: who reads the count first has this as well.
             off_cpu::add_to_account(thread, account);
+            accounts::poll_ended(thread, account, took);
             if let Some(delay_ns) = accounts::delay(get!((*old).woken_ns), get!((*old).start_ns)) {
                 accounts::add_delay(account, delay_ns);
             }
@@ -298,6 +299,7 @@ fn finish_end(thread: *mut Thread) {
                 put!((*account).ended, get!((*old).number));
                 flags |= EVENT_ENDED;
             } else if path_flags & PATH_BROKEN == 0 {
+                accounts::forget_answered(thread, account);
                 accounts::settle(thread, account, get!((*old).number));
                 tell |= get!((*thread).path.hash) != get!((*old).path.hash);
             }

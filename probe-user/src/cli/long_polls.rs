@@ -18,6 +18,8 @@ const LONGEST: Duration = Duration::from_millis(100);
 const READY_LOOKS: u8 = 4;
 /// Told at most, in a second.
 const MOST: u32 = 50;
+/// Stacks copied at most, in a second: some end while they are, and are not told.
+const MOST_STACKS: u32 = 100;
 /// Polls are told so late (`HOLD_NS` in trace/held.rs), and a task's first poll not before its spawn.
 const HOLD_NS: u64 = 110_000_000;
 
@@ -38,7 +40,8 @@ impl LongPolls {
         let stop = Arc::new(AtomicBool::new(false));
         let (tell, told) = channel();
         let after_ns = after.as_nanos() as u64;
-        let look = Look { running, blockers, after_ns, polls: HashMap::new(), tell, second: 0, told: 0 };
+        let look =
+            Look { running, blockers, after_ns, polls: HashMap::new(), tell, second: 0, told: 0, stacks: 0 };
         let (asked, pause) = (stop.clone(), (after / 2).clamp(SHORTEST, LONGEST));
         let thread =
             thread::Builder::new().name("long polls".into()).spawn(move || look.run(pause, &asked))?;
@@ -72,8 +75,9 @@ struct Known {
     since_ns: u64,
     asleep: bool,
     running: bool,
-    /// Looks at which it waited for a CPU.
+    /// Looks at which it waited for a CPU, and how long it had run at the first of them, ns.
     ready: u8,
+    ran_ns: Option<u64>,
 }
 
 struct Look {
@@ -86,6 +90,7 @@ struct Look {
     /// Which one it is, and how much was told in it.
     second: u64,
     told: u32,
+    stacks: u32,
 }
 
 impl Look {
@@ -103,7 +108,7 @@ impl Look {
             polls.iter().any(|poll| (poll.tid, poll.since_ns) == (*tid, known.since_ns))
         });
         if now_ns / 1_000_000_000 != self.second {
-            (self.second, self.told) = (now_ns / 1_000_000_000, 0);
+            (self.second, self.told, self.stacks) = (now_ns / 1_000_000_000, 0, 0);
         }
         let mut found = Vec::new();
         for poll in &polls {
@@ -130,6 +135,21 @@ impl Look {
         }
     }
 
+    /// The scheduler's tracepoint now and then does not tell that a thread is back on a CPU. One that has run since it was first seen
+    /// to wait does not wait.
+    fn checked(&self, doing: Doing, tid: u32, known: &mut Known) -> Doing {
+        if doing != Doing::Ready {
+            known.ready = 0;
+            return doing;
+        }
+        let ran_ns = self.blockers.ran_ns(tid);
+        if known.ready == 0 {
+            known.ran_ns = ran_ns;
+        }
+        known.ready = known.ready.saturating_add(1);
+        if ran_ns == known.ran_ns { Doing::Ready } else { Doing::Running }
+    }
+
     /// What there is to tell of a long poll that was not told before, but for its call and stack.
     fn one(&mut self, poll: &PollUnderWay, known: &mut Known) -> Option<(LongPoll, Option<Asleep>)> {
         let (sums, doing) = poll.off_cpu.unzip();
@@ -141,7 +161,9 @@ impl Look {
             stack: Box::default(),
         };
         // Where the scheduler does not tell, whether the thread sleeps tells.
-        if doing.is_none_or(|doing| doing == Doing::Asleep) && !known.asleep {
+        let may_sleep = doing.is_none_or(|doing| doing == Doing::Asleep) && !known.asleep;
+        if may_sleep && self.stacks < MOST_STACKS {
+            self.stacks += 1;
             let Look { running, blockers, .. } = self;
             let asleep = blockers.look(poll.tid, poll.sp, || running.is_under_way(poll));
             if asleep.is_some() {
@@ -149,7 +171,7 @@ impl Look {
                 return Some((long(Doing::Asleep), asleep));
             }
         }
-        known.ready = if doing == Some(Doing::Ready) { known.ready.saturating_add(1) } else { 0 };
+        let doing = doing.map(|doing| self.checked(doing, poll.tid, known));
         let doing = match doing {
             Some(Doing::Running) => Doing::Running,
             Some(Doing::Ready) if known.ready >= READY_LOOKS => Doing::Ready,

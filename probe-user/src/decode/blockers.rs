@@ -83,9 +83,9 @@ impl Blockers {
     /// What thread `tid` sleeps in. Of its stack, what was called since a function was entered with the stack pointer `sp`.
     /// `unchanged` is asked when all has been read. None where it does not sleep, or not all the time.
     pub fn look(&mut self, tid: u32, sp: Avma, unchanged: impl FnOnce() -> bool) -> Option<Asleep> {
+        let before = self.process.thread_call(tid)?;
         // Stacks of threads that began since, and libraries.
         self.process.refresh_regions().ok()?;
-        let before = self.process.thread_call(tid)?;
         self.libraries.refresh(&self.process);
         let (registers, call) = before;
         let main = (&self.image, self.main);
@@ -98,6 +98,11 @@ impl Blockers {
         let inside = frames.iter().take_while(|frame| frame.cfa <= sp.offset(8)).count();
         frames.truncate(inside);
         Some(Asleep { call, frames })
+    }
+
+    /// How long a thread has run in all, ns.
+    pub fn ran_ns(&self, tid: u32) -> Option<u64> {
+        self.process.thread_ran_ns(tid)
     }
 
     /// Names what [`Blockers::look`] found.

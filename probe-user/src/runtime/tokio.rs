@@ -175,11 +175,10 @@ fn innermost_enum(program: &Program<'_>, mut at: super::Place) -> Option<super::
 pub struct TaskWord(pub u64);
 
 impl TaskWord {
-    pub const RUNNING: u64 = 1;
     pub const NOTIFIED: u64 = 4;
 
     pub fn running(self) -> bool {
-        self.0 & Self::RUNNING != 0
+        self.0 & 1 != 0
     }
     pub fn complete(self) -> bool {
         self.0 & 2 != 0

@@ -40,6 +40,12 @@ impl Process {
         }
     }
 
+    /// How long a thread has run in all, ns; None where the kernel does not say (`CONFIG_SCHED_INFO`).
+    pub fn thread_ran_ns(&self, tid: u32) -> Option<u64> {
+        let bytes = self.proc_dir().read(&format!("task/{tid}/schedstat")).ok()?;
+        String::from_utf8_lossy(&bytes).split_ascii_whitespace().next()?.parse().ok()
+    }
+
     pub fn thread_place(&self, tid: u32) -> ThreadPlace {
         self.proc_dir()
             .read(&format!("task/{tid}/syscall"))

@@ -24,7 +24,15 @@ struct Known {
     slot: Slot,
     task: u64,
     polls: u64,
+    begun: u32,
     is_over: bool,
+}
+
+impl Known {
+    fn of(slot: Slot, account: &Account) -> Known {
+        let Account { task, polls, begun, .. } = *account;
+        Known { slot, task, polls, begun, is_over: account.is_over() }
+    }
 }
 
 /// What one look at all of them gives.
@@ -52,7 +60,7 @@ impl Accounts {
         let (mut all, mut latest) = (0, 0);
         for (slot, header) in self.table.keys() {
             let account = self.table.value(slot);
-            let now = Known { slot, task: account.task, polls: account.polls, is_over: account.is_over() };
+            let now = Known::of(slot, &account);
             if self.known.insert(header, now) != Some(now) {
                 news.push((header, account));
             }
@@ -69,10 +77,14 @@ impl Accounts {
         Read { news, resting }
     }
 
-    /// Makes room. What the account said must have been read.
-    pub fn remove(&mut self, header: u64) {
-        if let Some(known) = self.known.remove(&header) {
-            self.table.free(known.slot);
+    /// Makes room, and says what the account had when it went. None: it stays, as its task has been polled since it was read.
+    pub fn remove(&mut self, header: u64) -> Option<Account> {
+        let known = *self.known.get(&header)?;
+        if Known::of(known.slot, &self.table.value(known.slot)) != known {
+            return None;
         }
+        self.known.remove(&header);
+        self.table.free(known.slot);
+        Some(self.table.value(known.slot))
     }
 }

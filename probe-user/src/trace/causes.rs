@@ -143,9 +143,8 @@ impl CausePlan {
     pub(super) fn configured(&self, config: Config, entry_only: bool) -> Config {
         let TaskHeader { vtable: vtable_off, poll: poll_slot } = self.header;
         let late = self.wakes.iter().any(|probe| probe.after);
-        let (running, notified) =
-            (TaskWord::RUNNING, if entry_only && late { 0 } else { TaskWord::NOTIFIED });
-        Config { vtable_off, poll_slot, running, notified, ..config }
+        let notified = if entry_only && late { 0 } else { TaskWord::NOTIFIED };
+        Config { vtable_off, poll_slot, notified, ..config }
     }
 
     /// Whether any probe costs ten times what others do.

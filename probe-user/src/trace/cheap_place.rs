@@ -18,6 +18,9 @@ pub(super) struct CheapPlace {
     pub after_lock: bool,
 }
 
+/// The kernel may make a call of it (6.18: `arch_uprobe_optimize`), which writes below the stack pointer: at an entry nothing stands
+/// there; in the middle of a function that calls no other, its locals may.
+const FIVE_BYTE_NOP: [u8; 5] = [0x0f, 0x1f, 0x44, 0x00, 0x00];
 /// Functions of more instructions are not looked at.
 const MAX_INSTRUCTIONS: usize = 1024;
 
@@ -38,9 +41,7 @@ pub(super) fn is_emulated(code: &[u8]) -> bool {
         [0x50..=0x57, ..] | [0x41, 0x50..=0x57, ..] => true,
         // jmp and call, relative; jumps on a condition; nop
         [0xeb | 0xe9 | 0xe8 | 0x70..=0x7f | 0x90, ..] | [0x0f, 0x80..=0x8f, ..] => true,
-        // the five-byte nop
-        [0x0f, 0x1f, 0x44, 0x00, 0x00, ..] => true,
-        _ => false,
+        _ => code.starts_with(&FIVE_BYTE_NOP),
     }
 }
 
@@ -133,8 +134,9 @@ impl Step {
         let following = inside(instruction.next_ip());
         let target = inside(instruction.near_branch_target());
         let (next, leaves) = match instruction.flow_control() {
-            FlowControl::Next | FlowControl::Call | FlowControl::IndirectCall => ([following, None], false),
-            FlowControl::ConditionalBranch => ([following, target], target.is_none()),
+            FlowControl::Next => ([following, None], following.is_none()),
+            FlowControl::Call | FlowControl::IndirectCall => ([following, None], false),
+            FlowControl::ConditionalBranch => ([following, target], following.is_none() || target.is_none()),
             FlowControl::UnconditionalBranch => ([target, None], target.is_none()),
             // `ud2`, `int3`: it ends here.
             FlowControl::Exception | FlowControl::Interrupt => ([None, None], false),
@@ -150,7 +152,7 @@ impl Step {
         Step {
             next,
             leaves,
-            emulated: is_emulated(&code[at..]),
+            emulated: is_emulated(&code[at..]) && !code[at..].starts_with(&FIVE_BYTE_NOP),
             overwrites_argument: calls || writes,
             locked: instruction.has_lock_prefix() || instruction.mnemonic() == Mnemonic::Xchg,
         }

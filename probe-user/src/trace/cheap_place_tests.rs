@@ -60,6 +60,22 @@ fn a_place_that_some_calls_go_around_is_none() {
     assert_eq!(place(&[0x48, 0x89, 0xf8, 0xff, 0xe0, 0x78, 0x01, 0xc3, 0xc3]), None);
 }
 
+/// The kernel may put a call in its place, which writes where a function that calls no other keeps its locals.
+#[test]
+fn a_long_nop_inside_is_none() {
+    // mov %rdi,%rax; nopl 0(%rax,%rax); ret
+    assert_eq!(place(&[0x48, 0x89, 0xf8, 0x0f, 0x1f, 0x44, 0, 0, 0xc3]), None);
+    // … and with a short one it would do.
+    assert_eq!(place(&[0x48, 0x89, 0xf8, 0x90, 0xc3]), Some((3, false)));
+}
+
+#[test]
+fn what_runs_on_behind_the_end_leaves() {
+    // js 6; mov %rdi,%rax — and no ret: what follows is not known.
+    assert_eq!(place(&[0x48, 0x89, 0xf8, 0x74, 0x01, 0xc3, 0x90]), Some((3, false)));
+    assert_eq!(place(&[0x48, 0x89, 0xf8, 0xff, 0xe0]), None);
+}
+
 #[test]
 fn whatever_bytes_there_are_it_ends() {
     let mut word = 0x9e37_79b9_7f4a_7c15u64;

@@ -12,6 +12,7 @@ use std::sync::Arc;
 #[derive(Clone, Debug)]
 pub struct PollUnderWay {
     slot: Slot,
+    key: u64,
     /// As the user knows it.
     pub tid: u32,
     pub task: TaskId,
@@ -49,8 +50,8 @@ impl Running {
     /// The innermost poll of each thread that polls, begun before `before_ns` (CLOCK_MONOTONIC).
     pub fn polls(&mut self, now_ns: u64, before_ns: u64) -> Vec<PollUnderWay> {
         let mut found = Vec::new();
-        for (slot, _) in self.threads.keys() {
-            let thread = self.threads.value(slot);
+        for (slot, key) in self.threads.keys() {
+            let thread = self.steady(slot);
             let Some(frame) = innermost(&thread).filter(|frame| frame.start_ns <= before_ns) else {
                 continue;
             };
@@ -60,6 +61,7 @@ impl Running {
             }
             found.push(PollUnderWay {
                 slot,
+                key,
                 tid: self.identity.outer_tid(thread.tid),
                 task: TaskId { runtime: RuntimeKind::Tokio, id: frame.task },
                 name: name.clone(),
@@ -71,10 +73,28 @@ impl Running {
         found
     }
 
+    /// What the programs keep of a thread, which did not come on or off a CPU while it was read. What they write last of that
+    /// stands before the sums, and is read first.
+    fn steady(&self, slot: Slot) -> Thread {
+        const TRIES: usize = 3;
+        let mut thread = self.threads.value(slot);
+        for _ in 1..TRIES {
+            let again = self.threads.value(slot);
+            if thread.off_since_ns == again.off_since_ns {
+                break;
+            }
+            thread = again;
+        }
+        thread
+    }
+
     /// Whether it has not ended yet, and no other poll has begun within it.
     pub fn is_under_way(&self, poll: &PollUnderWay) -> bool {
         let thread = self.threads.value(poll.slot);
-        innermost(&thread).is_some_and(|frame| (frame.start_ns, frame.sp) == (poll.since_ns, poll.sp.0))
+        // Where the probes have gone out, or the thread has ended, what stood in the slot is still there.
+        self.threads.key(poll.slot) == poll.key
+            && innermost(&thread)
+                .is_some_and(|frame| (frame.start_ns, frame.sp) == (poll.since_ns, poll.sp.0))
     }
 }
 

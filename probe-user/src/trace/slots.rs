@@ -77,6 +77,11 @@ impl<V: FromBytes + FromZeros + IntoBytes + Immutable> Table<V> {
         self.values.get(slot)
     }
 
+    /// The key that stands in the slot, or none.
+    pub fn key(&self, Slot(slot): Slot) -> u64 {
+        self.keys.get(slot)
+    }
+
     /// Forgets the key: the next one that comes may have the slot.
     pub fn free(&self, Slot(slot): Slot) {
         self.keys.array.store(slot, 0, FREE);

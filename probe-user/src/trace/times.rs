@@ -71,6 +71,10 @@ impl TimesRead {
                 continue;
             }
             let gain = Gain::between(&entry.told, &entry.read);
+            // A sum that was read without its count waits for it.
+            if gain.polls.is_empty() && gain.delays.is_empty() {
+                continue;
+            }
             *entry.told = *entry.read;
             let sum = gains.entry((key.site, path)).or_default();
             sum.polls.add(&gain.polls);

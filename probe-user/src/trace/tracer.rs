@@ -355,8 +355,10 @@ impl Tracer {
             self.held.push_reading(Reading { t_ns, header, account });
         }
         for header in read.resting.unwrap_or_default() {
-            self.accounts.remove(header);
-            self.held.push_removed(now_ns(), header);
+            let Some(account) = self.accounts.remove(header) else { continue };
+            let t_ns = now_ns();
+            self.held.push_reading(Reading { t_ns, header, account });
+            self.held.push_removed(t_ns, header);
         }
         Ok(())
     }
