@@ -207,7 +207,8 @@ fn by_perf_events() {
     check(Variant::release(Tokio::Latest), &["--probe-mode", "perf"], true);
 }
 
+/// In a tokio whose wakes are probed before they are done; in others these tell no delays.
 #[test]
 fn waits_are_timed_by_entry_probes_alone() {
-    check(Variant::release(Tokio::Latest), &["--entry-only"], false);
+    check(Variant::release(Tokio::V1_21), &["--entry-only"], false);
 }
