@@ -27,7 +27,10 @@ impl<S: Subject> Inspector<S> {
         }
         let reflect = Reflect { program: self.model.program(), memory: &self.process };
         let mut places: HashMap<u32, Places> = HashMap::new();
-        let contexts: HashSet<_> = reflect.program.contexts().collect();
+        // An arena of units may each describe the static; one address, one description.
+        let mut seen = HashSet::new();
+        let contexts: Vec<_> =
+            reflect.program.contexts().filter(|(_, offset)| seen.insert(*offset)).collect();
         for block in tls_blocks.values() {
             for (ty, offset) in &contexts {
                 for found in thread_queues(&reflect, block.offset(*offset), *ty) {
@@ -65,7 +68,6 @@ fn note(places: &mut Places, queue: &TaskQueue) {
     let length = queue.tasks.len() as u32;
     for (position, task) in queue.tasks.iter().enumerate() {
         let place = Queue { kind: queue.kind, worker: queue.worker, position: position as u32, length };
-        // Two threads that share a worker both tell of it.
         let known = places.entry(*task).or_insert(Some(place));
         // It moved between two reads.
         if *known != Some(place) {

@@ -50,7 +50,7 @@ const RING: u64 = 1 << 12;
 const STRANGERS: usize = 256;
 
 impl SchedulerLayout {
-    /// The local queues of all workers, as other workers see them to steal from.
+    /// The local queues of all workers: what other workers may steal.
     pub fn local_queues<M: Memory + ?Sized>(
         &self,
         reflect: &Reflect<'_, '_, M>,
@@ -75,8 +75,12 @@ impl SchedulerLayout {
         for worker in 0..workers {
             let at = base.offset(u64::from(worker).wrapping_mul(stride));
             let Some(inner) = reflect.shared(at, remote, &["steal"]) else { continue };
-            let Some(tasks) = inner.ty.and_then(|ty| ring(reflect, inner.address, ty)) else { continue };
-            queues.push(TaskQueue { kind: QueueKind::Local, worker: Some(worker), tasks });
+            let Some(ty) = inner.ty else { continue };
+            let queue = |kind, tasks| TaskQueue { kind, worker: Some(worker), tasks };
+            queues.extend(ring(reflect, inner.address, ty).map(|tasks| queue(QueueKind::Local, tasks)));
+            // tokio 1.51 and the first of 1.52 let others steal from the slot as well.
+            let slot = slot(reflect, inner.address, ty, "lifo");
+            queues.extend(slot.map(|task| queue(QueueKind::LifoSlot, vec![task])));
         }
         Some(queues)
     }
@@ -236,6 +240,12 @@ fn ring<M: Memory + ?Sized>(reflect: &Reflect<'_, '_, M>, at: Avma, ty: DieRef) 
     })
 }
 
+/// Of an `Option` of a task, or an atomic pointer to one.
+fn slot<M: Memory + ?Sized>(reflect: &Reflect<'_, '_, M>, at: Avma, ty: DieRef, name: &str) -> Option<Avma> {
+    let place = places(reflect.program, ty, &[name]).filter(|place| place.ty.size == 8)?;
+    reflect.number(at.offset(place.offset), 8).filter(|task| *task != 0).map(Avma)
+}
+
 /// Of a `VecDeque` of tasks.
 fn deque<M: Memory + ?Sized>(reflect: &Reflect<'_, '_, M>, at: Avma, ty: DieRef) -> Option<Vec<Avma>> {
     let offset = |names: &[&str]| places(reflect.program, ty, names).map(|place| place.offset);
@@ -306,28 +316,18 @@ fn in_context<M: Memory + ?Sized>(
         reflect.number(at.offset(place.offset), 8).map(Avma)
     };
     let kept = ty.member("core")?;
-    let core = reflect.pointee(at.offset(kept.offset), &program.ty(kept.ty)?);
+    let core = reflect.pointee(at.offset(kept.offset), &program.ty(kept.ty)?)?;
     if ty.member("worker").is_none() {
-        let core = core?;
         let tasks = places(program, core.ty?, &["tasks"])?;
         let tasks = deque(reflect, core.address.offset(tasks.offset), tasks.ty.die)?;
         let queue = TaskQueue { kind: QueueKind::Local, worker: None, tasks };
         return Some(ThreadQueue { scheduler: arc(at, ty.die)?, queue });
     }
     let worker = reflect.shared(at, ty.die, &["worker"])?;
-    // `block_in_place` puts the core there, for another thread.
-    let core = core.or_else(|| {
-        let cell = places(program, worker.ty?, &["core"])?;
-        reflect.pointee(worker.address.offset(cell.offset), &cell.ty)
-    })?;
-    let slot = places(program, core.ty?, &["lifo_slot"]).filter(|slot| slot.ty.size == 8)?;
-    let task = reflect.number(core.address.offset(slot.offset), 8).filter(|task| *task != 0)?;
+    let task = slot(reflect, core.address, core.ty?, "lifo_slot")?;
     let index = places(program, worker.ty?, &["index"])?;
     let index = reflect.number(worker.address.offset(index.offset), 8)?;
-    let queue = TaskQueue {
-        kind: QueueKind::LifoSlot,
-        worker: Some(u32::try_from(index).ok()?),
-        tasks: vec![Avma(task)],
-    };
+    let queue =
+        TaskQueue { kind: QueueKind::LifoSlot, worker: Some(u32::try_from(index).ok()?), tasks: vec![task] };
     Some(ThreadQueue { scheduler: arc(worker.address, worker.ty?)?, queue })
 }

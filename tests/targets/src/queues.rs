@@ -62,6 +62,9 @@ async fn warm_up() {
     }
 }
 
+/// A worker's queue has 256 places. Both moved by a hundred together, so that many go around the end of one at least.
+const OWN: usize = 252;
+
 fn spawn_some(count: usize, spawn: impl Fn() -> String) -> Ids {
     (0..count).map(|_| spawn()).collect()
 }
@@ -85,7 +88,7 @@ fn tell(runtime: u32, queue: &str, thread: u32, ids: &[String]) {
 async fn hold(number: u32, all_hold: Arc<Barrier>, gate: Arc<Gate>, left: Left, told: Sender<(u32, Ids)>) {
     // No worker is left to take what the others schedule, and the sleeper is not being polled.
     all_hold.wait();
-    let mut ids = spawn_some(5 + number as usize * 2, spawned);
+    let mut ids = spawn_some(OWN - number as usize, spawned);
     if number == 1 {
         let waker = left.lock().unwrap_or_else(PoisonError::into_inner).take();
         waker.expect("it was polled").wake();
@@ -120,8 +123,8 @@ fn from_outside(handle: &Handle, count: usize) -> Ids {
     spawn_some(count, || id_of(&handle.spawn(to_be_polled())))
 }
 
-/// Its queue grows by powers of two from 64 places: these go around its end.
-const AROUND: usize = 50;
+/// Its queue has 64 places until it grows, and does not begin at the first: these go around its end.
+const AROUND: usize = 62;
 
 fn current_thread(gate: &Arc<Gate>) -> std::thread::JoinHandle<()> {
     let (told, tells) = channel();
