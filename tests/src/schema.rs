@@ -64,6 +64,8 @@ pub struct Task {
     /// Null where a recording's trace tells of the task and no snapshot.
     pub address: Option<String>,
     pub spawned_at: Option<Location>,
+    /// Absent where it waits in none that is known.
+    pub queue: Option<Queue>,
     pub location: Option<Location>,
     pub r#await: Option<Node>,
     /// None where it is not known.
@@ -72,6 +74,25 @@ pub struct Task {
     /// Of channels; absent where there are none.
     #[serde(default)]
     pub ends: Vec<Resource>,
+}
+
+/// Where a scheduled task stands in line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Queue {
+    pub kind: QueueKind,
+    /// Absent where it belongs to no worker.
+    pub worker: Option<u32>,
+    pub position: u32,
+    pub length: u32,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum QueueKind {
+    LifoSlot,
+    Local,
+    Injection,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]

@@ -1,6 +1,6 @@
 //! What a program says of itself.
 
-use crate::schema::{RuntimeKind, TaskState};
+use crate::schema::{QueueKind, RuntimeKind, TaskState};
 use serde::Deserialize;
 use std::collections::BTreeMap;
 
@@ -67,6 +67,15 @@ pub enum Truth {
         id: String,
         name: String,
         state: TaskState,
+    },
+    /// `queues`: where a task waits to be polled. Tasks of one `thread` of one runtime are in the queues of one worker.
+    Queued {
+        id: String,
+        runtime: u32,
+        queue: QueueKind,
+        thread: u32,
+        position: u32,
+        length: u32,
     },
     /// `spawned`: where a task was spawned.
     Spawned {

@@ -163,6 +163,9 @@ fn follow(task: &mut Task, entry: &TaskEntry, taken_ns: u64, frames: &Frames) ->
     if polled && entry.phase == TaskPhase::Idle {
         task.state = TaskState::Idle;
     }
+    if polled {
+        task.queue = None;
+    }
     let (Some(tree), Some(path)) = (&mut task.tree, entry.path()) else { return false };
     let chain = primary_chain(tree, frames);
     // The trace may cut the same chain at another depth.
@@ -178,6 +181,7 @@ fn follow(task: &mut Task, entry: &TaskEntry, taken_ns: u64, frames: &Frames) ->
     }
     task.waits = task.tree.as_ref().map(|tree| waits_of(tree, frames)).unwrap_or_default().into();
     task.holds = Box::default();
+    task.queue = None;
     task.stale = true;
     true
 }
@@ -195,6 +199,7 @@ fn newborn(entry: &TaskEntry, frames: &Frames) -> Task {
         waits: tree.as_ref().map(|tree| waits_of(tree, frames)).unwrap_or_default().into(),
         tree,
         spawned_at: None,
+        queue: None,
         holds: Box::default(),
     }
 }

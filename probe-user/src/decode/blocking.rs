@@ -45,6 +45,7 @@ fn closure<M: Memory>(memory: &M, found: &Found, stacks: &Stacks) -> Option<Task
     }
     Some(Task {
         spawned_at: None,
+        queue: None,
         id: TaskId { runtime: RuntimeKind::Tokio, id },
         address: header,
         state,

@@ -33,6 +33,8 @@ pub struct FoundScheduler {
     pub address: Avma,
     pub flavor: Flavor,
     pub workers: Option<u32>,
+    /// None where its lists cannot be walked.
+    pub layout: Option<SchedulerLayout>,
 }
 
 #[derive(Debug, Default)]
@@ -157,7 +159,7 @@ impl<'a, M: Memory + ?Sized> Search<'_, '_, 'a, M> {
         let number = state.schedulers.len() as u32;
         let reflect = self.reflect();
         let workers = layout.as_ref().and_then(|l| l.workers(&reflect, arc));
-        state.schedulers.push(FoundScheduler { address: arc, flavor, workers });
+        state.schedulers.push(FoundScheduler { address: arc, flavor, workers, layout: layout.clone() });
         let lists = layout.as_ref().map(|layout| layout.lists(&reflect, arc));
         let walked = lists.as_ref().is_some_and(|l| l.iter().all(|list| self.list(state, *list, number)));
         if lists.is_some() && !walked {

@@ -190,6 +190,7 @@ fn read<M: Memory>(
     }
     let task = Task {
         spawned_at: None,
+        queue: None,
         id: found.id,
         address: found.address,
         state,

@@ -218,6 +218,7 @@ impl<S: Subject> Inspector<S> {
         let version = self.model.sites.tokio_version.as_deref();
         let (recipes, bias) = (&self.model.recipes, self.image.bias);
         let mut parts = tasks(recipes, &self.process, bias, &discovery, version);
+        self.add_queues(&mut parts, &discovery, &tls_blocks);
         add_executors(recipes, &self.process, bias, &discovery.executors, &mut parts);
         self.add_threads(&mut parts, &discovery, &tls_blocks);
         let SnapshotParts { claims, runtimes, mut coverage } = parts;

@@ -21,6 +21,7 @@ mod kept;
 mod kinds;
 mod naming;
 mod polling;
+mod queues;
 mod recipe;
 mod registered;
 mod relations;
@@ -37,7 +38,7 @@ mod waits;
 mod wakers;
 mod walk;
 
-pub use crate::runtime::ResourceKind;
+pub use crate::runtime::{QueueKind, ResourceKind};
 pub use blockers::{Asleep, Blocker, Blockers, CodeFrame};
 pub use collections::{List, Ring, Tasks};
 pub use discover::{Discovery, Found, FoundScheduler, Scope, Search};

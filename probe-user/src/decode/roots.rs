@@ -157,6 +157,7 @@ impl<'a, M: Memory> RootSearch<'_, '_, 'a, M> {
         let named = named_by(&tree, peeled(outermost), frames).unwrap_or(&tree);
         let task = Task {
             spawned_at: None,
+            queue: None,
             // Several on one thread, one inside of the other: the inner ones are numbered above the thread's id.
             id: TaskId { runtime: RuntimeKind::BlockOn, id: (depth as u64) << 32 | u64::from(tid) },
             address: *at,

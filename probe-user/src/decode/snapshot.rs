@@ -249,6 +249,7 @@ fn read_task<M: Memory>(
     let spawned_at = spawned.map(|(file, line)| SourceLine { file: file.into(), line });
     let task = Task {
         spawned_at,
+        queue: None,
         id: TaskId { runtime: RuntimeKind::Tokio, id: stamp.id },
         address: found.header,
         state,

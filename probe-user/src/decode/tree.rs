@@ -3,7 +3,7 @@
 //! Made for size: 300,000 tasks must fit, so all that is the same for every task in the same place
 //! (names, lines, types) is a [`Frame`], interned once; a [`Node`] is a frame at an address.
 
-use super::{Hold, Wait};
+use super::{Hold, QueueKind, Wait};
 use crate::target::Avma;
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
@@ -163,6 +163,21 @@ pub struct Task {
     pub waits: Box<[Wait]>,
     /// Guards, permits and channel ends that its futures keep.
     pub holds: Box<[Hold]>,
+    /// In which it waits to be polled. None where it waits in none, or in one that is not known.
+    #[serde(default)]
+    pub queue: Option<Queue>,
+}
+
+/// A task's place in a queue of its scheduler.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Queue {
+    pub kind: QueueKind,
+    /// Whose: index of the worker, in its runtime. None of what belongs to no worker.
+    pub worker: Option<u32>,
+    /// Tasks before it.
+    pub position: u32,
+    /// Tasks in the queue.
+    pub length: u32,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

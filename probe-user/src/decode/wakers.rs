@@ -67,6 +67,7 @@ mod tests {
         let id = TaskId { runtime: RuntimeKind::AsyncTask, id: 0x5000 };
         let task = Task {
             spawned_at: None,
+            queue: None,
             id,
             address: Avma(0x5000),
             state: TaskState::Idle,

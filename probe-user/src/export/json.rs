@@ -6,8 +6,8 @@
 use super::resources;
 use super::shape::{Shape, shape_into};
 use crate::decode::{
-    DebugInfoLevel, Frame, FrameId, FrameKind, FrameState, Node, RuntimeInfo, RuntimeKind, Snapshot,
-    SourceLine, Task, TaskState,
+    DebugInfoLevel, Frame, FrameId, FrameKind, FrameState, Node, Queue, QueueKind, RuntimeInfo, RuntimeKind,
+    Snapshot, SourceLine, Task, TaskState,
 };
 use crate::target::Avma;
 use foldhash::{HashMap, HashMapExt as _};
@@ -58,6 +58,28 @@ struct TaskHead<'a> {
     address: Option<Text<Avma>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     spawned_at: Option<Line<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    queue: Option<QueueJson>,
+}
+
+#[derive(Serialize)]
+struct QueueJson {
+    kind: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    worker: Option<u32>,
+    position: u32,
+    length: u32,
+}
+
+impl From<Queue> for QueueJson {
+    fn from(queue: Queue) -> QueueJson {
+        let kind = match queue.kind {
+            QueueKind::LifoSlot => "lifo-slot",
+            QueueKind::Local => "local",
+            QueueKind::Injection => "injection",
+        };
+        QueueJson { kind, worker: queue.worker, position: queue.position, length: queue.length }
+    }
 }
 
 #[derive(Serialize)]
@@ -167,6 +189,7 @@ impl Trees {
             stale: task.stale,
             address: (!task.address.is_null()).then_some(Text(task.address)),
             spawned_at: task.spawned_at.as_ref().map(Line::from),
+            queue: task.queue.map(QueueJson::from),
         };
         self.text.clear();
         serde_json::to_writer(&mut self.text, &head)?;

@@ -7,6 +7,7 @@ use crate::present::escape::escape;
 use crate::present::names;
 use crate::present::paint::Paint;
 use crate::present::places::Places;
+use crate::present::queues;
 use crate::present::reasons::Reasons;
 use crate::present::tree;
 use crate::present::units::{count, counted};
@@ -173,6 +174,9 @@ fn headline(out: &mut impl Write, group: &Group, paint: Paint) -> io::Result<()>
     let mut state = json::state_word(task.state).to_owned();
     if task.stale {
         state += ", read while it ran";
+    }
+    if let Some(queue) = task.queue.filter(|_| group.count() == 1) {
+        state += &format!(", {}", queues::words(queue));
     }
     writeln!(out, "{}  {}  {state}", paint.bold(who), paint.name(name))
 }

@@ -2,7 +2,8 @@
 
 use crate::decode::{
     Certainty, Coverage, DebugInfoLevel, Frame, FrameId, FrameKind, FrameState, Frames, Hold, HoldRole, Node,
-    ResourceKind, RuntimeInfo, RuntimeKind, Snapshot, SourceLine, Task, TaskId, TaskState, Wait, waits_of,
+    Queue, QueueKind, ResourceKind, RuntimeInfo, RuntimeKind, Snapshot, SourceLine, Task, TaskId, TaskState,
+    Wait, waits_of,
 };
 use crate::target::Avma;
 use std::sync::Arc;
@@ -137,6 +138,7 @@ impl Shop {
         let name = name.into();
         Task {
             spawned_at: None,
+            queue: None,
             id: tokio(id),
             address,
             state,
@@ -188,7 +190,9 @@ impl Shop {
         tasks.extend((10..15).map(|id| self.fetching(id, &self.reading())));
         tasks.extend((20..22).map(|id| self.fetching(id, &self.sleeping())));
         let checkout = Some(self.chain(&self.locked(), 0x7f00_0000_3038));
-        tasks.push(self.task(30, "shop::cart::checkout<u32>", TaskState::Scheduled, checkout));
+        let queue = Some(Queue { kind: QueueKind::Local, worker: Some(1), position: 2, length: 17 });
+        let checkout = self.task(30, "shop::cart::checkout<u32>", TaskState::Scheduled, checkout);
+        tasks.push(Task { queue, ..checkout });
         let mut running = self.fetching(40, &self.reading());
         running.state = TaskState::Running;
         running.waits = Box::default();

@@ -5,6 +5,7 @@ use super::long_polls;
 use super::names;
 use super::paint::Paint;
 use super::places::Places;
+use super::queues;
 use super::reasons::Reasons;
 use super::samples;
 use super::source::SourceText;
@@ -91,6 +92,7 @@ pub fn card(input: CardInput) -> Card {
         path_rows(&path.frames, path.place, &input, &mut rows);
     }
     rows.extend(held_up);
+    rows.extend(queued(&input).map(|text| Row::new("queued", text)));
     let spawned_at = input.task.and_then(|task| task.spawned_at.as_ref()).map(|line| input.places.show(line));
     let spawned_by = input.entry.and_then(|entry| entry.parent).map(|by| format!("by {}", names::doer(by)));
     let spawned: Vec<String> = spawned_at.into_iter().chain(spawned_by).collect();
@@ -118,6 +120,13 @@ pub fn has_moved(input: &CardInput) -> bool {
     let path = input.entry.and_then(TaskEntry::path);
     tree.zip(path)
         .is_some_and(|(tree, path)| place_of(&primary_chain(tree, input.frames), input.frames) != path.place)
+}
+
+/// Where it stands in line, unless it was seen to go on since.
+fn queued(input: &CardInput) -> Option<String> {
+    let still = |entry: &TaskEntry| entry.phase == TaskPhase::Scheduled;
+    let queue = input.task?.queue.filter(|_| input.entry.is_none_or(still) && !has_moved(input))?;
+    Some(queues::words(queue))
 }
 
 impl Card {

@@ -10,6 +10,7 @@ pub mod long_polls;
 pub mod names;
 pub mod paint;
 pub mod places;
+pub mod queues;
 pub mod reasons;
 pub mod relations;
 pub mod samples;

@@ -8,6 +8,7 @@ mod futures;
 mod futures_executor;
 mod join_set;
 mod look;
+mod queues;
 mod reflect;
 mod routines;
 mod sync;
@@ -24,6 +25,7 @@ pub use futures_executor::{
 };
 pub use join_set::{JoinSetLayout, Joined};
 pub use look::{Leads, Look, Seen, Through};
+pub use queues::{QueueKind, TaskQueue, ThreadQueue, thread_queues};
 pub use reflect::{Place, Reflect, Route, Shared, part, places};
 pub use routines::{Routine, Routines};
 pub use sync::{LockLayout, LockState, Readiness, Waiter, receiver_wakes, registered_waker};

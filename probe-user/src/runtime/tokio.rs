@@ -237,12 +237,12 @@ impl Flavor {
 pub struct SchedulerLayout {
     pub flavor: Flavor,
     /// Offset of the `Handle` in its `ArcInner`.
-    data: u64,
-    handle_ty: DieRef,
+    pub(super) data: u64,
+    pub(super) handle_ty: DieRef,
     owned: u64,
     owned_ty: DieRef,
     /// Offset, in the Handle, of the boxed slice with one entry per worker.
-    remotes: Option<(u64, DieRef)>,
+    pub(super) remotes: Option<(u64, DieRef)>,
 }
 
 /// One intrusive list of tasks.
