@@ -28,9 +28,9 @@ pub enum Processors {
 
 /// Boots it and runs tests. Returns what they report.
 ///
-/// Linux writes over its own code while other processors run it, as when the first tracer comes to a tracepoint (`text_poke_bp` in
-/// arch/x86/kernel/alternative.c). Emulated on several threads, one of them was seen to meet the breakpoint of such a change when the
-/// change was over, which to the kernel is an oops (6.12, in `__schedule`). It is then tried once more, with processors that
+/// Linux writes over its own code while processors run it (`text_poke_bp` in arch/x86/kernel/alternative.c). Emulated on several
+/// threads, one was seen to meet the breakpoint of such a change when the change was over, which to the kernel is an oops: 6.12, in
+/// `__schedule`, after the first `perf_event_open` had turned on its hook there. It is then tried once more, with processors that
 /// take turns.
 ///
 /// # Errors
