@@ -2,7 +2,8 @@
 
 use crate::inspector;
 use crate::schema::{Cost, Line, RuntimeKind, Totals};
-use anyhow::{Context as _, Result, bail};
+use crate::{Program, Truth, Variant};
+use anyhow::{Context as _, Result, bail, ensure};
 use std::collections::{HashMap, HashSet};
 use std::io::{BufRead as _, BufReader, Read as _};
 use std::path::Path;
@@ -33,6 +34,27 @@ pub struct Traced {
 
 /// A tracer that says nothing for so long hangs.
 const PATIENCE: Duration = Duration::from_secs(90);
+
+/// Traces a program that says that it waits, from before its start signal until it has said its truth. It lives on, and the tracer
+/// ends well.
+pub fn trace(
+    variant: Variant,
+    name: &str,
+    arguments: &[&str],
+    options: &[&str],
+) -> Result<(Vec<Truth>, Traced)> {
+    let executable = variant.build(&[name])?.program(name);
+    let mut program = Program::start(&executable, arguments)?;
+    program.truth()?;
+    let tracer = Tracer::attach(program.pid(), options)?;
+    program.say("go")?;
+    let truth = program.truth()?;
+    tracer.interrupt()?;
+    let traced = tracer.finish()?;
+    ensure!(program.is_running(), "the program did not outlive the tracer");
+    ensure!(traced.code == Some(0), "attach ended with {:?}: {}", traced.code, traced.stderr);
+    Ok((truth, traced))
+}
 
 impl Tracer {
     /// Starts it, without waiting for anything.

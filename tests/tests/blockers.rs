@@ -2,8 +2,8 @@
 
 use anyhow::{Context, Result, ensure};
 use e2e::schema::{CodeFrame, Line};
-use e2e::tracer::{Traced, Tracer};
-use e2e::{Lto, Mangling, Panic, Program, Tokio, Truth, Variant, rights};
+use e2e::tracer::Traced;
+use e2e::{Lto, Mangling, Panic, Tokio, Truth, Variant, rights};
 
 /// Longer than a busy machine makes a thread wait for a CPU, shorter than the program holds up its threads.
 const LONG: &str = "300";
@@ -13,17 +13,7 @@ const LONG: &str = "300";
 const INEXACT_NS: u64 = 20_000_000;
 
 fn trace(variant: Variant, options: &[&str]) -> Result<(Vec<Truth>, Traced)> {
-    let executable = variant.build(&["blockers"])?.program("blockers");
-    let mut program = Program::start(&executable, &[])?;
-    program.truth()?;
-    let tracer = Tracer::attach(program.pid(), options)?;
-    program.say("go")?;
-    let truth = program.truth()?;
-    tracer.interrupt()?;
-    let traced = tracer.finish()?;
-    ensure!(program.is_running(), "the program did not outlive the tracer");
-    ensure!(traced.code == Some(0), "attach ended with {:?}: {}", traced.code, traced.stderr);
-    Ok((truth, traced))
+    e2e::tracer::trace(variant, "blockers", &[], options)
 }
 
 /// A long poll, as it was told.

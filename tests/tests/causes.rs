@@ -1,6 +1,6 @@
 //! Who woke, spawned and ended which task equals what the program noted itself, use for use.
 
-use anyhow::{Result, ensure};
+use anyhow::Result;
 use e2e::schema::Line;
 use e2e::tracer::{Traced, Tracer};
 use e2e::{Lto, Mangling, Panic, Program, Tokio, Truth, Variant, rights};
@@ -8,17 +8,7 @@ use std::collections::{BTreeMap, HashMap};
 
 /// Traces `causes` from before its start signal to its end.
 fn trace(variant: Variant, options: &[&str]) -> Result<(Vec<Truth>, Traced)> {
-    let executable = variant.build(&["causes"])?.program("causes");
-    let mut program = Program::start(&executable, &[])?;
-    program.truth()?;
-    let tracer = Tracer::attach(program.pid(), options)?;
-    program.say("go")?;
-    let truth = program.truth()?;
-    tracer.interrupt()?;
-    let traced = tracer.finish()?;
-    ensure!(program.is_running(), "the program did not outlive the tracer");
-    ensure!(traced.code == Some(0), "attach ended with {:?}: {}", traced.code, traced.stderr);
-    Ok((truth, traced))
+    e2e::tracer::trace(variant, "causes", &[], options)
 }
 
 /// What the trace says of one task.

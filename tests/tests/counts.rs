@@ -1,23 +1,13 @@
 //! What a trace counts equals what the program counts itself, and nothing is lost.
 
-use anyhow::{Result, ensure};
+use anyhow::Result;
 use e2e::counted::differences;
 use e2e::tracer::{Traced, Tracer};
 use e2e::{Lto, Mangling, Panic, Program, Tokio, Truth, Variant, rights};
 
 /// Traces `counts MODE` from before its start signal to its end.
 fn trace(variant: Variant, mode: &str) -> Result<(Vec<Truth>, Traced)> {
-    let executable = variant.build(&["counts"])?.program("counts");
-    let mut program = Program::start(&executable, &[mode])?;
-    program.truth()?;
-    let tracer = Tracer::attach(program.pid(), &[])?;
-    program.say("go")?;
-    let truth = program.truth()?;
-    tracer.interrupt()?;
-    let traced = tracer.finish()?;
-    ensure!(program.is_running(), "the program did not outlive the tracer");
-    ensure!(traced.code == Some(0), "attach ended with {:?}: {}", traced.code, traced.stderr);
-    Ok((truth, traced))
+    e2e::tracer::trace(variant, "counts", &[mode], &[])
 }
 
 fn check(variant: Variant, mode: &str) {

@@ -1,7 +1,7 @@
 //! What the kernel's histograms say of polls, and of the waits for them, lies between what the program read off the clock
 //! within and around each.
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result};
 use e2e::schema::{Classes, Line};
 use e2e::tracer::{Traced, Tracer};
 use e2e::{Program, Tokio, Truth, Variant, rights};
@@ -13,16 +13,7 @@ struct Outcome {
 }
 
 fn trace(variant: Variant, options: &[&str]) -> Result<Outcome> {
-    let executable = variant.build(&["timed"])?.program("timed");
-    let mut program = Program::start(&executable, &[])?;
-    program.truth()?;
-    let tracer = Tracer::attach(program.pid(), options)?;
-    program.say("go")?;
-    let truth = program.truth()?;
-    tracer.interrupt()?;
-    let traced = tracer.finish()?;
-    ensure!(program.is_running(), "the program did not outlive the tracer");
-    ensure!(traced.code == Some(0), "attach ended with {:?}: {}", traced.code, traced.stderr);
+    let (truth, traced) = e2e::tracer::trace(variant, "timed", &[], options)?;
     Ok(Outcome { truth, traced })
 }
 
