@@ -13,7 +13,36 @@ pub struct Dump {
     pub runtimes: Vec<Runtime>,
     pub coverage: Coverage,
     pub tasks: Vec<Task>,
-    pub findings: Option<Vec<serde_json::Value>>,
+    pub findings: Option<Vec<Finding>>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+pub struct Finding {
+    pub lint: String,
+    pub certainty: Certainty,
+    pub tasks: Vec<String>,
+    pub places: Vec<FoundPlace>,
+    pub resources: Vec<String>,
+    pub message: String,
+    pub evidence: Vec<String>,
+    pub remedy: String,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+pub struct FoundPlace {
+    pub function: String,
+    pub file: Option<String>,
+    pub line: Option<u32>,
+}
+
+/// `diagnose --json`.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Diagnosis {
+    pub schema: u32,
+    pub pid: u32,
+    pub findings: Vec<Finding>,
+    pub coverage: Coverage,
+    pub look_again_in_ms: Option<u64>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]

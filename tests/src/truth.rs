@@ -1,6 +1,6 @@
 //! What a program says of itself.
 
-use crate::schema::{QueueKind, RuntimeKind, TaskState};
+use crate::schema::{Certainty, QueueKind, RuntimeKind, TaskState};
 use serde::Deserialize;
 use std::collections::BTreeMap;
 
@@ -54,6 +54,18 @@ pub enum Truth {
         wall_ns: u64,
         /// Of it, on a CPU.
         cpu_ns: u64,
+    },
+    /// `faults`: what is to be found.
+    Fault {
+        lint: String,
+        certainty: Certainty,
+        tasks: Vec<String>,
+        lines: Vec<u32>,
+        words: Vec<String>,
+    },
+    /// `faults`: what may be found as well, as possible.
+    MayBeTold {
+        lint: String,
     },
     /// `many`: how many tasks stand at a place.
     Place {

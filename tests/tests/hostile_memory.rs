@@ -112,7 +112,7 @@ fn run(path: &Path, seeds: Range<u64>, began: &Sender<u64>) -> String {
 /// A snapshot, also written out: what is decoded must be fit to be shown.
 fn look(inspector: &mut Inspector<Core>) -> Snapshot {
     let snapshot = inspector.snapshot(0, None).expect("a snapshot");
-    json::write(&mut std::io::sink(), &snapshot, snapshot.tasks.iter()).expect("writes");
+    json::write(&mut std::io::sink(), &snapshot, snapshot.tasks.iter(), &[]).expect("writes");
     snapshot
 }
 

@@ -1,8 +1,23 @@
-//! What follows from a snapshot as a whole. Pure: no memory, no clock, no files.
+//! What follows from the facts: who waits for whom, and which bug that is. Pure: no memory, no clock, no files.
+//!
+//! [`Case`] is what is known of a target, a [`Lint`] looks at it for one kind of bug, [`Diagnosis`] asks all of them and
+//! remembers what they found.
 
+mod case;
+mod diagnosis;
+mod finding;
 mod fold;
+mod lint;
+mod lints;
 mod relations;
+mod stuck;
 
+pub use case::Case;
+pub use diagnosis::Diagnosis;
+pub(crate) use finding::sentence;
+pub use finding::{Finding, FindingKey, FoundPlace, Part, Sentence};
+pub use lint::{Answer, Lint};
+pub use lints::{LINTS, named};
 pub use relations::{
     EdgeInfo, EdgeKey, Link, NodeKey, Relations, ResourceKey, ResourceNode, SeenTask, TaskNode,
 };

@@ -1,5 +1,6 @@
 //! The command line. A wrong one is a usage error: exit code 2.
 
+use super::diagnose_args::DiagnoseArgs;
 use super::probe_args::ProbeArgs;
 use super::recording_args::{RecordArgs, ReplayArgs};
 use super::source::OpenOptions;
@@ -17,10 +18,11 @@ use std::time::Duration;
   async-inspect ps                    which processes are async Rust programs?
   sudo async-inspect dump 4242        every task of process 4242, once
   sudo async-inspect attach shop      watch the process named shop, live
+  sudo async-inspect diagnose shop    which bug is it?
   sudo async-inspect record shop      the same into a file, for async-inspect replay
   async-inspect check 4242            what can be seen, and why not more?
 
-Exit codes: 0 fine, 2 usage, 3 not permitted, 4 no such target, 5 nothing usable in the target,
+Exit codes: 0 fine, 1 found what --fail-on names, 2 usage, 3 not permitted, 4 no such target, 5 nothing usable in the target,
 6 kernel too old, 70 a bug of async-inspect, 74 an I/O or other error",
     propagate_version = true,
     max_term_width = 100
@@ -69,6 +71,8 @@ pub enum Command {
     Attach(AttachArgs),
     /// Show every task once, with the place it awaits at
     Dump(DumpArgs),
+    /// Tell which bugs it has: deadlocks, blocked threads, leaks, …
+    Diagnose(DiagnoseArgs),
     /// Write what attach would show into a file
     Record(RecordArgs),
     /// Show a recording as attach would have, or the dump at one moment of it

@@ -3,6 +3,7 @@
 use super::args::{AttachArgs, Common};
 use super::child::{self, Keep};
 use super::feed::Feed;
+use super::findings::Findings;
 use super::output::{self, ProgressLine, Quit, Say};
 use super::source::TraceOptions;
 use super::watch::{self, Begun, Updates, WatchOptions};
@@ -180,15 +181,22 @@ pub(super) fn json(
     let mut stream = Stream::new(out, each_wake);
     stream.start(begun.process.pid, &begun.process.exe, begun.mode, begun.because.as_deref())?;
     stream.ready(model.now_ns(), model.live_count())?;
+    let mut findings = Findings::new();
     loop {
         for event in events.drain(..) {
             stream.event(&event, &model)?;
+        }
+        for finding in findings.news(&model) {
+            stream.finding(model.now_ns(), &finding)?;
         }
         stream.flush()?;
         let Some(update) = feed.next(WAIT) else { continue };
         match model.apply(update, &mut events) {
             Some(Aside::Note(text)) => say.warn(&text),
             Some(Aside::End { t_ns, end }) => {
+                for finding in findings.look(&model) {
+                    stream.finding(t_ns, &finding)?;
+                }
                 stream.end(t_ns, &end, &model)?;
                 return Ok(end);
             }
@@ -217,9 +225,13 @@ pub(super) fn plain(
     writeln!(out, "{}", paint.bold(format!("watching pid {} {mode}: {exe}", process.pid)))?;
     let mut plain = Plain::new(out, paint, begun.t_ns);
     plain.table(&model)?;
+    let mut findings = Findings::new();
     loop {
         for event in events.drain(..) {
             plain.event(&event, &model)?;
+        }
+        for finding in findings.news(&model) {
+            plain.finding(&finding, &model)?;
         }
         if model.now_ns().saturating_sub(plain.last_table_ns()) >= TABLE_NS {
             plain.table(&model)?;
@@ -229,7 +241,9 @@ pub(super) fn plain(
         match model.apply(update, &mut events) {
             Some(Aside::Note(text)) => plain.note(model.now_ns(), &text)?,
             Some(Aside::End { t_ns, end }) => {
+                findings.look(&model);
                 plain.end(t_ns, &end, &model)?;
+                plain.findings(&findings.into_diagnosis())?;
                 return Ok(end);
             }
             Some(Aside::Cost(_)) | None => {}

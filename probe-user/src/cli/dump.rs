@@ -1,13 +1,15 @@
 //! `dump`: one snapshot of every task.
 
 use super::args::{Common, DumpArgs};
+use super::diagnose::looked_twice;
 use super::output::{self, Quit, Say};
 use super::source::Source;
 use super::{Exit, Failure};
-use crate::analysis::Relations;
+use crate::analysis::Finding;
 use crate::decode::{DebugInfoLevel, Frame, FrameId, Node, Snapshot, Task};
 use crate::export::{json, text};
 use crate::present::card::{CardInput, write_with_tree};
+use crate::present::findings;
 use crate::present::places::Places;
 use crate::present::source::SourceFiles;
 use crate::present::units::counted;
@@ -15,7 +17,8 @@ use regex::Regex;
 use std::io::{IsTerminal, Write};
 
 pub fn run(source: &mut dyn Source, args: &DumpArgs, common: &Common) -> Result<Exit, Quit> {
-    let snapshot = source.snapshot()?;
+    let (snapshot, diagnosis) = looked_twice(source.snapshot()?, || source.snapshot());
+    let findings = diagnosis.findings();
     let say = Say::new(common);
     source.notes().iter().for_each(|note| say.warn(note));
     if snapshot.debuginfo != DebugInfoLevel::Full {
@@ -30,10 +33,10 @@ pub fn run(source: &mut dyn Source, args: &DumpArgs, common: &Common) -> Result<
     let to_terminal = args.output.is_none() && std::io::stdout().is_terminal();
     let paint = output::paint(common, to_terminal);
     if args.json {
-        json::write(&mut out, &snapshot, tasks.into_iter())?;
+        json::write(&mut out, &snapshot, tasks.into_iter(), &findings)?;
     } else if args.task.is_empty() {
         text::write(&mut out, &snapshot, tasks.into_iter(), text::Options { all: args.all, paint })?;
-        hint_at_cycles(&snapshot, args, &say);
+        tell(&findings, &snapshot, args, &say);
     } else {
         let places = Places::of(&snapshot.frames);
         let sources = SourceFiles::new(common.src_path.clone(), source.process().built);
@@ -62,23 +65,22 @@ pub fn run(source: &mut dyn Source, args: &DumpArgs, common: &Common) -> Result<
     Ok(Exit::Fine)
 }
 
-/// Tasks that a list of them looks for deadlocks among.
-const GRAPHED: usize = 100_000;
+/// Findings that a list of tasks names; `diagnose` tells all of them.
+const NAMED: usize = 3;
 
-/// Those that wait for one another are hard to see in a list.
-fn hint_at_cycles(snapshot: &Snapshot, args: &DumpArgs, say: &Say) {
-    // Who holds nothing blocks nobody; and the graph of very many tasks takes longer than their list.
-    let few = snapshot.tasks.len() <= GRAPHED;
-    if !few || snapshot.tasks.iter().all(|task| task.holds.is_empty()) {
+/// In short, below the list: it is what one would look for in it.
+fn tell(found: &[&Finding], snapshot: &Snapshot, args: &DumpArgs, say: &Say) {
+    if found.is_empty() {
         return;
     }
-    let cycles = Relations::of(snapshot, &[]).cycles.len() as u64;
-    if cycles > 0 {
-        let many = counted(cycles, "group");
-        let target = args.target.as_deref().unwrap_or("TARGET");
-        say.warn(&format!(
-            "{many} of tasks may wait for one another (deadlock): async-inspect export {target} -f dot -o waits.dot draws them"
-        ));
+    let places = Places::of(&snapshot.frames);
+    for finding in found.iter().take(NAMED) {
+        say.warn(&findings::line(finding, &places));
+    }
+    let more = found.len().saturating_sub(NAMED) as u64;
+    if let Some(target) = args.target.as_deref().filter(|_| args.replayed.is_none()) {
+        let more = if more > 0 { format!(", and {} more", counted(more, "finding")) } else { String::new() };
+        say.note(&format!("async-inspect diagnose {target} tells why{more}"));
     }
 }
 

@@ -6,10 +6,13 @@ mod checkup;
 mod child;
 mod clock;
 mod core;
+mod diagnose;
+mod diagnose_args;
 mod dump;
 mod exit;
 mod export;
 mod feed;
+mod findings;
 pub mod live;
 mod long_polls;
 mod manual;
@@ -92,6 +95,11 @@ fn run(cli: Cli) -> Result<Exit, Quit> {
             drop(progress);
             let stop = signals::install().map_err(|error| output::plain("handling signals", &error))?;
             replay::run(&args, &common, stop)
+        }
+        Command::Diagnose(args) => {
+            drop(progress);
+            let stop = signals::install().map_err(|error| output::plain("handling signals", &error))?;
+            diagnose::run(&args, &common, stop)
         }
         Command::Dump(args) => {
             let options = common.open_options();

@@ -9,7 +9,7 @@ use super::recording_args::RecordArgs;
 use super::watch::{Begun, Updates};
 use super::{Exit, Failure, clock};
 use crate::model::{End, Update};
-use crate::present::units::{count, counted, span};
+use crate::present::units::{count, counted, size, span};
 use crate::record::{Head, Writer, Written};
 use std::fs::{File, OpenOptions, Permissions, TryLockError};
 use std::io::{self, ErrorKind, IsTerminal};
@@ -120,14 +120,6 @@ fn tell(say: &Say, path: &Path, written: Written, pid: u32, watched_ns: u64) {
     }
     if !is_stdout(Some(path)) {
         say.note(&format!("  to see it: async-inspect replay {}", path.display()));
-    }
-}
-
-fn size(bytes: u64) -> String {
-    match bytes {
-        0..10_000 => counted(bytes, "byte"),
-        10_000..1_000_000 => format!("{} kB", bytes / 1000),
-        _ => format!("{:.1} MB", bytes as f64 / 1e6),
     }
 }
 

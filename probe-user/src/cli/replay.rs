@@ -97,6 +97,11 @@ pub(super) fn begin(recording: &mut Recording) -> Begun {
     }
 }
 
+/// All of it, as fast as it can be read.
+pub(super) fn at_once(recording: Recording) -> impl Feed {
+    AtOnce { recording, stop: Arc::default() }
+}
+
 /// As fast as it can be read.
 struct AtOnce {
     recording: Recording,

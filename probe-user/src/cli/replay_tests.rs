@@ -109,7 +109,7 @@ fn a_moment_is_the_snapshot_and_what_the_trace_told_since() {
     assert!(issue.contains("2.4 s before") && issue.contains("1 ended"), "{issue}");
     assert_eq!(moment(60_000).0.t_ns, Some(8 * SECOND), "no later than its end");
     let mut json = vec![];
-    crate::export::json::write(&mut json, &snapshot, snapshot.tasks.iter()).unwrap();
+    crate::export::json::write(&mut json, &snapshot, snapshot.tasks.iter(), &[]).unwrap();
     let json: serde_json::Value = serde_json::from_slice(&json).unwrap();
     let born = &json["tasks"][1];
     assert_eq!(

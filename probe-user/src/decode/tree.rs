@@ -244,4 +244,18 @@ impl Task {
         }
         self.tree.as_ref().and_then(|tree| innermost(tree, frames))
     }
+
+    /// Whether it was read the same before: same state, at the same place, waiting for the same of the same, and neither
+    /// reading torn. It may have been polled in between.
+    pub fn stands_as(&self, before: &Task) -> bool {
+        let same = |(now, then): (&Wait, &Wait)| {
+            let key = |wait: &Wait| (wait.kind, wait.leaf, wait.address, wait.fd, wait.task, wait.any);
+            key(now) == key(then) && now.holders == then.holders
+        };
+        !(self.stale || before.stale)
+            && (self.id, self.address, self.state) == (before.id, before.address, before.state)
+            && self.waits.len() == before.waits.len()
+            && self.waits.iter().zip(&before.waits).all(same)
+            && self.tree == before.tree
+    }
 }

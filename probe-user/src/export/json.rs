@@ -3,8 +3,9 @@
 //! Written task by task. All that a task's await tree says depends on its [shape](super::shape) alone, so each
 //! distinct tree is put into JSON once, and 300,000 tasks cost little more than copying text.
 
-use super::resources;
 use super::shape::{Shape, shape_into};
+use super::{findings, resources};
+use crate::analysis::Finding;
 use crate::decode::{
     DebugInfoLevel, Frame, FrameId, FrameKind, FrameState, Node, Queue, QueueKind, RuntimeInfo, RuntimeKind,
     Snapshot, SourceLine, Task, TaskState,
@@ -140,6 +141,7 @@ pub fn write<'a>(
     out: &mut impl Write,
     snapshot: &Snapshot,
     tasks: impl Iterator<Item = &'a Task>,
+    found: &[&Finding],
 ) -> io::Result<()> {
     let head = Head {
         schema: SCHEMA,
@@ -162,8 +164,9 @@ pub fn write<'a>(
         out.write_all(if i == 0 { b"\n" } else { b",\n" })?;
         trees.task(out, task, snapshot)?;
     }
-    // Lints are not run by `dump`: what they would find is unknown, which is not the same as nothing.
-    out.write_all(b"\n],\"findings\":null}\n")
+    out.write_all(b"\n],\"findings\":")?;
+    out.write_all(findings::array(found)?.as_bytes())?;
+    out.write_all(b"}\n")
 }
 
 /// An object's text without its closing brace, for more fields to follow.

@@ -6,10 +6,12 @@
 
 pub mod check;
 pub mod dot;
+pub mod findings;
 pub mod graph_json;
 pub mod json;
 pub mod mermaid;
 pub mod plain;
+mod plain_end;
 pub mod ps;
 mod resources;
 pub mod shape;

@@ -1,18 +1,18 @@
 //! `attach --plain`: one readable line per transition, a table now and then, a summary at the end.
 
+use crate::analysis::{Diagnosis, Finding};
 use crate::decode::{FrameId, RuntimeKind, TaskId};
-use crate::model::{AwaitPath, End, Ending, Event, Mode, Model, Spot, TaskPhase};
+use crate::model::{AwaitPath, End, Ending, Event, Mode, Model, TaskPhase};
 use crate::present::card::phase_word;
 use crate::present::cost;
+use crate::present::findings;
 use crate::present::long_polls;
 use crate::present::names;
 use crate::present::paint::Paint;
 use crate::present::places::Places;
 use crate::present::samples::{self, busy_span};
 use crate::present::table;
-use crate::present::times;
 use crate::present::units::{count, counted, known_span, or_dash, span};
-use std::cmp::Reverse;
 use std::io::{self, Write};
 use std::sync::Arc;
 
@@ -20,14 +20,10 @@ use std::sync::Arc;
 const LINES_PER_SECOND: u32 = 40;
 /// Rows of the table.
 const ROWS: usize = 12;
-/// Places named at the end.
-const PLACES: usize = 5;
-/// Kinds of tasks named there.
-const KINDS: usize = 5;
 const NAME_WIDTH: usize = 44;
 
 pub struct Plain<W> {
-    out: W,
+    pub(super) out: W,
     paint: Paint,
     started_ns: u64,
     places: Places,
@@ -224,6 +220,21 @@ impl<W: Write> Plain<W> {
         writeln!(self.out, "{}  {}", self.paint.dim(self.time(t_ns)), self.paint.warn(text))
     }
 
+    /// In a line when it is found; [`Plain::findings`] says all at the end.
+    pub fn finding(&mut self, finding: &Finding, model: &Model) -> io::Result<()> {
+        let time = self.time(model.now_ns());
+        let words = findings::line(finding, self.places(model));
+        writeln!(self.out, "{}  {}", self.paint.dim(time), self.paint.warn(words))
+    }
+
+    pub fn findings(&mut self, diagnosis: &Diagnosis) -> io::Result<()> {
+        for finding in diagnosis.findings() {
+            writeln!(self.out)?;
+            findings::write(&mut self.out, finding, &self.places, self.paint)?;
+        }
+        self.out.flush()
+    }
+
     pub fn flush(&mut self) -> io::Result<()> {
         self.out.flush()
     }
@@ -237,77 +248,6 @@ impl<W: Write> Plain<W> {
         self.longest_running_places(model)?;
         self.busiest_places(model)?;
         self.out.flush()
-    }
-
-    /// Who ran for longest, by looks, and how far that is to be trusted.
-    fn busiest_tasks(&mut self, model: &Model) -> io::Result<()> {
-        for (i, (task, busy)) in samples::busiest(model, PLACES).into_iter().enumerate() {
-            let label = match (i, model.mode().samples()) {
-                (0, true) => "busiest",
-                (0, false) => "meanwhile",
-                _ => "",
-            };
-            let at = model.times(task).first().map_or(Spot::Start, |time| time.at);
-            let from = match at {
-                Spot::Await(place) => format!(", most of it from {}", self.frame_place(place, model)),
-                Spot::Start | Spot::Elsewhere => String::new(),
-            };
-            let name = names::short(&task.name);
-            writeln!(self.out, "  {label:<10} #{} {name}  {}{from}", task.id.id, samples::length(busy))?;
-        }
-        Ok(())
-    }
-
-    /// Whose polls lasted longest.
-    fn slowest_kinds(&mut self, model: &Model) -> io::Result<()> {
-        let mut kinds = model.kind_times();
-        kinds.sort_by_key(|kind| Reverse(kind.polls.max_ns.max(kind.delays.max_ns)));
-        for (i, kind) in kinds.iter().take(KINDS).enumerate() {
-            let label = if i == 0 { "slowest" } else { "" };
-            let words = times::kind(kind).unwrap_or_default();
-            writeln!(self.out, "  {label:<10} {}  {words}", names::short(&kind.name))?;
-        }
-        Ok(())
-    }
-
-    /// From which awaits on tasks ran longest in all, and where the rest of their time went.
-    fn longest_running_places(&mut self, model: &Model) -> io::Result<()> {
-        let mut places = model.place_times();
-        places.retain(|place| !place.polls.is_empty());
-        // Equally long ones stay in the order of names.
-        places.sort_by_key(|place| Reverse(place.polls.sum_ns));
-        for (i, times) in places.into_iter().take(PLACES).enumerate() {
-            let label = if i == 0 { "runs from" } else { "" };
-            let place = match times.at {
-                Spot::Await(place) => self.frame_place(place, model),
-                Spot::Start => "start".into(),
-                Spot::Elsewhere => "elsewhere".into(),
-            };
-            let (words, name) = (times::place(times), names::short(&times.name));
-            writeln!(self.out, "  {label:<10} {place}  {words}  ({name})")?;
-        }
-        Ok(())
-    }
-
-    /// Where tasks came most often, and how long they stayed.
-    fn busiest_places(&mut self, model: &Model) -> io::Result<()> {
-        let mut places: Vec<_> = model.places().collect();
-        places.sort_by(|a, b| {
-            b.arrivals.cmp(&a.arrivals).then_with(|| (&a.task_name, a.place).cmp(&(&b.task_name, b.place)))
-        });
-        for (i, totals) in places.iter().take(PLACES).enumerate() {
-            let label = if i == 0 { "places" } else { "" };
-            let stay = totals.spent_ns.checked_div(totals.departures).map(span);
-            let stay = stay.map_or(String::new(), |stay| format!(", {stay} on average"));
-            let place = self.frame_place(totals.place, model);
-            let times = counted(totals.arrivals, "arrival");
-            writeln!(
-                self.out,
-                "  {label:<10} {place}  {times}{stay}  ({})",
-                names::short(&totals.task_name)
-            )?;
-        }
-        Ok(())
     }
 
     fn within_budget(&mut self, t_ns: u64) -> io::Result<bool> {
@@ -345,7 +285,7 @@ impl<W: Write> Plain<W> {
         }
     }
 
-    fn frame_place(&mut self, place: FrameId, model: &Model) -> String {
+    pub(super) fn frame_place(&mut self, place: FrameId, model: &Model) -> String {
         let frame = model.frames().get(place);
         let places = self.places(model);
         frame.line.as_ref().map_or_else(|| "-".into(), |line| places.show(line))

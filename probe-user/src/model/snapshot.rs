@@ -39,6 +39,27 @@ impl Model {
         self.latest.as_ref()?.tasks.get(seen.index as usize).filter(|task| task.id == id)
     }
 
+    /// Since when each snapshot had this task the same (see [`Task::stands_as`]) and no transition of it was seen,
+    /// CLOCK_MONOTONIC ns. None where there was only one such snapshot, or it is not in the latest.
+    pub fn unmoved_since(&self, id: TaskId) -> Option<u64> {
+        let entry = self.live.get(&id).filter(|entry| entry.seen.generation == self.generation)?;
+        let since = entry.seen.unmoved_ns?;
+        let moved = |stop: &Stop| stop.since.known == Known::Exact && stop.since.t_ns > since;
+        (!entry.history.back().is_some_and(moved)).then_some(since)
+    }
+
+    pub fn snapshots_taken(&self) -> u32 {
+        self.generation
+    }
+
+    /// What [`SeenIn::unmoved_ns`] is of a task that the latest snapshot has like this. `self.latest` is the one before.
+    fn unmoved(&self, task: &Task) -> Option<u64> {
+        let seen = self.live.get(&task.id)?.seen;
+        let latest = self.latest.as_ref().filter(|_| seen.generation + 1 == self.generation)?;
+        let before = latest.tasks.get(seen.index as usize)?;
+        task.stands_as(before).then(|| seen.unmoved_ns.or(latest.t_ns))?
+    }
+
     fn merge(&mut self, task: &Task, index: u32, t_ns: u64, first: bool, out: &mut Vec<Event>) {
         let phase = TaskPhase::from(task.state);
         if !self.live.contains_key(&task.id) {
@@ -51,8 +72,9 @@ impl Model {
             self.first_sight(task.id, task.name.clone(), Since { t_ns, known }, None, out);
         }
         let traced = self.mode.of(task.id).times_polls();
+        let unmoved_ns = self.unmoved(task);
         let Some(entry) = self.live.get_mut(&task.id) else { return };
-        entry.seen = SeenIn { generation: self.generation, index, misses: 0 };
+        entry.seen = SeenIn { generation: self.generation, index, misses: 0, unmoved_ns };
         // A thread may block on one future after the other.
         if is_unnamed(&entry.name) || !is_traced(task.id) {
             entry.name = task.name.clone();

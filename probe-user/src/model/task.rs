@@ -89,6 +89,8 @@ pub(super) struct SeenIn {
     pub generation: u32,
     pub index: u32,
     pub misses: u8,
+    /// Since when all snapshots had it the same, CLOCK_MONOTONIC ns; None where the latest but one had it otherwise, or not.
+    pub unmoved_ns: Option<u64>,
 }
 
 impl TaskEntry {

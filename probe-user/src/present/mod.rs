@@ -6,6 +6,7 @@
 pub mod card;
 pub mod cost;
 pub mod escape;
+pub mod findings;
 pub mod long_polls;
 pub mod names;
 pub mod paint;

@@ -39,6 +39,10 @@ impl Paint {
         self.with(Style::new().fg_color(Some(AnsiColor::Yellow.into())), text)
     }
 
+    pub fn bad<T>(self, text: T) -> Painted<T> {
+        self.with(Style::new().bold().fg_color(Some(AnsiColor::Red.into())), text)
+    }
+
     pub fn good<T>(self, text: T) -> Painted<T> {
         self.with(Style::new().fg_color(Some(AnsiColor::Green.into())), text)
     }

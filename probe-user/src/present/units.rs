@@ -48,6 +48,15 @@ pub fn known_span((ns, known): (u64, Known)) -> String {
     }
 }
 
+/// `412 bytes`, `64 kB`, `1.5 MB`.
+pub fn size(bytes: u64) -> String {
+    match bytes {
+        0..10_000 => counted(bytes, "byte"),
+        10_000..1_000_000 => format!("{} kB", bytes / 1000),
+        _ => format!("{:.1} MB", bytes as f64 / 1e6),
+    }
+}
+
 /// What is not known is a dash, never a zero.
 pub fn or_dash(value: Option<String>) -> String {
     value.unwrap_or_else(|| "-".into())

@@ -1,0 +1,117 @@
+//! What lints look at: a snapshot, what did not move since an earlier one, and what was seen over time.
+
+use super::{FoundPlace, Relations};
+use crate::decode::{Frame, Frames, Node, Snapshot, SourceLine, Task, TaskId};
+use crate::model::{Model, TaskEntry};
+use std::cell::OnceCell;
+use std::collections::HashMap;
+use std::sync::Arc;
+
+/// The facts of a target at one moment.
+pub struct Case<'a> {
+    pub snapshot: &'a Snapshot,
+    /// What was watched until then; None where there are snapshots alone.
+    pub watched: Option<&'a Model>,
+    /// By index of a task in the snapshot: since when it was read the same each time, CLOCK_MONOTONIC ns.
+    /// None: it was read once, or it moved.
+    unmoved: Vec<Option<u64>>,
+    /// Whether there was an earlier reading at all.
+    pub read_twice: bool,
+    relations: OnceCell<Relations>,
+    indices: OnceCell<HashMap<TaskId, u32>>,
+}
+
+impl<'a> Case<'a> {
+    /// Of what was read once. A snapshot is not atomic, so nothing that links two tasks is proven by it.
+    pub fn of_one(snapshot: &'a Snapshot) -> Case<'a> {
+        Case::new(snapshot, None, vec![None; snapshot.tasks.len()], false)
+    }
+
+    /// Of what was read twice, `before` first.
+    pub fn of_two(before: &Snapshot, snapshot: &'a Snapshot) -> Case<'a> {
+        let known: HashMap<TaskId, &Task> = before.tasks.iter().map(|task| (task.id, task)).collect();
+        let since = before.t_ns.unwrap_or(0);
+        let stood = |task: &Task| known.get(&task.id).is_some_and(|before| task.stands_as(before));
+        let unmoved = snapshot.tasks.iter().map(|task| stood(task).then_some(since)).collect();
+        Case::new(snapshot, None, unmoved, true)
+    }
+
+    /// Of a process that is or was watched. None before its first snapshot.
+    pub fn of_model(model: &'a Model) -> Option<Case<'a>> {
+        let snapshot = model.snapshot()?;
+        let unmoved = snapshot.tasks.iter().map(|task| model.unmoved_since(task.id)).collect();
+        Some(Case::new(snapshot, Some(model), unmoved, model.snapshots_taken() > 1))
+    }
+
+    fn new(
+        snapshot: &'a Snapshot,
+        watched: Option<&'a Model>,
+        unmoved: Vec<Option<u64>>,
+        read_twice: bool,
+    ) -> Case<'a> {
+        let (relations, indices) = (OnceCell::new(), OnceCell::new());
+        Case { snapshot, watched, unmoved, read_twice, relations, indices }
+    }
+
+    pub fn frames(&self) -> &'a Frames {
+        &self.snapshot.frames
+    }
+
+    /// CLOCK_MONOTONIC, ns; None of a core file.
+    pub fn now_ns(&self) -> Option<u64> {
+        self.watched.map(Model::now_ns).or(self.snapshot.t_ns)
+    }
+
+    /// Who waits for what, and who holds it.
+    pub fn relations(&self) -> &Relations {
+        self.relations.get_or_init(|| Relations::of(self.snapshot, &[]))
+    }
+
+    pub fn index(&self, id: TaskId) -> Option<usize> {
+        let number = |(index, task): (usize, &Task)| (task.id, index as u32);
+        let indices =
+            self.indices.get_or_init(|| self.snapshot.tasks.iter().enumerate().map(number).collect());
+        indices.get(&id).map(|index| *index as usize)
+    }
+
+    pub fn task(&self, id: TaskId) -> Option<&'a Task> {
+        self.snapshot.tasks.get(self.index(id)?)
+    }
+
+    /// What was seen of a task over time.
+    pub fn entry(&self, id: TaskId) -> Option<&'a TaskEntry> {
+        self.watched?.get(id)
+    }
+
+    /// Since when it was read the same each time, ns; see [`Task::stands_as`].
+    pub fn unmoved_since(&self, index: usize) -> Option<u64> {
+        self.unmoved.get(index).copied().flatten()
+    }
+
+    /// How long a task has stood where it is: not been polled, as far as was seen, ns. At least so long.
+    pub fn stands_for(&self, index: usize) -> Option<u64> {
+        let now_ns = self.now_ns()?;
+        let idle = self.entry(self.snapshot.tasks.get(index)?.id).and_then(|entry| entry.idle_for(now_ns));
+        let read = self.unmoved_since(index).map(|since| now_ns.saturating_sub(since));
+        idle.map(|(ns, _)| ns).max(read)
+    }
+
+    /// Where it awaits, in the user's own code.
+    pub fn location(&self, task: &Task) -> Option<SourceLine> {
+        task.location(self.frames())
+    }
+
+    /// The same with the function it is in; the task's own name where no code of the user's is.
+    pub fn place(&self, task: &Task) -> FoundPlace {
+        let innermost = task.tree.as_ref().and_then(|tree| innermost(tree, self.frames()));
+        let of_frame =
+            |frame: Arc<Frame>| FoundPlace { function: frame.function.clone(), line: frame.line.clone() };
+        innermost.map_or_else(|| FoundPlace { function: task.name.clone(), line: None }, of_frame)
+    }
+}
+
+/// As [`Task::location`].
+fn innermost(node: &Node, frames: &Frames) -> Option<Arc<Frame>> {
+    let deeper = node.awaiting.iter().find_map(|child| innermost(child, frames));
+    deeper.or_else(|| Some(frames.get(node.frame)).filter(|frame| frame.own_code && frame.line.is_some()))
+}

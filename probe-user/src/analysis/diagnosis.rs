@@ -1,0 +1,94 @@
+//! All lints over one target, now and again.
+
+use super::lints::LINTS;
+use super::{Answer, Case, Finding, FindingKey};
+use crate::decode::Certainty;
+use std::collections::{BTreeMap, HashMap};
+use std::time::Duration;
+
+/// What was found so far. A bug that was proven stays; what only looked like one goes when it is gone.
+#[derive(Clone, Debug, Default)]
+pub struct Diagnosis {
+    found: Vec<Known>,
+    known: HashMap<FindingKey, usize>,
+    again: Option<Duration>,
+    blind: BTreeMap<&'static str, &'static str>,
+    looks: u32,
+}
+
+#[derive(Clone, Debug)]
+struct Known {
+    finding: Finding,
+    /// In which look it was found last.
+    look: u32,
+}
+
+/// Findings that are kept, of all lints.
+const KEPT: usize = 1000;
+
+impl Diagnosis {
+    /// All lints over facts that are looked at once.
+    pub fn of(case: &Case<'_>) -> Diagnosis {
+        let mut diagnosis = Diagnosis::default();
+        diagnosis.look(case);
+        diagnosis
+    }
+
+    /// Asks all lints. What was found for the first time, or is certain now and was not before.
+    pub fn look(&mut self, case: &Case<'_>) -> Vec<Finding> {
+        self.looks += 1;
+        self.again = None;
+        self.blind.clear();
+        let mut news = Vec::new();
+        for lint in LINTS {
+            match lint.look(case) {
+                Answer::Fine => {}
+                Answer::Found(findings) => {
+                    news.extend(findings.into_iter().filter_map(|finding| self.take(finding)));
+                }
+                Answer::LookAgain(after) => {
+                    self.again = Some(self.again.map_or(after, |soonest| soonest.min(after)));
+                }
+                Answer::Blind(why) => drop(self.blind.insert(lint.name(), why)),
+            }
+        }
+        news
+    }
+
+    /// What is found now, and what was proven before; the certain first.
+    pub fn findings(&self) -> Vec<&Finding> {
+        let lasting =
+            |known: &&Known| known.look == self.looks || known.finding.certainty == Certainty::Proven;
+        let mut findings: Vec<&Finding> =
+            self.found.iter().filter(lasting).map(|known| &known.finding).collect();
+        findings.sort_by_key(|finding| finding.certainty);
+        findings
+    }
+
+    /// After how long another look may tell more.
+    pub fn look_again_in(&self) -> Option<Duration> {
+        self.again
+    }
+
+    /// Lints that could not see what they look for, and why.
+    pub fn blind(&self) -> impl Iterator<Item = (&'static str, &'static str)> {
+        self.blind.iter().map(|(lint, why)| (*lint, *why))
+    }
+
+    fn take(&mut self, finding: Finding) -> Option<Finding> {
+        let look = self.looks;
+        let key = finding.key();
+        if let Some(known) = self.known.get(&key).and_then(|index| self.found.get_mut(*index)) {
+            let news = finding.certainty < known.finding.certainty;
+            let certainty = finding.certainty.min(known.finding.certainty);
+            *known = Known { finding: Finding { certainty, ..finding }, look };
+            return news.then(|| known.finding.clone());
+        }
+        if self.found.len() >= KEPT {
+            return None;
+        }
+        self.known.insert(key, self.found.len());
+        self.found.push(Known { finding: finding.clone(), look });
+        Some(finding)
+    }
+}

@@ -1,0 +1,144 @@
+//! Tasks that wait for each other in a circle.
+
+use crate::analysis::stuck::{self, Circle, Edge};
+use crate::analysis::{Answer, Case, Finding, FoundPlace, Lint, Part, Sentence, sentence};
+use crate::decode::{Certainty, Hold, ResourceKind, Task, Wait};
+use std::collections::HashSet;
+use std::time::Duration;
+
+pub struct Deadlock;
+
+/// Long enough for a lock that changes hands to do so.
+const AGAIN: Duration = Duration::from_millis(200);
+
+impl Lint for Deadlock {
+    fn name(&self) -> &'static str {
+        "deadlock"
+    }
+
+    fn what(&self) -> &'static str {
+        "tasks that wait for each other in a circle, over locks, semaphores, joins and channels"
+    }
+
+    fn look(&self, case: &Case<'_>) -> Answer {
+        let circles = stuck::circles(case.snapshot);
+        // What was read once may never have been so: one edge was read before, another after somebody moved on.
+        if !circles.is_empty() && !case.read_twice {
+            return Answer::LookAgain(AGAIN);
+        }
+        let stands = |circle: &&Circle| members(circle).all(|i| case.unmoved_since(i).is_some());
+        let (standing, moving): (Vec<&Circle>, Vec<&Circle>) = circles.iter().partition(stands);
+        if standing.is_empty() && !moving.is_empty() {
+            return Answer::LookAgain(AGAIN);
+        }
+        Answer::of(standing.into_iter().map(|circle| finding(case, circle)).collect())
+    }
+}
+
+fn members(circle: &Circle) -> impl Iterator<Item = usize> + '_ {
+    circle.edges.iter().map(|edge| edge.waiter)
+}
+
+fn finding(case: &Case<'_>, circle: &Circle) -> Finding {
+    let tasks = &case.snapshot.tasks;
+    let wait = |edge: &Edge| &tasks[edge.waiter].waits[edge.wait];
+    let certainty = circle.edges.iter().map(|edge| stuck::certainty(wait(edge))).max();
+    let ids = members(circle).chain(circle.others.iter().copied()).map(|i| tasks[i].id);
+    let wanted = members(circle).map(|i| case.place(&tasks[i]));
+    let held = circle.edges.iter().filter_map(|edge| held_at(case, wait(edge), &tasks[edge.holder]));
+    let mut resources: Vec<_> = circle.edges.iter().filter_map(|edge| wait(edge).address).collect();
+    resources.dedup();
+    Finding {
+        lint: Deadlock.name(),
+        certainty: certainty.unwrap_or(Certainty::Possible),
+        tasks: ids.collect(),
+        places: once_each(wanted.chain(held)),
+        resources,
+        message: message(case, circle),
+        evidence: circle.edges.iter().map(|edge| evidence(case, edge)).collect(),
+        remedy: remedy(circle, &wait),
+    }
+}
+
+fn once_each(places: impl Iterator<Item = FoundPlace>) -> Vec<FoundPlace> {
+    let mut known = HashSet::new();
+    places.filter(|place| known.insert(place.clone())).collect()
+}
+
+fn message(case: &Case<'_>, circle: &Circle) -> Sentence {
+    let id = |i: usize| Part::Task(case.snapshot.tasks[i].id);
+    let mut message = match circle.edges.as_slice() {
+        [only] => sentence![id(only.waiter), " waits for what it holds itself, and can never go on"],
+        [a, b] => {
+            sentence![id(a.waiter), " and ", id(b.waiter), " wait for each other, and can never go on"]
+        }
+        edges => {
+            let mut message = sentence![Part::Count(edges.len() as u64), " tasks wait in a circle, "];
+            for edge in edges {
+                message.append(sentence![id(edge.waiter), " → "]);
+            }
+            message.append(sentence![id(edges[0].waiter), ", and can never go on"]);
+            message
+        }
+    };
+    let behind = (circle.behind.len() + circle.others.len()) as u64;
+    if behind > 0 {
+        let waits = if behind == 1 { " more waits behind" } else { " more wait behind" };
+        message.append(sentence!["; ", Part::Count(behind), waits]);
+    }
+    message
+}
+
+/// Who wants what and where, and where it is held.
+fn evidence(case: &Case<'_>, edge: &Edge) -> Sentence {
+    let (task, holder) = (&case.snapshot.tasks[edge.waiter], &case.snapshot.tasks[edge.holder]);
+    let wait = &task.waits[edge.wait];
+    let mut words = sentence![Part::Task(task.id), " ", &task.name];
+    if wait.kind == ResourceKind::Join {
+        words.append(sentence![" waits for the end of ", Part::Task(holder.id), " ", &holder.name]);
+        at(&mut words, case, task);
+        return words;
+    }
+    match wait.address {
+        Some(address) => words.append(sentence![" wants ", Part::Thing(wait.kind, address)]),
+        None => words.append(sentence![" wants a ", wait.kind.as_str()]),
+    }
+    at(&mut words, case, task);
+    let keeps = match wait.kind {
+        ResourceKind::Mutex | ResourceKind::RwLock | ResourceKind::OnceCell => " holds it",
+        ResourceKind::Semaphore => " has permits of it",
+        _ => " keeps its other end",
+    };
+    words.append(sentence![", ", Part::Task(holder.id), keeps]);
+    if let Some(line) = held_at(case, wait, holder).and_then(|place| place.line) {
+        words.append(sentence![" since ", &line]);
+    }
+    words
+}
+
+fn at(words: &mut Sentence, case: &Case<'_>, task: &Task) {
+    if let Some(line) = case.location(task) {
+        words.append(sentence![" at ", &line]);
+    }
+}
+
+/// Where the holder took it, as far as debug information tells.
+fn held_at(case: &Case<'_>, wait: &Wait, holder: &Task) -> Option<FoundPlace> {
+    let hold: &Hold = holder.holds.iter().find(|hold| Some(hold.address) == wait.address)?;
+    let frame = case.frames().get(hold.frame);
+    let line = hold.acquired_at.clone().or_else(|| wait.acquired_at.clone())?;
+    Some(FoundPlace { function: frame.function.clone(), line: Some(line) })
+}
+
+fn remedy<'a>(circle: &'a Circle, wait: &impl Fn(&'a Edge) -> &'a Wait) -> &'static str {
+    let locks = circle.edges.iter().all(|edge| {
+        matches!(wait(edge).kind, ResourceKind::Mutex | ResourceKind::RwLock | ResourceKind::Semaphore)
+    });
+    match (circle.edges.len(), locks) {
+        (1, _) => "release the first guard (drop it, or end its scope) before asking again",
+        (_, true) => {
+            "take these locks in the same order everywhere, or release one before waiting for the next"
+        }
+        (_, false) => "release what the other side needs before waiting for it",
+    }
+}

@@ -1,0 +1,13 @@
+//! The lints, one per file.
+
+mod deadlock;
+
+use super::Lint;
+
+/// In the order in which they are asked and told.
+pub static LINTS: &[&dyn Lint] = &[&deadlock::Deadlock];
+
+/// The lint of that name.
+pub fn named(name: &str) -> Option<&'static dyn Lint> {
+    LINTS.iter().copied().find(|lint| lint.name() == name)
+}

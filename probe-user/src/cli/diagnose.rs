@@ -1,0 +1,194 @@
+//! `diagnose`: which bugs a target has.
+
+use super::args::Common;
+use super::attach::{self, Wanted, Watch};
+use super::child::Keep;
+use super::diagnose_args::DiagnoseArgs;
+use super::feed::Feed;
+use super::findings::Findings;
+use super::output::{self, Quit, Say};
+use super::watch::Begun;
+use super::{Exit, Failure, live, replay};
+use crate::analysis::{Case, Diagnosis};
+use crate::decode::{Certainty, Coverage, Snapshot};
+use crate::export::findings as json;
+use crate::model::{Aside, End, Limits, Model};
+use crate::present::findings::write;
+use crate::present::places::Places;
+use crate::present::units::counted;
+use std::io::{IsTerminal, Write};
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::thread;
+use std::time::Duration;
+
+/// How long to wait for an update before looking at the clock.
+const WAIT: Duration = Duration::from_millis(100);
+/// Between two snapshots: what moves at all has moved by then.
+const INTERVAL: Duration = Duration::from_millis(250);
+/// A second reading that does not watch is made after at most so long.
+const SOON: Duration = Duration::from_secs(1);
+
+/// What was found, and in what.
+struct Found {
+    pid: u32,
+    diagnosis: Diagnosis,
+    coverage: Option<Coverage>,
+    places: Places,
+}
+
+pub fn run(args: &DiagnoseArgs, common: &Common, stop: Arc<AtomicBool>) -> Result<Exit, Quit> {
+    let say = Say::new(common);
+    let recording = Path::new(&args.target);
+    let found = if args.is_recording() {
+        of_recording(recording, &say)?
+    } else if args.duration.is_zero() {
+        at_once(args, common)?
+    } else {
+        match watched(args, common, stop, &say)? {
+            Some(found) => found,
+            None => return Ok(Exit::Fine),
+        }
+    };
+    let mut out = output::stdout();
+    if args.json {
+        json::write(&mut out, found.pid, &found.diagnosis, found.coverage.as_ref())?;
+    } else {
+        let paint = output::paint(common, std::io::stdout().is_terminal());
+        tell(&mut out, &found, paint, &say)?;
+    }
+    out.flush()?;
+    Ok(args.verdict(&found.diagnosis))
+}
+
+impl DiagnoseArgs {
+    /// A file, and no process of that name: PIDs and names have no slash in them and end in nothing.
+    fn is_recording(&self) -> bool {
+        let path = Path::new(&self.target);
+        let looks_like = self.target.contains('/') || path.extension().is_some();
+        looks_like && path.exists() || path.extension().is_some_and(|extension| extension == "rec")
+    }
+
+    fn verdict(&self, diagnosis: &Diagnosis) -> Exit {
+        let counts = |certainty| certainty == Certainty::Proven || self.fail_on_possible;
+        let fires = |finding: &&crate::analysis::Finding| {
+            counts(finding.certainty) && self.fail_on.iter().any(|lint| lint.takes(finding.lint))
+        };
+        if diagnosis.findings().iter().any(fires) { Exit::Finding } else { Exit::Fine }
+    }
+}
+
+/// From two readings of memory: nothing is put into the target.
+fn at_once(args: &DiagnoseArgs, common: &Common) -> Result<Found, Quit> {
+    let progress = output::ProgressLine::new(common);
+    let mut source = live::open(&args.target, &common.open_options(), &progress)?;
+    progress.done();
+    let first = source.snapshot()?;
+    let (snapshot, diagnosis) = looked_twice(first, || source.snapshot());
+    Ok(Found {
+        pid: snapshot.pid,
+        diagnosis,
+        places: Places::of(&snapshot.frames),
+        coverage: Some(snapshot.coverage),
+    })
+}
+
+/// Lints over a snapshot; where they cannot tell yet, over another one soon after it, if there still is one to be had.
+pub(super) fn looked_twice(
+    first: Snapshot,
+    again: impl FnOnce() -> Result<Snapshot, Failure>,
+) -> (Snapshot, Diagnosis) {
+    let diagnosis = Diagnosis::of(&Case::of_one(&first));
+    let Some(after) = diagnosis.look_again_in().filter(|after| *after <= SOON) else {
+        return (first, diagnosis);
+    };
+    thread::sleep(after);
+    let Ok(second) = again() else { return (first, diagnosis) };
+    let diagnosis = Diagnosis::of(&Case::of_two(&first, &second));
+    (second, diagnosis)
+}
+
+fn watched(
+    args: &DiagnoseArgs,
+    common: &Common,
+    stop: Arc<AtomicBool>,
+    say: &Say,
+) -> Result<Option<Found>, Quit> {
+    let wanted = Wanted {
+        target: Some(&args.target),
+        command: &[],
+        keep: Keep::Stderr,
+        trace: args.probes.options(),
+        sample: args.probes.sample,
+        interval: Some(INTERVAL),
+        duration: Some(args.duration),
+    };
+    let Some(Watch { begun, mut updates, .. }) = attach::begin(&wanted, common, stop, say)? else {
+        return Ok(None);
+    };
+    Ok(Some(until_the_end(begun, &mut updates, say)?))
+}
+
+fn of_recording(path: &Path, say: &Say) -> Result<Found, Quit> {
+    let mut recording = replay::open(path)?;
+    let begun = replay::begin(&mut recording);
+    until_the_end(begun, &mut replay::at_once(recording), say)
+}
+
+/// Looks after each snapshot, until there are no more.
+fn until_the_end(mut begun: Begun, feed: &mut dyn Feed, say: &Say) -> Result<Found, Quit> {
+    let pid = begun.process.pid;
+    let mut events = Vec::new();
+    let mut model = Model::new(begun.mode, begun.frames.clone(), begun.t_ns, Limits::default());
+    let mut findings = Findings::new();
+    if let Some(first) = begun.first.take() {
+        model.snapshot_taken(first, &mut events);
+    }
+    let end = loop {
+        let Some(update) = feed.next(WAIT) else { continue };
+        let aside = model.apply(update, &mut events);
+        // Nobody reads them here.
+        events.clear();
+        match aside {
+            Some(Aside::Note(text)) => say.warn(&text),
+            Some(Aside::End { end, .. }) => break end,
+            Some(Aside::Cost(_)) | None => {}
+        }
+        findings.news(&model);
+    };
+    findings.look(&model);
+    if let End::Failed(why) = end {
+        say.warn(&why);
+    }
+    let coverage = model.snapshot().map(|snapshot| snapshot.coverage.clone());
+    let diagnosis = findings.into_diagnosis();
+    Ok(Found { pid, diagnosis, coverage, places: Places::of(&begun.frames) })
+}
+
+fn tell(
+    out: &mut impl Write,
+    found: &Found,
+    paint: crate::present::paint::Paint,
+    say: &Say,
+) -> Result<(), Quit> {
+    let all = found.diagnosis.findings();
+    for (i, finding) in all.iter().enumerate() {
+        if i > 0 {
+            writeln!(out)?;
+        }
+        write(out, finding, &found.places, paint)?;
+    }
+    let tasks = found.coverage.as_ref().map_or(0, |coverage| coverage.tasks_found);
+    let decoded = found.coverage.as_ref().map_or(0, |coverage| coverage.tasks_decoded);
+    if all.is_empty() {
+        writeln!(out, "{}", paint.good(format!("nothing found in {}", counted(tasks, "task"))))?;
+    }
+    if decoded < tasks {
+        say.warn(&format!("{} of them could not be decoded", counted(tasks - decoded, "task")));
+    }
+    for (lint, why) in found.diagnosis.blind() {
+        say.note(&format!("not looked for: {lint}: {why}"));
+    }
+    Ok(())
+}

@@ -1,0 +1,61 @@
+//! The arguments of `diagnose`.
+
+use super::args::moment;
+use super::probe_args::ProbeArgs;
+use crate::analysis::{LINTS, named};
+use clap::Args;
+use std::time::Duration;
+
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  sudo async-inspect diagnose 4242                            watch for three seconds, and tell
+  sudo async-inspect diagnose shop -d 0                       from memory alone: nothing is put into the target
+  sudo async-inspect diagnose shop --json | jq .findings
+  sudo async-inspect diagnose shop -d 0 --fail-on deadlock,futurelock    a health check: exit code 1 if there is one
+  async-inspect diagnose shop.rec                             what a recording shows
+
+A finding is proven where nothing else fits what was read, twice; else it is possible.")]
+pub struct DiagnoseArgs {
+    /// A PID, the name of a process, or a file that record wrote
+    #[arg(value_name = "TARGET|RECORDING")]
+    pub target: String,
+    /// Watch for so many seconds; 0: read memory twice, and put nothing into the target
+    #[arg(short, long, value_name = "SECONDS", default_value = "3", value_parser = moment)]
+    pub duration: Duration,
+    /// One JSON object
+    #[arg(long)]
+    pub json: bool,
+    /// End with exit code 1 if one of these was found and is proven; all: any of them
+    #[arg(long, value_name = "LINT", value_delimiter = ',', value_parser = fail_on)]
+    pub fail_on: Vec<FailOn>,
+    /// With --fail-on: also if it is only possible
+    #[arg(long, requires = "fail_on")]
+    pub fail_on_possible: bool,
+    #[command(flatten)]
+    pub probes: ProbeArgs,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FailOn {
+    All,
+    Lint(&'static str),
+}
+
+impl FailOn {
+    pub fn takes(self, lint: &str) -> bool {
+        match self {
+            FailOn::All => true,
+            FailOn::Lint(name) => name == lint,
+        }
+    }
+}
+
+fn fail_on(text: &str) -> Result<FailOn, String> {
+    if text == "all" {
+        return Ok(FailOn::All);
+    }
+    named(text).map(|lint| FailOn::Lint(lint.name())).ok_or_else(|| {
+        let all: Vec<&str> = LINTS.iter().map(|lint| lint.name()).collect();
+        format!("no such lint; there are: all, {}", all.join(", "))
+    })
+}

@@ -1,0 +1,47 @@
+//! Lints beside a watch: after a snapshot, and no more often than they are cheap.
+
+use crate::analysis::{Case, Diagnosis, Finding};
+use crate::model::Model;
+use std::time::{Duration, Instant};
+
+/// The lints get at most one part in so many of our time.
+const SHARE: u32 = 20;
+
+/// What was found while a target was watched.
+pub struct Findings {
+    diagnosis: Diagnosis,
+    snapshots: u32,
+    looked: Instant,
+    took: Duration,
+}
+
+impl Findings {
+    pub fn new() -> Findings {
+        let (diagnosis, took) = (Diagnosis::default(), Duration::ZERO);
+        Findings { diagnosis, snapshots: 0, looked: Instant::now(), took }
+    }
+
+    /// What is new since the last call; none where no snapshot was taken since, or it is too soon.
+    pub fn news(&mut self, model: &Model) -> Vec<Finding> {
+        let snapshots = model.snapshots_taken();
+        if snapshots == self.snapshots || self.looked.elapsed() < self.took * SHARE {
+            return Vec::new();
+        }
+        self.look(model)
+    }
+
+    /// Whatever time it takes: for the last look.
+    pub fn look(&mut self, model: &Model) -> Vec<Finding> {
+        self.snapshots = model.snapshots_taken();
+        let Some(case) = Case::of_model(model) else { return Vec::new() };
+        let began = Instant::now();
+        let news = self.diagnosis.look(&case);
+        self.looked = Instant::now();
+        self.took = began.elapsed();
+        news
+    }
+
+    pub fn into_diagnosis(self) -> Diagnosis {
+        self.diagnosis
+    }
+}

@@ -1,0 +1,34 @@
+//! Programs with one fault each, and programs that look much like them and have none: `faults deadlock-ab-ba`.
+//!
+//! Each prints what is to be found in it, then `ready`, and goes on until its stdin ends.
+
+mod deadlock;
+mod told;
+
+use std::io::Read as _;
+
+/// Name and program; one that must not be complained of ends in `-not`.
+type Case = (&'static str, fn());
+
+fn cases() -> impl Iterator<Item = Case> {
+    [deadlock::CASES].into_iter().flatten().copied()
+}
+
+fn main() {
+    let Some(name) = std::env::args().nth(1) else {
+        for (name, _) in cases() {
+            println!("{name}");
+        }
+        return;
+    };
+    let Some((_, run)) = cases().find(|(case, _)| *case == name) else {
+        eprintln!("no case {name}");
+        std::process::exit(2);
+    };
+    std::thread::spawn(|| {
+        let _ = std::io::stdin().read_to_end(&mut Vec::new());
+        std::process::exit(0);
+    });
+    run();
+    std::process::exit(0);
+}
