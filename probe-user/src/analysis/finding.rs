@@ -103,19 +103,21 @@ pub struct Finding {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct FindingKey {
     lint: &'static str,
-    tasks: Vec<TaskId>,
-    places: Vec<FoundPlace>,
+    /// Of what lies in memory of its own: that. Else where it is, and whose it is if it is one task's.
     resources: Vec<Avma>,
+    places: Vec<FoundPlace>,
+    task: Option<TaskId>,
 }
 
 impl Finding {
     pub fn key(&self) -> FindingKey {
-        let mut tasks = self.tasks.clone();
-        tasks.sort_unstable();
-        // What many tasks do at one place stays the same bug while those tasks come and go.
-        if self.tasks.len() > 1 && self.resources.is_empty() {
-            tasks.clear();
+        if !self.resources.is_empty() {
+            let mut resources = self.resources.clone();
+            resources.sort_unstable();
+            return FindingKey { lint: self.lint, resources, places: Vec::new(), task: None };
         }
-        FindingKey { lint: self.lint, tasks, places: self.places.clone(), resources: self.resources.clone() }
+        // What many tasks do at one place stays the same bug while those tasks come and go.
+        let task = if let [only] = self.tasks[..] { Some(only) } else { None };
+        FindingKey { lint: self.lint, resources: Vec::new(), places: self.places.clone(), task }
     }
 }

@@ -3,7 +3,9 @@
 //! [`Case`] is what is known of a target, a [`Lint`] looks at it for one kind of bug, [`Diagnosis`] asks all of them and
 //! remembers what they found.
 
+mod bottlenecks;
 mod case;
+mod critical_path;
 mod diagnosis;
 mod finding;
 mod fold;
@@ -12,7 +14,9 @@ mod lints;
 mod relations;
 mod stuck;
 
+pub use bottlenecks::{Bottlenecks, PollRank, WaitRank};
 pub use case::Case;
+pub use critical_path::{CriticalPath, Doing, Step};
 pub use diagnosis::Diagnosis;
 pub(crate) use finding::sentence;
 pub use finding::{Finding, FindingKey, FoundPlace, Part, Sentence};

@@ -9,10 +9,11 @@ use super::findings::Findings;
 use super::output::{self, Quit, Say};
 use super::watch::Begun;
 use super::{Exit, Failure, live, replay};
-use crate::analysis::{Case, Diagnosis};
-use crate::decode::{Certainty, Coverage, Snapshot};
+use crate::analysis::{Bottlenecks, Case, CriticalPath, Diagnosis};
+use crate::decode::{Certainty, Coverage, RuntimeKind, Snapshot, TaskId};
 use crate::export::findings as json;
-use crate::model::{Aside, End, Limits, Model};
+use crate::model::{Aside, End, Limits, Model, Profile};
+use crate::present::bottlenecks;
 use crate::present::findings::write;
 use crate::present::places::Places;
 use crate::present::units::counted;
@@ -36,13 +37,16 @@ struct Found {
     diagnosis: Diagnosis,
     coverage: Option<Coverage>,
     places: Places,
+    /// None where nothing was watched.
+    bottlenecks: Option<Bottlenecks>,
+    path: Option<CriticalPath>,
 }
 
 pub fn run(args: &DiagnoseArgs, common: &Common, stop: Arc<AtomicBool>) -> Result<Exit, Quit> {
     let say = Say::new(common);
     let recording = Path::new(&args.target);
     let found = if args.is_recording() {
-        of_recording(recording, &say)?
+        of_recording(recording, args, &say)?
     } else if args.duration.is_zero() {
         at_once(args, common)?
     } else {
@@ -53,7 +57,9 @@ pub fn run(args: &DiagnoseArgs, common: &Common, stop: Arc<AtomicBool>) -> Resul
     };
     let mut out = output::stdout();
     if args.json {
-        json::write(&mut out, found.pid, &found.diagnosis, found.coverage.as_ref())?;
+        let Found { pid, diagnosis, coverage, bottlenecks, path, .. } = &found;
+        let (coverage, bottlenecks, critical_path) = (coverage.as_ref(), bottlenecks.as_ref(), path.as_ref());
+        json::write(&mut out, json::Told { pid: *pid, diagnosis, coverage, bottlenecks, critical_path })?;
     } else {
         let paint = output::paint(common, std::io::stdout().is_terminal());
         tell(&mut out, &found, paint, &say)?;
@@ -91,6 +97,8 @@ fn at_once(args: &DiagnoseArgs, common: &Common) -> Result<Found, Quit> {
         diagnosis,
         places: Places::of(&snapshot.frames),
         coverage: Some(snapshot.coverage),
+        bottlenecks: None,
+        path: None,
     })
 }
 
@@ -127,29 +135,30 @@ fn watched(
     let Some(Watch { begun, mut updates, .. }) = attach::begin(&wanted, common, stop, say)? else {
         return Ok(None);
     };
-    Ok(Some(until_the_end(begun, &mut updates, say)?))
+    Ok(Some(until_the_end(begun, &mut updates, args, say)))
 }
 
-fn of_recording(path: &Path, say: &Say) -> Result<Found, Quit> {
+fn of_recording(path: &Path, args: &DiagnoseArgs, say: &Say) -> Result<Found, Quit> {
     let mut recording = replay::open(path)?;
     let begun = replay::begin(&mut recording);
-    until_the_end(begun, &mut replay::at_once(recording), say)
+    Ok(until_the_end(begun, &mut replay::at_once(recording), args, say))
 }
 
 /// Looks after each snapshot, until there are no more.
-fn until_the_end(mut begun: Begun, feed: &mut dyn Feed, say: &Say) -> Result<Found, Quit> {
+fn until_the_end(mut begun: Begun, feed: &mut dyn Feed, args: &DiagnoseArgs, say: &Say) -> Found {
     let pid = begun.process.pid;
     let mut events = Vec::new();
     let mut model = Model::new(begun.mode, begun.frames.clone(), begun.t_ns, Limits::default());
-    let mut findings = Findings::new();
+    let task = args.task.map(|id| TaskId { runtime: RuntimeKind::Tokio, id });
+    let mut findings = Findings::new().following(task);
+    let mut profile = Profile::default();
     if let Some(first) = begun.first.take() {
         model.snapshot_taken(first, &mut events);
     }
     let end = loop {
         let Some(update) = feed.next(WAIT) else { continue };
         let aside = model.apply(update, &mut events);
-        // Nobody reads them here.
-        events.clear();
+        events.drain(..).for_each(|event| profile.take(&event, &model));
         match aside {
             Some(Aside::Note(text)) => say.warn(&text),
             Some(Aside::End { end, .. }) => break end,
@@ -162,8 +171,9 @@ fn until_the_end(mut begun: Begun, feed: &mut dyn Feed, say: &Say) -> Result<Fou
         say.warn(&why);
     }
     let coverage = model.snapshot().map(|snapshot| snapshot.coverage.clone());
-    let diagnosis = findings.into_diagnosis();
-    Ok(Found { pid, diagnosis, coverage, places: Places::of(&begun.frames) })
+    let (diagnosis, path) = findings.into_parts();
+    let bottlenecks = Some(Bottlenecks::of(&profile, &model));
+    Found { pid, diagnosis, coverage, places: Places::of(&begun.frames), bottlenecks, path }
 }
 
 fn tell(
@@ -183,6 +193,12 @@ fn tell(
     let decoded = found.coverage.as_ref().map_or(0, |coverage| coverage.tasks_decoded);
     if all.is_empty() {
         writeln!(out, "{}", paint.good(format!("nothing found in {}", counted(tasks, "task"))))?;
+    }
+    if let Some(all) = &found.bottlenecks {
+        bottlenecks::write(out, all, &found.places, paint)?;
+    }
+    if let Some(path) = &found.path {
+        bottlenecks::write_path(out, path, &found.places, paint)?;
     }
     if decoded < tasks {
         say.warn(&format!("{} of them could not be decoded", counted(tasks - decoded, "task")));

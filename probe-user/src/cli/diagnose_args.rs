@@ -1,6 +1,6 @@
 //! The arguments of `diagnose`.
 
-use super::args::moment;
+use super::args::{moment, task_id};
 use super::probe_args::ProbeArgs;
 use crate::analysis::{LINTS, named};
 use clap::Args;
@@ -25,6 +25,9 @@ pub struct DiagnoseArgs {
     /// One JSON object
     #[arg(long)]
     pub json: bool,
+    /// Tell also what this task waited for, what that waited for in turn, and how long
+    #[arg(long, value_name = "ID", value_parser = task_id)]
+    pub task: Option<u64>,
     /// End with exit code 1 if one of these was found and is proven; all: any of them
     #[arg(long, value_name = "LINT", value_delimiter = ',', value_parser = fail_on)]
     pub fail_on: Vec<FailOn>,

@@ -1,6 +1,7 @@
 //! Lints beside a watch: after a snapshot, and no more often than they are cheap.
 
-use crate::analysis::{Case, Diagnosis, Finding};
+use crate::analysis::{Case, CriticalPath, Diagnosis, Finding};
+use crate::decode::TaskId;
 use crate::model::Model;
 use std::time::{Duration, Instant};
 
@@ -13,12 +14,13 @@ pub struct Findings {
     snapshots: u32,
     looked: Instant,
     took: Duration,
+    path: Option<CriticalPath>,
 }
 
 impl Findings {
     pub fn new() -> Findings {
         let (diagnosis, took) = (Diagnosis::default(), Duration::ZERO);
-        Findings { diagnosis, snapshots: 0, looked: Instant::now(), took }
+        Findings { diagnosis, snapshots: 0, looked: Instant::now(), took, path: None }
     }
 
     /// What is new since the last call; none where no snapshot was taken since, or it is too soon.
@@ -35,13 +37,23 @@ impl Findings {
         self.snapshots = model.snapshots_taken();
         let Some(case) = Case::of_model(model) else { return Vec::new() };
         let began = Instant::now();
+        self.path.iter_mut().for_each(|path| path.look(&case));
         let news = self.diagnosis.look(&case);
         self.looked = Instant::now();
         self.took = began.elapsed();
         news
     }
 
+    /// Follows also what this task waits for.
+    pub fn following(self, task: Option<TaskId>) -> Findings {
+        Findings { path: task.map(CriticalPath::new), ..self }
+    }
+
     pub fn into_diagnosis(self) -> Diagnosis {
         self.diagnosis
+    }
+
+    pub fn into_parts(self) -> (Diagnosis, Option<CriticalPath>) {
+        (self.diagnosis, self.path)
     }
 }

@@ -1,7 +1,8 @@
 //! Findings as JSON: FINDING of `dump`, `diagnose` and `attach`, and DIAGNOSIS.
 
+use super::bottlenecks::{BottlenecksJson, PathJson};
 use super::json::{SCHEMA, Text};
-use crate::analysis::{Diagnosis, Finding, Part, Sentence};
+use crate::analysis::{Bottlenecks, CriticalPath, Diagnosis, Finding, Part, Sentence};
 use crate::decode::{Coverage, SourceLine, TaskId};
 use crate::present::findings::certainty_word;
 use crate::target::Avma;
@@ -33,6 +34,10 @@ struct DiagnosisJson<'a> {
     schema: u32,
     pid: u32,
     findings: Vec<FindingJson<'a>>,
+    /// Null where nothing was watched.
+    bottlenecks: Option<BottlenecksJson<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    critical_path: Option<PathJson<'a>>,
     coverage: CoverageJson<'a>,
     look_again_in_ms: Option<u64>,
 }
@@ -98,19 +103,28 @@ pub fn array(findings: &[&Finding]) -> io::Result<String> {
     Ok(serde_json::to_string(&findings)?)
 }
 
+/// What `diagnose` tells.
+#[derive(Clone, Copy)]
+pub struct Told<'a> {
+    pub pid: u32,
+    pub diagnosis: &'a Diagnosis,
+    pub coverage: Option<&'a Coverage>,
+    /// None where nothing was watched.
+    pub bottlenecks: Option<&'a Bottlenecks>,
+    pub critical_path: Option<&'a CriticalPath>,
+}
+
 /// `diagnose --json`: one DIAGNOSIS.
-pub fn write(
-    out: &mut impl Write,
-    pid: u32,
-    diagnosis: &Diagnosis,
-    coverage: Option<&Coverage>,
-) -> io::Result<()> {
+pub fn write(out: &mut impl Write, told: Told<'_>) -> io::Result<()> {
+    let Told { pid, diagnosis, coverage, bottlenecks, critical_path } = told;
     let none = Coverage::default();
     let coverage = coverage.unwrap_or(&none);
     let json = DiagnosisJson {
         schema: SCHEMA,
         pid,
         findings: diagnosis.findings().into_iter().map(FindingJson::from).collect(),
+        bottlenecks: bottlenecks.map(BottlenecksJson::from),
+        critical_path: critical_path.map(PathJson::from),
         coverage: CoverageJson {
             tasks_found: coverage.tasks_found,
             tasks_decoded: coverage.tasks_decoded,

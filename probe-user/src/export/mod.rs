@@ -4,6 +4,7 @@
 //! For machines: `json` (dump), `stream` (attach) and `graph_json` (export), whose strings are whole.
 //! For drawing: `dot` and `mermaid` (export).
 
+pub mod bottlenecks;
 pub mod check;
 pub mod dot;
 pub mod findings;

@@ -5,8 +5,10 @@
 
 mod event;
 mod limits;
+mod locks;
 mod long_poll;
 mod path;
+mod profile;
 #[cfg(test)]
 pub mod sample;
 mod sampled;
@@ -23,9 +25,11 @@ mod tests;
 
 pub use event::{Ending, Event};
 pub use limits::Limits;
+pub use locks::LockWaits;
 #[cfg(test)]
 pub use long_poll::sample_long_poll;
 pub use path::{AwaitPath, place_of, primary_chain};
+pub use profile::{AwaitPoint, PointTimes, Profile, Series};
 pub use sampled::{Looks, Sampled, Spot, Time};
 pub use summary::{PlaceTotals, Totals};
 pub use task::{Known, Since, Stop, TaskEntry, TaskPhase};

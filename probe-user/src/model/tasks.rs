@@ -1,10 +1,11 @@
 //! The task table, and how trace events change it.
 
+use super::locks::Locks;
 use super::path::Paths;
 use super::task::{Known, Since, Stop};
 use super::{
-    AwaitPath, Cost, Delays, Ending, Event, Limits, Looks, Mode, PlaceTimes, PlaceTotals, Spot, TaskEntry,
-    TaskPhase, Totals,
+    AwaitPath, Cost, Delays, Ending, Event, Limits, LockWaits, Looks, Mode, PlaceTimes, PlaceTotals, Spot,
+    TaskEntry, TaskPhase, Totals,
 };
 use crate::decode::{FrameId, Frames, RuntimeKind, Snapshot, TaskId};
 use crate::trace::{Doer, OffCpu, PollEnd, TraceEvent};
@@ -31,6 +32,7 @@ pub struct Model {
     pub(super) places: HashMap<(Arc<str>, FrameId), PlaceTotals>,
     pub(super) times: HashMap<(Arc<str>, Spot), PlaceTimes>,
     pub(super) looks: Option<Looks>,
+    pub(super) locks: Locks,
     pub(super) latest: Option<Arc<Snapshot>>,
     pub(super) generation: u32,
     pub(super) now_ns: u64,
@@ -60,6 +62,7 @@ impl Model {
             places: HashMap::new(),
             times: HashMap::new(),
             looks: mode.samples().then(Looks::default),
+            locks: Locks::default(),
             latest: None,
             generation: 0,
             now_ns: t_ns,
@@ -104,6 +107,11 @@ impl Model {
 
     pub fn places(&self) -> impl Iterator<Item = &PlaceTotals> {
         self.places.values()
+    }
+
+    /// Locks that tasks wait or waited for, in no order.
+    pub fn locks(&self) -> impl Iterator<Item = &LockWaits> {
+        self.locks.iter()
     }
 
     pub fn snapshot(&self) -> Option<&Snapshot> {

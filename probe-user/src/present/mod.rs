@@ -3,6 +3,7 @@
 //! `export` prints it and `tui` draws it, so both say the same. Every string that comes from the target passes
 //! [`escape`] here; nothing here ends up in JSON.
 
+pub mod bottlenecks;
 pub mod card;
 pub mod cost;
 pub mod escape;

@@ -1,11 +1,12 @@
 //! The lints, one per file.
 
 mod deadlock;
+mod lock_convoy;
 
 use super::Lint;
 
 /// In the order in which they are asked and told.
-pub static LINTS: &[&dyn Lint] = &[&deadlock::Deadlock];
+pub static LINTS: &[&dyn Lint] = &[&deadlock::Deadlock, &lock_convoy::LockConvoy];
 
 /// The lint of that name.
 pub fn named(name: &str) -> Option<&'static dyn Lint> {

@@ -1,0 +1,106 @@
+//! What one task waited for, and what that waited for in turn, and for how long.
+
+use super::{Case, FoundPlace};
+use crate::decode::{ResourceKind, Task, TaskId, TaskState, Wait};
+use std::cmp::Reverse;
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+/// Tasks in one chain.
+const DEEPEST: usize = 32;
+/// Chains that are told apart.
+const CHAINS: usize = 1000;
+
+/// A task of the chain: where it is, and what it waits for there.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Step {
+    pub task: TaskId,
+    pub name: Arc<str>,
+    pub place: FoundPlace,
+    pub doing: Doing,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Doing {
+    Waits(ResourceKind),
+    /// Idle, for what is not known.
+    Idle,
+    Runs,
+    /// Woken, and not polled yet.
+    Scheduled,
+    Ended,
+    /// It is in the chain already.
+    Again,
+}
+
+/// Chains of one task, each with the time that it lasted.
+#[derive(Clone, Debug)]
+pub struct CriticalPath {
+    pub task: TaskId,
+    chains: HashMap<Vec<Step>, u64>,
+    last: Option<(u64, Vec<Step>)>,
+}
+
+impl CriticalPath {
+    pub fn new(task: TaskId) -> CriticalPath {
+        CriticalPath { task, chains: HashMap::new(), last: None }
+    }
+
+    /// Looks once more: what was so at the last look is taken to have lasted until now.
+    pub fn look(&mut self, case: &Case<'_>) {
+        let Some(now_ns) = case.snapshot.t_ns else { return };
+        if let Some((then_ns, chain)) = self.last.take() {
+            let passed = now_ns.saturating_sub(then_ns);
+            if self.chains.len() < CHAINS || self.chains.contains_key(&chain) {
+                *self.chains.entry(chain).or_default() += passed;
+            }
+        }
+        let chain = chain(case, self.task);
+        self.last = (!chain.is_empty()).then_some((now_ns, chain));
+    }
+
+    /// The longest first, ns.
+    pub fn chains(&self) -> Vec<(&[Step], u64)> {
+        let mut chains: Vec<_> = self.chains.iter().map(|(chain, ns)| (chain.as_slice(), *ns)).collect();
+        chains
+            .sort_by(|a, b| Reverse(a.1).cmp(&Reverse(b.1)).then_with(|| place_of(a.0).cmp(&place_of(b.0))));
+        chains
+    }
+}
+
+fn place_of(chain: &[Step]) -> Vec<(&str, u64)> {
+    chain.iter().map(|step| (&*step.name, step.task.id)).collect()
+}
+
+fn chain(case: &Case<'_>, from: TaskId) -> Vec<Step> {
+    let mut steps = Vec::new();
+    let mut known = HashSet::new();
+    let mut next = case.task(from);
+    while let Some(task) = next {
+        let step = |doing| Step { task: task.id, name: task.name.clone(), place: case.place(task), doing };
+        if !known.insert(task.id) {
+            steps.push(step(Doing::Again));
+            break;
+        }
+        let wait = awaited(task);
+        steps.push(step(match (task.state, wait) {
+            (TaskState::Running, _) => Doing::Runs,
+            (TaskState::Scheduled, _) => Doing::Scheduled,
+            (TaskState::Complete | TaskState::Cancelled, _) => Doing::Ended,
+            (TaskState::Idle, Some(wait)) => Doing::Waits(wait.kind),
+            (TaskState::Idle, None) => Doing::Idle,
+        }));
+        if steps.len() >= DEEPEST || task.state != TaskState::Idle {
+            break;
+        }
+        next = wait
+            .and_then(|wait| wait.task.or_else(|| wait.holders.first().copied()))
+            .and_then(|id| case.task(id));
+    }
+    steps
+}
+
+/// Of several waits the one that it cannot do without, and somebody is known to keep.
+pub(super) fn awaited(task: &Task) -> Option<&Wait> {
+    task.waits.iter().min_by_key(|wait| (wait.any, wait.holders.is_empty()))
+}

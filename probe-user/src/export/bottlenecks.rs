@@ -1,0 +1,186 @@
+//! Rankings of where the time goes, and a critical path, as JSON; parts of DIAGNOSIS.
+
+use super::json::Text;
+use crate::analysis::{Bottlenecks, CriticalPath, Doing};
+use crate::decode::SourceLine;
+use crate::model::{AwaitPoint, LockWaits};
+use crate::target::Avma;
+use crate::trace::Histogram;
+use serde::Serialize;
+
+#[derive(Serialize)]
+pub struct BottlenecksJson<'a> {
+    waits: Vec<WaitJson<'a>>,
+    polls: Vec<PollJson<'a>>,
+    locks: Vec<LockJson<'a>>,
+}
+
+#[derive(Serialize)]
+pub struct PointJson<'a> {
+    task: &'a str,
+    function: &'a str,
+    /// Null before the first await.
+    file: Option<&'a str>,
+    line: Option<u32>,
+    ordinal: u32,
+}
+
+#[derive(Serialize)]
+struct WaitJson<'a> {
+    #[serde(flatten)]
+    point: Option<PointJson<'a>>,
+    tasks: u64,
+    waited_ns: u64,
+    stays: TimesJson,
+    waits_for: Vec<&'static str>,
+}
+
+#[derive(Serialize)]
+struct PollJson<'a> {
+    #[serde(flatten)]
+    point: PointJson<'a>,
+    polls: TimesJson,
+    delays: TimesJson,
+}
+
+#[derive(Serialize)]
+pub struct TimesJson {
+    count: u64,
+    sum_ns: u64,
+    p50_ns: Option<u64>,
+    p95_ns: Option<u64>,
+    p99_ns: Option<u64>,
+    max_ns: u64,
+}
+
+#[derive(Serialize)]
+struct LockJson<'a> {
+    kind: &'static str,
+    address: Text<Avma>,
+    waiters: u64,
+    most_waiters: u64,
+    waited_ns: u64,
+    holder: Option<Text<u64>>,
+    acquired_at: Option<LineJson<'a>>,
+    wanted_at: Option<LineJson<'a>>,
+    task: &'a str,
+}
+
+#[derive(Serialize)]
+struct LineJson<'a> {
+    file: &'a str,
+    line: u32,
+}
+
+#[derive(Serialize)]
+pub struct PathJson<'a> {
+    task: Text<u64>,
+    chains: Vec<ChainJson<'a>>,
+}
+
+#[derive(Serialize)]
+struct ChainJson<'a> {
+    lasted_ns: u64,
+    steps: Vec<StepJson<'a>>,
+}
+
+#[derive(Serialize)]
+struct StepJson<'a> {
+    task: Text<u64>,
+    name: &'a str,
+    function: &'a str,
+    #[serde(flatten)]
+    at: Option<LineJson<'a>>,
+    doing: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    waits_for: Option<&'static str>,
+}
+
+impl<'a> From<&'a SourceLine> for LineJson<'a> {
+    fn from(line: &'a SourceLine) -> LineJson<'a> {
+        LineJson { file: &line.file, line: line.line }
+    }
+}
+
+impl<'a> From<&'a AwaitPoint> for PointJson<'a> {
+    fn from(point: &'a AwaitPoint) -> PointJson<'a> {
+        let placed = point.line > 0;
+        PointJson {
+            task: &point.task,
+            function: &point.function,
+            file: placed.then_some(&*point.file),
+            line: placed.then_some(point.line),
+            ordinal: point.ordinal,
+        }
+    }
+}
+
+impl From<&Histogram> for TimesJson {
+    fn from(times: &Histogram) -> TimesJson {
+        let Histogram { sum_ns, max_ns, .. } = *times;
+        let [p50_ns, p95_ns, p99_ns] = [50, 95, 99].map(|percent| times.percentile(percent));
+        TimesJson { count: times.count(), sum_ns, p50_ns, p95_ns, p99_ns, max_ns }
+    }
+}
+
+impl<'a> From<&'a LockWaits> for LockJson<'a> {
+    fn from(lock: &'a LockWaits) -> LockJson<'a> {
+        LockJson {
+            kind: lock.kind.as_str(),
+            address: Text(lock.address),
+            waiters: lock.waiters,
+            most_waiters: lock.most,
+            waited_ns: lock.waited_ns,
+            holder: lock.holder.map(|task| Text(task.id)),
+            acquired_at: lock.acquired_at.as_ref().map(LineJson::from),
+            wanted_at: lock.wanted_at.as_ref().map(LineJson::from),
+            task: &lock.name,
+        }
+    }
+}
+
+impl<'a> From<&'a Bottlenecks> for BottlenecksJson<'a> {
+    fn from(all: &'a Bottlenecks) -> BottlenecksJson<'a> {
+        let waits = all.waits.iter().map(|rank| WaitJson {
+            point: rank.point.as_ref().map(PointJson::from),
+            tasks: rank.tasks,
+            waited_ns: rank.waited_ns,
+            stays: TimesJson::from(&rank.times.stays.all),
+            waits_for: rank.waits_for.iter().copied().collect(),
+        });
+        let polls = all.polls.iter().map(|rank| PollJson {
+            point: PointJson::from(&rank.point),
+            polls: TimesJson::from(&rank.times.polls.all),
+            delays: TimesJson::from(&rank.times.delays.all),
+        });
+        let (waits, polls) = (waits.collect(), polls.collect());
+        BottlenecksJson { waits, polls, locks: all.locks.iter().map(LockJson::from).collect() }
+    }
+}
+
+impl<'a> From<&'a CriticalPath> for PathJson<'a> {
+    fn from(path: &'a CriticalPath) -> PathJson<'a> {
+        let step = |step: &'a crate::analysis::Step| StepJson {
+            task: Text(step.task.id),
+            name: &step.name,
+            function: &step.place.function,
+            at: step.place.line.as_ref().map(LineJson::from),
+            doing: match step.doing {
+                Doing::Waits(_) => "waits",
+                Doing::Idle => "idle",
+                Doing::Runs => "runs",
+                Doing::Scheduled => "scheduled",
+                Doing::Ended => "ended",
+                Doing::Again => "again",
+            },
+            waits_for: match step.doing {
+                Doing::Waits(kind) => Some(kind.as_str()),
+                _ => None,
+            },
+        };
+        let chains = path.chains().into_iter();
+        let chains =
+            chains.map(|(steps, lasted_ns)| ChainJson { lasted_ns, steps: steps.iter().map(step).collect() });
+        PathJson { task: Text(path.task.id), chains: chains.collect() }
+    }
+}

@@ -1,0 +1,158 @@
+//! How long tasks stay at each await point, how long polls from there take, and how both vary over time.
+//!
+//! Points are told by function, file, line and ordinal: the same in another build or another run of the program, which makes
+//! two profiles comparable.
+
+use super::{AwaitPath, Event, Model, Spot};
+use crate::decode::{FrameId, TaskId};
+use crate::trace::Histogram;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+/// A stretch of time that is an observation of its own, ns: what varies within a run varies from one to the next.
+const BLOCK_NS: u64 = 1_000_000_000;
+/// Points that are kept.
+const POINTS: usize = 10_000;
+/// Tasks whose stay is followed at once.
+const STAYS: usize = 1_000_000;
+
+/// An await in one kind of task. Without a line: before the first await of it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct AwaitPoint {
+    /// Name of the task.
+    pub task: Arc<str>,
+    pub function: Arc<str>,
+    pub file: Arc<str>,
+    pub line: u32,
+    /// Which await of the function.
+    pub ordinal: u32,
+}
+
+/// Times of one kind at one point.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Series {
+    pub all: Histogram,
+    /// By block of a second, those without any left out: how many, and their sum in ns.
+    blocks: BTreeMap<u64, (u64, u64)>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PointTimes {
+    /// From arrival at the await until the task moved on.
+    pub stays: Series,
+    /// Polls that began there.
+    pub polls: Series,
+    /// From a wake there to its poll.
+    pub delays: Series,
+}
+
+/// See the module.
+#[derive(Clone, Debug, Default)]
+pub struct Profile {
+    points: BTreeMap<AwaitPoint, PointTimes>,
+    stays: HashMap<TaskId, (u64, FrameId)>,
+    /// Stays and polls at points beyond what is kept.
+    pub not_kept: u64,
+}
+
+impl Series {
+    fn add(&mut self, t_ns: u64, more: &Histogram) {
+        if more.is_empty() {
+            return;
+        }
+        self.all.add(more);
+        let block = self.blocks.entry(t_ns / BLOCK_NS).or_default();
+        block.0 += more.count();
+        block.1 = block.1.saturating_add(more.sum_ns);
+    }
+
+    /// The mean of each block, ns.
+    pub fn means(&self) -> Vec<f64> {
+        self.blocks.values().map(|(count, sum)| *sum as f64 / (*count).max(1) as f64).collect()
+    }
+}
+
+impl Profile {
+    /// Takes an event of the model that it has just come from.
+    pub fn take(&mut self, event: &Event, model: &Model) {
+        match event {
+            Event::State { t_ns, task, from, to } => {
+                let left = from.as_ref().and_then(|from| from.place);
+                self.moved(*t_ns, *task, left, to, model);
+            }
+            Event::Ended { t_ns, task, .. } => self.leaves(*t_ns, *task, model),
+            // Nobody sees what moves until they are in again.
+            Event::Budget { .. } | Event::Lost { .. } => self.stays.clear(),
+            Event::Timed { t_ns, of } => {
+                if let Some(times) = self.point(&of.name, of.at, model) {
+                    times.polls.add(*t_ns, &of.polls);
+                    times.delays.add(*t_ns, &of.delays);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn moved(&mut self, t_ns: u64, task: TaskId, left: Option<FrameId>, to: &AwaitPath, model: &Model) {
+        if left.is_some() && left == to.place {
+            return;
+        }
+        self.leaves(t_ns, task, model);
+        if let Some(place) = to.place
+            && self.stays.len() < STAYS
+        {
+            self.stays.insert(task, (t_ns, place));
+        }
+    }
+
+    fn leaves(&mut self, t_ns: u64, task: TaskId, model: &Model) {
+        let Some((since, place)) = self.stays.remove(&task) else { return };
+        let Some(name) = model.get(task).map(|entry| entry.name.clone()) else { return };
+        let stay = Histogram::of([t_ns.saturating_sub(since)]);
+        if let Some(times) = self.point(&name, Spot::Await(place), model) {
+            times.stays.add(t_ns, &stay);
+        }
+    }
+
+    fn point(&mut self, name: &Arc<str>, at: Spot, model: &Model) -> Option<&mut PointTimes> {
+        let point = AwaitPoint::of(name, at, model)?;
+        if !self.points.contains_key(&point) && self.points.len() >= POINTS {
+            self.not_kept += 1;
+            return None;
+        }
+        Some(self.points.entry(point).or_default())
+    }
+
+    pub fn points(&self) -> impl Iterator<Item = (&AwaitPoint, &PointTimes)> {
+        self.points.iter()
+    }
+
+    pub fn get(&self, point: &AwaitPoint) -> Option<&PointTimes> {
+        self.points.get(point)
+    }
+}
+
+impl AwaitPoint {
+    /// None of what is no place.
+    pub fn of(task: &Arc<str>, at: Spot, model: &Model) -> Option<AwaitPoint> {
+        let nowhere = || AwaitPoint {
+            task: task.clone(),
+            function: task.clone(),
+            file: "".into(),
+            line: 0,
+            ordinal: 0,
+        };
+        let id = match at {
+            Spot::Await(id) => id,
+            Spot::Start => return Some(nowhere()),
+            Spot::Elsewhere => return None,
+        };
+        let frame = model.frames().get(id);
+        let mut point = AwaitPoint { function: frame.function.clone(), ..nowhere() };
+        point.ordinal = frame.suspend_point.unwrap_or(0);
+        if let Some(line) = &frame.line {
+            (point.file, point.line) = (line.file.clone(), line.line);
+        }
+        Some(point)
+    }
+}
