@@ -5,6 +5,7 @@
 
 mod bottlenecks;
 mod case;
+mod compare;
 mod critical_path;
 mod diagnosis;
 mod finding;
@@ -16,6 +17,7 @@ mod stuck;
 
 pub use bottlenecks::{Bottlenecks, PollRank, WaitRank};
 pub use case::Case;
+pub use compare::{Change, Comparison, Metric, Verdict};
 pub use critical_path::{CriticalPath, Doing, Step};
 pub use diagnosis::Diagnosis;
 pub(crate) use finding::sentence;

@@ -77,6 +77,8 @@ pub enum Command {
     Record(RecordArgs),
     /// Show a recording as attach would have, or the dump at one moment of it
     Replay(ReplayArgs),
+    /// Tell what became slower between two recordings
+    Compare(CompareArgs),
     /// Write the graph of who waits for what, and who holds it
     Export(ExportArgs),
     /// Tell what can be seen of a target, and why not more
@@ -196,6 +198,35 @@ pub enum ExportFormat {
     Dot,
     Mermaid,
     Json,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  async-inspect compare before.rec after.rec
+  sudo async-inspect compare yesterday.rec shop -d 30     a recording, and what runs now
+  async-inspect compare a.rec b.rec --json | jq '.changes[] | select(.verdict == \"slower\")'
+
+Each await point of both is compared: how long tasks stay there, how long polls from there take, and
+how long the woken wait for them. Every second is one observation, so that what varies within a run
+is not called a change; watch for ten seconds or more.")]
+pub struct CompareArgs {
+    /// The first: a recording, or a target to watch now
+    #[arg(value_name = "BEFORE")]
+    pub before: String,
+    /// The second
+    #[arg(value_name = "AFTER")]
+    pub after: String,
+    /// Watch a target for so many seconds
+    #[arg(short, long, value_name = "SECONDS", default_value = "10", value_parser = seconds)]
+    pub duration: Duration,
+    /// One JSON object
+    #[arg(long)]
+    pub json: bool,
+    /// Every point, also where nothing changed
+    #[arg(long, conflicts_with = "json")]
+    pub all: bool,
+    #[command(flatten)]
+    pub probes: ProbeArgs,
 }
 
 #[derive(Debug, Args)]

@@ -45,7 +45,7 @@ struct Found {
 pub fn run(args: &DiagnoseArgs, common: &Common, stop: Arc<AtomicBool>) -> Result<Exit, Quit> {
     let say = Say::new(common);
     let recording = Path::new(&args.target);
-    let found = if args.is_recording() {
+    let found = if is_recording(&args.target) {
         of_recording(recording, args, &say)?
     } else if args.duration.is_zero() {
         at_once(args, common)?
@@ -68,14 +68,14 @@ pub fn run(args: &DiagnoseArgs, common: &Common, stop: Arc<AtomicBool>) -> Resul
     Ok(args.verdict(&found.diagnosis))
 }
 
-impl DiagnoseArgs {
-    /// A file, and no process of that name: PIDs and names have no slash in them and end in nothing.
-    fn is_recording(&self) -> bool {
-        let path = Path::new(&self.target);
-        let looks_like = self.target.contains('/') || path.extension().is_some();
-        looks_like && path.exists() || path.extension().is_some_and(|extension| extension == "rec")
-    }
+/// Whether a file is meant, and no process: names of those have no slash in them, and no extension.
+pub(super) fn is_recording(target: &str) -> bool {
+    let path = Path::new(target);
+    let looks_like = target.contains('/') || path.extension().is_some();
+    looks_like && path.exists() || path.extension().is_some_and(|extension| extension == "rec")
+}
 
+impl DiagnoseArgs {
     fn verdict(&self, diagnosis: &Diagnosis) -> Exit {
         let counts = |certainty| certainty == Certainty::Proven || self.fail_on_possible;
         let fires = |finding: &&crate::analysis::Finding| {

@@ -5,6 +5,7 @@ mod attach;
 mod checkup;
 mod child;
 mod clock;
+mod compare;
 mod core;
 mod diagnose;
 mod diagnose_args;
@@ -100,6 +101,11 @@ fn run(cli: Cli) -> Result<Exit, Quit> {
             drop(progress);
             let stop = signals::install().map_err(|error| output::plain("handling signals", &error))?;
             diagnose::run(&args, &common, stop)
+        }
+        Command::Compare(args) => {
+            drop(progress);
+            let stop = signals::install().map_err(|error| output::plain("handling signals", &error))?;
+            compare::run(&args, &common, &stop)
         }
         Command::Dump(args) => {
             let options = common.open_options();

@@ -6,6 +6,7 @@
 
 pub mod bottlenecks;
 pub mod check;
+pub mod compare;
 pub mod dot;
 pub mod findings;
 pub mod graph_json;

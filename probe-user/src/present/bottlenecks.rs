@@ -1,12 +1,11 @@
 //! Rankings of where the time goes, and the critical path of a task, for people.
 
+use super::compare::place;
 use super::names;
 use super::paint::Paint;
 use super::places::Places;
 use super::units::{count, counted, or_dash, span};
 use crate::analysis::{Bottlenecks, CriticalPath, Doing, Step};
-use crate::decode::SourceLine;
-use crate::model::AwaitPoint;
 use crate::trace::Histogram;
 use std::io::{self, Write};
 
@@ -88,13 +87,6 @@ fn row(
     let [a, b] = first.map(or_dash);
     let [p50, p95, p99] = [50, 95, 99].map(|percent| or_dash(times.percentile(percent).map(span)));
     writeln!(out, "  {a:>9} {b:>9} {p50:>9} {p95:>9} {p99:>9}  {place:<PLACE$}  {task}")
-}
-
-fn place(point: &AwaitPoint, places: &Places) -> String {
-    if point.line == 0 {
-        return "start".into();
-    }
-    places.show(&SourceLine { file: point.file.clone(), line: point.line })
 }
 
 /// What a task waited for, and what that waited for, each chain with the time it lasted.

@@ -5,6 +5,7 @@
 
 pub mod bottlenecks;
 pub mod card;
+pub mod compare;
 pub mod cost;
 pub mod escape;
 pub mod findings;
