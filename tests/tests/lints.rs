@@ -17,7 +17,12 @@ enum Look {
 }
 
 /// Cases that are watched: what memory alone does not tell, or what moves.
-const WATCHED: &[(&str, Look)] = &[("deadlock-busy", Look::Watch("2")), ("lock-convoy", Look::Watch("2"))];
+const WATCHED: &[(&str, Look)] = &[
+    ("deadlock-busy", Look::Watch("2")),
+    ("lock-convoy", Look::Watch("2")),
+    ("cancelled", Look::Watch("1.5")),
+    ("sequential", Look::Watch("1.5")),
+];
 
 fn main() {
     let arguments = Arguments::from_args();

@@ -3,7 +3,9 @@
 //! [`Model`] eats [`Update`]s (trace events and snapshots, in the order they came) and keeps one table of
 //! tasks. What changed comes out as [`Event`]s, the same whether the trace or two snapshots showed it.
 
+mod cancels;
 mod event;
+mod joins;
 mod limits;
 mod locks;
 mod long_poll;
@@ -23,7 +25,9 @@ mod wakes;
 #[cfg(test)]
 mod tests;
 
+pub use cancels::Cancels;
 pub use event::{Ending, Event};
+pub use joins::Sequence;
 pub use limits::Limits;
 pub use locks::LockWaits;
 #[cfg(test)]

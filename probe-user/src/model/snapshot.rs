@@ -28,6 +28,7 @@ impl Model {
         self.give_up_missing(t_ns, out);
         self.just_ended.retain(|_, ended_ns| ended_ns.saturating_add(SETTLED_NS) >= t_ns);
         self.locks.take(&snapshot);
+        self.see_sequences(&snapshot);
         self.latest = Some(snapshot.into());
     }
 

@@ -1,11 +1,13 @@
 //! The task table, and how trace events change it.
 
+use super::cancels::CancelCounts;
+use super::joins::Sequences;
 use super::locks::Locks;
 use super::path::Paths;
 use super::task::{Known, Since, Stop};
 use super::{
-    AwaitPath, Cost, Delays, Ending, Event, Limits, LockWaits, Looks, Mode, PlaceTimes, PlaceTotals, Spot,
-    TaskEntry, TaskPhase, Totals,
+    AwaitPath, Cancels, Cost, Delays, Ending, Event, Limits, LockWaits, Looks, Mode, PlaceTimes, PlaceTotals,
+    Sequence, Spot, TaskEntry, TaskPhase, Totals,
 };
 use crate::decode::{FrameId, Frames, RuntimeKind, Snapshot, TaskId};
 use crate::trace::{Doer, OffCpu, PollEnd, TraceEvent};
@@ -33,6 +35,8 @@ pub struct Model {
     pub(super) times: HashMap<(Arc<str>, Spot), PlaceTimes>,
     pub(super) looks: Option<Looks>,
     pub(super) locks: Locks,
+    pub(super) cancels: CancelCounts,
+    pub(super) sequences: Sequences,
     pub(super) latest: Option<Arc<Snapshot>>,
     pub(super) generation: u32,
     pub(super) now_ns: u64,
@@ -63,6 +67,8 @@ impl Model {
             times: HashMap::new(),
             looks: mode.samples().then(Looks::default),
             locks: Locks::default(),
+            cancels: CancelCounts::default(),
+            sequences: Sequences::default(),
             latest: None,
             generation: 0,
             now_ns: t_ns,
@@ -114,6 +120,16 @@ impl Model {
         self.locks.iter()
     }
 
+    /// Where tasks were cancelled, in no order.
+    pub fn cancels(&self) -> impl Iterator<Item = &Cancels> {
+        self.cancels.iter()
+    }
+
+    /// Which tasks waited for one task after the other, in no order.
+    pub fn sequences(&self) -> impl Iterator<Item = &Sequence> {
+        self.sequences.iter()
+    }
+
     pub fn snapshot(&self) -> Option<&Snapshot> {
         self.latest.as_deref()
     }
@@ -130,6 +146,7 @@ impl Model {
     /// Moves time on, and lets go of tasks that ended long ago.
     pub fn tick(&mut self, t_ns: u64) {
         self.now_ns = self.now_ns.max(t_ns);
+        self.settle_sequences();
         let horizon = self.now_ns.saturating_sub(self.limits.ended_for_ns);
         while self.ended.front().is_some_and(|task| task.ended_ns.unwrap_or(0) < horizon) {
             self.ended.pop_front();
@@ -164,6 +181,10 @@ impl Model {
                     }
                     if is_unnamed(&known.name) {
                         known.name = name;
+                    }
+                    // A snapshot was quicker to tell of it.
+                    if known.born.known == Known::About {
+                        known.born = born;
                     }
                 } else {
                     self.first_sight(task, name, born, parent, out);
@@ -346,6 +367,9 @@ impl Model {
             self.just_ended.insert(id, t_ns);
         }
         let Some(mut task) = self.live.remove(&id) else { return };
+        if let Some(place) = task.path().and_then(|path| path.place).filter(|_| how == Ending::Cancelled) {
+            self.cancels.take(id, &task.name, place);
+        }
         task.phase = TaskPhase::Ended(how);
         task.ended_ns = Some(t_ns);
         if let Some(sampled) = &mut task.sampled {

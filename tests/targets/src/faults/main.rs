@@ -2,8 +2,10 @@
 //!
 //! Each prints what is to be found in it, then `ready`, and goes on until its stdin ends.
 
+mod cancelled;
 mod deadlock;
 mod lock_convoy;
+mod sequential_awaits;
 mod told;
 
 use std::io::Read as _;
@@ -12,7 +14,7 @@ use std::io::Read as _;
 type Case = (&'static str, fn());
 
 fn cases() -> impl Iterator<Item = Case> {
-    [deadlock::CASES, lock_convoy::CASES].into_iter().flatten().copied()
+    [deadlock::CASES, lock_convoy::CASES, cancelled::CASES, sequential_awaits::CASES].into_iter().flatten().copied()
 }
 
 fn main() {
