@@ -7,7 +7,7 @@ use super::long_polls::LongPolls;
 use super::source::EventStream;
 use crate::model::{Cost, Mode};
 use crate::sys::process_clock::process_cpu_ns;
-use crate::trace::{self, Budget, Hits, Spending, TraceEvent, Tracer, Verdict};
+use crate::trace::{self, Budget, Hits, Price, Spending, TraceEvent, Tracer, Verdict};
 
 /// What the target pays, ns; tried at start-up.
 #[derive(Clone, Copy, Debug)]
@@ -16,20 +16,25 @@ pub(super) struct Prices {
     poll: u64,
     /// For a wake or a spawn whose probe the kernel has to step over.
     dear: u64,
+    /// For a thread that goes off its CPU and comes back.
+    switch: u64,
 }
 
 impl Prices {
-    /// None where it could not be tried.
-    pub fn new(poll: Option<u64>, dear: Option<u64>) -> Option<Prices> {
-        poll.map(|poll| Prices { poll, dear: dear.unwrap_or(poll.saturating_mul(10)) })
+    pub fn new(tried: Price) -> Prices {
+        let Price { poll_ns: poll, dear_ns, switch_ns } = tried;
+        // Where the one was not tried there are none. The other may not have been to be had: it is less than that of a poll, whose
+        // probes run more and trap into the kernel first.
+        Prices { poll, dear: dear_ns.unwrap_or(poll), switch: switch_ns.unwrap_or(poll) }
     }
 
     /// One at a wake or a spawn writes a record each time: it costs about as much as both probes of a poll.
     fn of(self, hits: Hits, entry_only: bool) -> u64 {
-        let Hits { entries, returns, causes, dear, .. } = hits;
+        let Hits { entries, returns, causes, dear, switches, .. } = hits;
         let polls = entries.saturating_add(returns) / if entry_only { 1 } else { 2 };
         let cheap = polls.saturating_add(causes.saturating_sub(dear)).saturating_mul(self.poll);
-        cheap.saturating_add(dear.saturating_mul(self.dear))
+        let dear = dear.saturating_mul(self.dear);
+        cheap.saturating_add(dear).saturating_add(switches.saturating_mul(self.switch))
     }
 }
 
@@ -55,14 +60,14 @@ pub(super) struct Probes {
 
 impl Probes {
     /// `max_overhead` in percent; 100 keeps the probes in whatever they cost.
-    pub fn new(pid: u32, tracer: Tracer, prices: Option<Prices>, max_overhead: u8, change_ns: u64) -> Self {
+    pub fn new(pid: u32, tracer: Tracer, prices: Option<Prices>, max_overhead: u8) -> Self {
         let mut probes = Probes {
             pid,
             tracer,
             prices,
             budget: None,
             next_look_ns: 0,
-            change_ns,
+            change_ns: 0,
             cpu_before_ns: process_cpu_ns(pid).unwrap_or(0),
             cpu_ns: 0,
             out_since_ns: None,
