@@ -132,8 +132,9 @@ impl Source for Live {
         let (mode, entry_only) = (probe_mode(options.probe_mode), options.entry_only);
         let (tracer, price) = Tracer::attach_priced(&target, &plan, mode, entry_only)
             .map_err(|error| trace_failure(&error, process.pid()))?;
-        if let Err(error) = &price {
-            tracing::info!("what a poll costs could not be tried: {error}");
+        match &price {
+            Ok(price) => tracing::debug!(?price, "tried"),
+            Err(error) => tracing::info!("what a poll costs could not be tried: {error}"),
         }
         let after = options.blocked_after.filter(|_| !tracer.entry_only());
         let long_polls = after.map(|after| self.long_polls(&tracer, &plan, after)).transpose()?;
