@@ -388,8 +388,6 @@ pub struct Thread {
     /// Time off CPU within polls: asleep, and ready to run. It goes on while `off_since_ns` is not 0.
     pub blocked_ns: u64,
     pub preempted_ns: u64,
-    /// How often the thread was taken off its CPU, within polls or not.
-    pub switches: u64,
     /// Eight more than are ever filled, so that a read of a word needs one bounds check.
     pub block: [u8; BLOCK + 8],
 }

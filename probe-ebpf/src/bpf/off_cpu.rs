@@ -56,7 +56,6 @@ pub fn switched(ctx: &RawTracePointContext) {
 #[inline(always)]
 fn goes_out(ctx: &RawTracePointContext, key: u64, target: *mut Target) {
     let Some(thread) = known_thread(key) else { return };
-    put!((*thread).switches, get!((*thread).switches).wrapping_add(1));
     if get!((*thread).depth) == 0 {
         return;
     }

@@ -16,25 +16,21 @@ pub(super) struct Prices {
     poll: u64,
     /// For a wake or a spawn whose probe the kernel has to step over.
     dear: u64,
-    /// For a thread that goes off its CPU and comes back.
-    switch: u64,
 }
 
 impl Prices {
     pub fn new(tried: Price) -> Prices {
-        let Price { poll_ns: poll, dear_ns, switch_ns } = tried;
-        // Where the one was not tried there are none. The other may not have been to be had: it is less than that of a poll, whose
-        // probes run more and trap into the kernel first.
-        Prices { poll, dear: dear_ns.unwrap_or(poll), switch: switch_ns.unwrap_or(poll) }
+        let Price { poll_ns: poll, dear_ns } = tried;
+        // Where it was not tried there are none.
+        Prices { poll, dear: dear_ns.unwrap_or(poll) }
     }
 
     /// One at a wake or a spawn writes a record each time: it costs about as much as both probes of a poll.
     fn of(self, hits: Hits, entry_only: bool) -> u64 {
-        let Hits { entries, returns, causes, dear, switches, .. } = hits;
+        let Hits { entries, returns, causes, dear, .. } = hits;
         let polls = entries.saturating_add(returns) / if entry_only { 1 } else { 2 };
         let cheap = polls.saturating_add(causes.saturating_sub(dear)).saturating_mul(self.poll);
-        let dear = dear.saturating_mul(self.dear);
-        cheap.saturating_add(dear).saturating_add(switches.saturating_mul(self.switch))
+        cheap.saturating_add(dear.saturating_mul(self.dear))
     }
 }
 

@@ -11,7 +11,7 @@ use aya_obj::generated::{
 };
 use std::ffi::{CStr, c_long};
 use std::io;
-use std::mem::{size_of, size_of_val};
+use std::mem::size_of;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use zerocopy::{Immutable, IntoBytes};
 
@@ -172,20 +172,6 @@ pub fn link_raw_tracepoint(program: BorrowedFd<'_>, name: &CStr) -> io::Result<O
     open.name = name.as_ptr() as u64;
     open.prog_fd = program.as_raw_fd() as u32;
     bpf(bpf_cmd::BPF_RAW_TRACEPOINT_OPEN, &mut attr).map(owned)
-}
-
-/// Runs a program loaded for [`AttachType::RawTracepoint`] once, as if it had been hit on this thread; its arguments are zeros.
-/// <https://docs.kernel.org/bpf/bpf_prog_run.html>
-pub fn run_raw_tracepoint(program: BorrowedFd<'_>) -> io::Result<()> {
-    // As many as a tracepoint may have.
-    const ARGUMENTS: [u64; 12] = [0; 12];
-    let mut attr = zeroed();
-    // SAFETY: writes to integers of a zeroed union.
-    let run = unsafe { &mut attr.test };
-    run.prog_fd = program.as_raw_fd() as u32;
-    run.ctx_in = ARGUMENTS.as_ptr() as u64;
-    run.ctx_size_in = size_of_val(&ARGUMENTS) as u32;
-    bpf(bpf_cmd::BPF_PROG_TEST_RUN, &mut attr).map(drop)
 }
 
 /// What `/sys/bus/event_source/devices/uprobe` says of the machine's uprobe events.

@@ -3,11 +3,9 @@
 
 #![expect(unsafe_code, reason = "fork, and system calls between it and the end")]
 
-use super::bpf::run_raw_tracepoint;
-use rustix::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use rustix::fd::{AsFd, AsRawFd, OwnedFd};
 use std::io;
 use std::mem::offset_of;
-use std::sync::atomic::{AtomicI32, Ordering};
 
 /// Waits behind a strict filter for the word to call a function and end.
 #[derive(Debug)]
@@ -109,21 +107,6 @@ pub extern "C" fn like_a_poll(_header: &[u64; 8]) {
 #[unsafe(naked)]
 pub extern "C" fn begins_dear(_header: &[u64; 8]) {
     std::arch::naked_asm!("sub rsp, 24", "mov rax, [rdi]", "add rsp, 24", "ret")
-}
-
-/// The program that [`runs_program`] runs.
-static PROGRAM: AtomicI32 = AtomicI32::new(i32::MAX);
-
-/// Children made from now on run this program in [`runs_program`]: one of a raw tracepoint, which is open as long as they are.
-pub fn let_children_run(program: BorrowedFd<'_>) {
-    PROGRAM.store(program.as_raw_fd(), Ordering::Relaxed);
-}
-
-/// Runs that program once, on this thread.
-pub extern "C" fn runs_program(_header: &[u64; 8]) {
-    // SAFETY: it stays open, as said; another descriptor in its place would be refused.
-    let program = unsafe { BorrowedFd::borrow_raw(PROGRAM.load(Ordering::Relaxed)) };
-    let _ = run_raw_tracepoint(program);
 }
 
 /// Calls one of some functions when it is told to. Ends when this is dropped, or its parent ends.

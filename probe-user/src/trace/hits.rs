@@ -13,8 +13,6 @@ pub struct Hits {
     pub causes: u64,
     /// Of these, those whose probe is stepped over by the kernel, for ten times the price.
     pub dear: u64,
-    /// How often threads of the target that have polled were taken off their CPU; 0 where that is not watched.
-    pub switches: u64,
     /// Hits in other processes that run the same file.
     pub foreign: u64,
     /// Records that the ring buffer had no room for.
@@ -35,8 +33,8 @@ pub struct Hits {
     pub anonymous: u64,
 }
 
-/// Entries, returns, causes, those of them that were dear, and switches.
-pub(super) fn add_hits(sums: &mut [u64; 5], thread: &Thread) {
-    let of_thread = [thread.entries, thread.returns, thread.causes, thread.dear, thread.switches];
+/// Entries, returns, causes, and those of them that were dear.
+pub(super) fn add_hits(sums: &mut [u64; 4], thread: &Thread) {
+    let of_thread = [thread.entries, thread.returns, thread.causes, thread.dear];
     sums.iter_mut().zip(of_thread).for_each(|(sum, of_thread)| *sum += of_thread);
 }

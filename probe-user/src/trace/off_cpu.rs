@@ -48,16 +48,12 @@ pub(super) fn watch(kernel_ids: u32, programs: &Programs, notes: &mut Vec<String
     attach(programs).inspect_err(|error| notes.push(unwatched(&error.to_string()))).ok()
 }
 
-pub(super) fn load(programs: &Programs) -> Result<OwnedFd, TraceError> {
-    programs.load("switched", AttachType::RawTracepoint)
-}
-
 /// Puts the program in. Before probes of polls, so that none of them sees a poll that this one does not.
 ///
 /// # Errors
 /// What the kernel says.
 pub(super) fn attach(programs: &Programs) -> Result<OwnedFd, TraceError> {
-    let program = load(programs)?;
+    let program = programs.load("switched", AttachType::RawTracepoint)?;
     bpf::link_raw_tracepoint(program.as_fd(), c"sched_switch")
         .map_err(|error| TraceError::from_io("attach to the scheduler's tracepoint", error))
 }

@@ -7,13 +7,11 @@ use super::attach::{self, Attached, Links, Places};
 use super::identity::Identity;
 use super::kernel::{HEADER, file_offset, plan_of};
 use super::object::Programs;
-use super::written::Written;
-use super::{CausePlan, ProbeMode, TraceError, TracePlan, attach_causes, off_cpu, tables};
-use crate::sys::bpf_child::{CallingChild, begins_dear, let_children_run, like_a_poll, runs_program};
+use super::{CausePlan, ProbeMode, TraceError, TracePlan, attach_causes, tables};
+use crate::sys::bpf_child::{CallingChild, begins_dear, like_a_poll};
 use crate::sys::process_clock::process_cpu_ns;
 use async_inspect_ebpf::{COOKIE_DEAR, Config, NONE, NodeKind, WalkArm, WalkNode};
 use std::io;
-use std::os::fd::AsFd as _;
 
 /// CPU time that the target pays, ns. Measured on a child of ours that does nothing but call a function; its task stands in the
 /// processor's nearest cache, so that a real poll may cost more.
@@ -23,16 +21,12 @@ pub struct Price {
     pub poll_ns: u64,
     /// For a wake or a spawn whose probe the kernel has to step over; None where none is asked for.
     pub dear_ns: Option<u64>,
-    /// For one of its threads that goes off its CPU and comes back, where that is watched; within a poll it costs somewhat more.
-    /// Each way runs a program, at the cost of a thread that comes in, which need not be the target's: both are counted.
-    pub switch_ns: Option<u64>,
 }
 
 /// What the child calls.
-const FUNCTIONS: [extern "C" fn(&[u64; 8]); 3] = [like_a_poll, begins_dear, runs_program];
+const FUNCTIONS: [extern "C" fn(&[u64; 8]); 2] = [like_a_poll, begins_dear];
 const POLL: u32 = 0;
 const DEAR: u32 = 1;
-const SWITCH: u32 = 2;
 
 const CALLS: u32 = 1000;
 const ROUNDS: usize = 5;
@@ -46,24 +40,17 @@ pub(super) const ARMS: usize = 2;
 /// `config`: of the target, but for who that is.
 pub(super) fn of_probes(
     programs: &Programs,
-    written: &Written,
     causes: &CausePlan,
     config: Config,
     mode: ProbeMode,
     entry_only: bool,
 ) -> Result<(Price, ProbeMode), TraceError> {
-    let switched = (config.kernel_ids != NONE).then(|| off_cpu::load(programs).ok()).flatten();
-    if let Some(program) = &switched {
-        let_children_run(program.as_fd());
-    }
     let child = CallingChild::start(&FUNCTIONS, &HEADER).map_err(failed)?;
     let Config { ns_dev, ns_ino, tgid, .. } = Identity::of(child.pid())?.config();
     tables::fill_walk(programs, &walked_plan()?, Config { ns_dev, ns_ino, tgid, ..config })?;
     let places =
         |offsets, cookies| Places { exe: "/proc/self/exe".into(), pid: child.pid(), offsets, cookies };
     let without = cpu_of_calls(&child, POLL)?;
-    // The target is not known yet: the program does nothing.
-    let idle_switches = if switched.is_some() { cpu_of_calls(&child, SWITCH)? } else { 0 };
     let polls = places(vec![offset_of(like_a_poll)?], vec![0]);
     let Attached { mut links, mode, .. } = attach::attach(programs, &polls, mode, entry_only)?;
     let poll_ns = cpu_of_calls(&child, POLL)?.saturating_sub(without) / u64::from(CALLS);
@@ -76,21 +63,8 @@ pub(super) fn of_probes(
         }
         false => None,
     };
-    let switch_ns = match switched.is_some() {
-        true => price_of_switch(&child, written, idle_switches)?,
-        false => None,
-    };
     end(child, links);
-    Ok((Price { poll_ns, dear_ns, switch_ns }, mode))
-}
-
-/// None where the kernel did not run the program.
-fn price_of_switch(child: &CallingChild, written: &Written, without: u64) -> Result<Option<u64>, TraceError> {
-    let seen = || written.threads.keys().map(|(slot, _)| written.threads.value(slot).switches).sum::<u64>();
-    let before = seen();
-    let with = cpu_of_calls(child, SWITCH)?;
-    let ran = seen() - before == ROUNDS as u64 * u64::from(CALLS);
-    Ok(ran.then(|| 2 * with.saturating_sub(without) / u64::from(CALLS)))
+    Ok((Price { poll_ns, dear_ns }, mode))
 }
 
 /// When the child has ended, no program runs for it. To take its probes out takes the kernel some grace periods that nobody need
@@ -146,24 +120,18 @@ fn walked_plan() -> Result<TracePlan, TraceError> {
 mod tests {
     use super::*;
     use crate::trace::{CauseProbe, TraceTarget, Tracer};
-    use std::time::Duration;
 
     #[test]
     fn a_poll_has_a_price_and_a_stepped_probe() {
         let mut plan = plan_of(like_a_poll).expect("it is in our own file");
-        plan.long_after = Some(Duration::from_millis(10));
         plan.causes.wakes = vec![CauseProbe { dear: true, offset: plan.sites[0].offset, after: false }];
         let target = TraceTarget { pid: std::process::id(), exe: "/proc/self/exe".into() };
         match Tracer::attach_priced(&target, &plan, ProbeMode::Auto, false) {
             Ok((tracer, price)) => {
-                let Price { poll_ns, dear_ns, switch_ns } = price.expect("what can be attached can be tried");
+                let Price { poll_ns, dear_ns } = price.expect("what can be attached can be tried");
                 // From the fastest machine of some years hence to a virtual one without help from its processor.
                 for ns in [poll_ns, dear_ns.expect("it was asked for")] {
                     assert!((100..1_000_000).contains(&ns), "{ns} ns");
-                }
-                if tracer.verified().iter().any(|(name, _)| *name == "switched") {
-                    let switch_ns = switch_ns.expect("the kernel runs the program");
-                    assert!((1..poll_ns).contains(&switch_ns), "{switch_ns} ns");
                 }
                 assert_eq!(tracer.hits(), crate::trace::Hits::default(), "nothing is left of what was tried");
             }

@@ -64,7 +64,7 @@ pub struct Tracer {
     /// Told first.
     watches: Option<TraceEvent>,
     /// Of threads that are gone; see [`add_hits`].
-    ended_threads: [u64; 5],
+    ended_threads: [u64; 4],
     /// Keys of threads that had ended at the last sweep.
     missing: HashSet<u64>,
     accounts_read: Instant,
@@ -108,7 +108,7 @@ impl Tracer {
     ) -> Result<(Tracer, Result<Price, TraceError>), TraceError> {
         let mut prepared = Prepared::new(target, plan, mode, entry_only)?;
         let Prepared { programs, written, config, entry_only, .. } = &mut prepared;
-        let tried = price::of_probes(programs, written, &plan.causes, *config, mode, *entry_only);
+        let tried = price::of_probes(programs, &plan.causes, *config, mode, *entry_only);
         written.clear()?;
         let mode = tried.as_ref().map_or(mode, |(_, mode)| *mode);
         Ok((Tracer::put_in(target, plan, prepared, mode)?, tried.map(|(price, _)| price)))
@@ -157,7 +157,7 @@ impl Tracer {
             config,
             programs,
             written,
-            ended_threads: [0; 5],
+            ended_threads: [0; 4],
             missing: HashSet::new(),
             accounts_read: Instant::now(),
             epoch: 0,
@@ -326,13 +326,12 @@ impl Tracer {
         for (slot, _) in self.written.threads.keys() {
             add_hits(&mut sums, &self.written.threads.value(slot));
         }
-        let [entries, returns, causes, dear, switches] = sums;
+        let [entries, returns, causes, dear] = sums;
         Hits {
             entries,
             returns,
             causes,
             dear,
-            switches,
             causes_unread: self.written.counter(Counter::Unidentified),
             foreign: self.written.counter(Counter::Foreign),
             lost: self.written.counter(Counter::Lost),
