@@ -62,7 +62,7 @@ pub struct Target {
     /// How the kernel itself, in no namespace, numbers it; 0 until one of its threads was hit.
     pub tgid: u32,
     pub reserved: u32,
-    /// Threads that are off CPU within a poll, or were when they ended.
+    /// Threads that are off CPU within a poll, or were when they ended: these user space takes off.
     pub off_cpu: u64,
 }
 
@@ -388,8 +388,6 @@ pub struct Thread {
     /// Time off CPU within polls: asleep, and ready to run. It goes on while `off_since_ns` is not 0.
     pub blocked_ns: u64,
     pub preempted_ns: u64,
-    /// How often it was.
-    pub switches: u64,
     /// Eight more than are ever filled, so that a read of a word needs one bounds check.
     pub block: [u8; BLOCK + 8],
 }

@@ -49,7 +49,7 @@ pub static EVENTS: RingBuf = RingBuf::with_byte_size(4096, 0);
 #[map]
 pub static CAUSES: RingBuf = RingBuf::with_byte_size(4096, 0);
 #[map]
-static TARGET: Array<Target> = Array::with_max_entries(1, 0);
+static TARGET: Array<Target> = Array::with_max_entries(1, BPF_F_MMAPABLE);
 #[map]
 static TALLY: PerCpuArray<u64> = PerCpuArray::with_max_entries(COUNTERS, 0);
 

@@ -68,7 +68,6 @@ fn goes_out(ctx: &RawTracePointContext, key: u64, target: *mut Target) {
         // SAFETY: only an address in the map value is made here.
         add_to(unsafe { &raw mut (*target).off_cpu }, 1);
     }
-    put!((*thread).switches, get!((*thread).switches).wrapping_add(1));
     // SAFETY: no arguments.
     put!((*thread).off_since_ns, unsafe { bpf_ktime_get_ns() });
 }

@@ -130,24 +130,16 @@ impl Source for Live {
         }
         let target = TraceTarget { pid: process.pid(), exe: image.open_path.clone() };
         let (mode, entry_only) = (probe_mode(options.probe_mode), options.entry_only);
-        // First: it forks, and the child would hold the links.
-        let price_ns = match trace::price_of_poll(mode, entry_only) {
-            Ok(price) => Some(price),
-            Err(error) => {
-                tracing::info!("what a poll costs could not be tried: {error}");
-                None
-            }
-        };
-        let dear_ns =
-            price_ns.filter(|_| plan.causes.is_dear()).and_then(|_| trace::price_of_step(mode).ok());
-        let began = monotonic_ns();
-        let tracer = Tracer::attach(&target, &plan, mode, entry_only)
+        let (tracer, price) = Tracer::attach_priced(&target, &plan, mode, entry_only)
             .map_err(|error| trace_failure(&error, process.pid()))?;
-        let took_ns = monotonic_ns().saturating_sub(began);
+        match &price {
+            Ok(price) => tracing::debug!(?price, "tried"),
+            Err(error) => tracing::info!("what a poll costs could not be tried: {error}"),
+        }
         let after = options.blocked_after.filter(|_| !tracer.entry_only());
         let long_polls = after.map(|after| self.long_polls(&tracer, &plan, after)).transpose()?;
-        let prices = Prices::new(price_ns, dear_ns);
-        let probes = Probes::new(process.pid(), tracer, prices, options.max_overhead, took_ns);
+        let prices = price.ok().map(Prices::new);
+        let probes = Probes::new(process.pid(), tracer, prices, options.max_overhead);
         Ok(Box::new(probes.with(long_polls)))
     }
 

@@ -7,7 +7,7 @@ use super::long_polls::LongPolls;
 use super::source::EventStream;
 use crate::model::{Cost, Mode};
 use crate::sys::process_clock::process_cpu_ns;
-use crate::trace::{self, Budget, Hits, Spending, TraceEvent, Tracer, Verdict};
+use crate::trace::{self, Budget, Hits, Price, Spending, TraceEvent, Tracer, Verdict};
 
 /// What the target pays, ns; tried at start-up.
 #[derive(Clone, Copy, Debug)]
@@ -19,9 +19,10 @@ pub(super) struct Prices {
 }
 
 impl Prices {
-    /// None where it could not be tried.
-    pub fn new(poll: Option<u64>, dear: Option<u64>) -> Option<Prices> {
-        poll.map(|poll| Prices { poll, dear: dear.unwrap_or(poll.saturating_mul(10)) })
+    pub fn new(tried: Price) -> Prices {
+        let Price { poll_ns: poll, dear_ns } = tried;
+        // Where it was not tried there are none.
+        Prices { poll, dear: dear_ns.unwrap_or(poll) }
     }
 
     /// One at a wake or a spawn writes a record each time: it costs about as much as both probes of a poll.
@@ -55,14 +56,14 @@ pub(super) struct Probes {
 
 impl Probes {
     /// `max_overhead` in percent; 100 keeps the probes in whatever they cost.
-    pub fn new(pid: u32, tracer: Tracer, prices: Option<Prices>, max_overhead: u8, change_ns: u64) -> Self {
+    pub fn new(pid: u32, tracer: Tracer, prices: Option<Prices>, max_overhead: u8) -> Self {
         let mut probes = Probes {
             pid,
             tracer,
             prices,
             budget: None,
             next_look_ns: 0,
-            change_ns,
+            change_ns: 0,
             cpu_before_ns: process_cpu_ns(pid).unwrap_or(0),
             cpu_ns: 0,
             out_since_ns: None,

@@ -13,6 +13,7 @@ use std::ffi::{CStr, c_long};
 use std::io;
 use std::mem::size_of;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use zerocopy::{Immutable, IntoBytes};
 
 /// How the kernel is going to call a uprobe program; it is fixed when the program is loaded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -105,6 +106,27 @@ pub fn verified_instructions(program: BorrowedFd<'_>) -> io::Result<u32> {
     ask.info = &raw mut info as u64;
     bpf(bpf_cmd::BPF_OBJ_GET_INFO_BY_FD, &mut attr)?;
     Ok(info.verified_insns)
+}
+
+/// Sets elements of an array or a hash map, `keys[i]` to `values[i]`, by one system call instead of one for each (Linux 5.6).
+/// Their types are as large as the map's.
+pub fn update_batch<K: IntoBytes + Immutable, V: IntoBytes + Immutable>(
+    map: BorrowedFd<'_>,
+    keys: &[K],
+    values: &[V],
+) -> io::Result<()> {
+    assert_eq!(keys.len(), values.len(), "a value for each key");
+    if keys.is_empty() {
+        return Ok(());
+    }
+    let mut attr = zeroed();
+    // SAFETY: writes to integers of a zeroed union.
+    let batch = unsafe { &mut attr.batch };
+    batch.keys = keys.as_ptr() as u64;
+    batch.values = values.as_ptr() as u64;
+    batch.count = keys.len() as u32;
+    batch.map_fd = map.as_raw_fd() as u32;
+    bpf(bpf_cmd::BPF_MAP_UPDATE_BATCH, &mut attr).map(drop)
 }
 
 /// Where a multi or session link goes: `offsets[i]` in the file at `path` gets `cookies[i]`.

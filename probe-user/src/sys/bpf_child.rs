@@ -109,7 +109,7 @@ pub extern "C" fn begins_dear(_header: &[u64; 8]) {
     std::arch::naked_asm!("sub rsp, 24", "mov rax, [rdi]", "add rsp, 24", "ret")
 }
 
-/// Calls a function when it is told to. Ends when this is dropped, or its parent ends.
+/// Calls one of some functions when it is told to. Ends when this is dropped, or its parent ends.
 #[derive(Debug)]
 pub struct CallingChild {
     pid: libc::pid_t,
@@ -118,9 +118,12 @@ pub struct CallingChild {
 }
 
 impl CallingChild {
-    /// The child is a fork of this process: what is said of [`FilteredChild::start`] holds for `function`. Until it ends it
-    /// holds every file that is open now.
-    pub fn start(function: extern "C" fn(&[u64; 8]), argument: &'static [u64; 8]) -> io::Result<Self> {
+    /// The child is a fork of this process: what is said of [`FilteredChild::start`] holds for each of `functions`. Until it
+    /// ends it holds every file that is open now.
+    pub fn start(
+        functions: &'static [extern "C" fn(&[u64; 8])],
+        argument: &'static [u64; 8],
+    ) -> io::Result<Self> {
         let pipe = || rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC);
         let ((wait, go), (done, tell)) = (pipe()?, pipe()?);
         let (wait, tell) = (wait.as_fd().as_raw_fd(), tell.as_fd().as_raw_fd());
@@ -133,7 +136,7 @@ impl CallingChild {
                 // Its own ends of the pipes would keep them open when the parent has gone.
                 libc::close(their_go);
                 libc::close(their_done);
-                call_as_told(wait, tell, function, argument)
+                call_as_told(wait, tell, functions, argument)
             },
             pid => Ok(CallingChild { pid, go, done }),
         }
@@ -143,12 +146,13 @@ impl CallingChild {
         self.pid as u32
     }
 
-    /// Has it call the function so many times, and waits until it has.
+    /// Has it call the `nth` function so many times, and waits until it has.
     ///
     /// # Errors
     /// EPIPE where the child has ended.
-    pub fn call(&self, times: u32) -> io::Result<()> {
-        rustix::io::write(&self.go, &times.to_ne_bytes())?;
+    pub fn call(&self, nth: u32, times: u32) -> io::Result<()> {
+        let told = u64::from(nth) << 32 | u64::from(times);
+        rustix::io::write(&self.go, &told.to_ne_bytes())?;
         let mut answer = [0; 1];
         match rustix::io::read(&self.done, &mut answer)? {
             0 => Err(io::Error::from(io::ErrorKind::BrokenPipe)),
@@ -172,23 +176,26 @@ impl Drop for CallingChild {
 unsafe fn call_as_told(
     wait: i32,
     tell: i32,
-    function: extern "C" fn(&[u64; 8]),
+    functions: &'static [extern "C" fn(&[u64; 8])],
     argument: &'static [u64; 8],
 ) -> ! {
-    let mut times = [0u8; 4];
+    let mut told = [0u8; 8];
     loop {
         // SAFETY: plain system calls on memory that outlives them.
         unsafe {
-            if libc::read(wait, times.as_mut_ptr().cast(), 4) != 4 {
+            if libc::read(wait, told.as_mut_ptr().cast(), 8) != 8 {
                 libc::_exit(0);
             }
         }
-        for _ in 0..u32::from_ne_bytes(times) {
-            function(argument);
+        let (nth, times) = (u64::from_ne_bytes(told) >> 32, u64::from_ne_bytes(told) as u32);
+        if let Some(function) = functions.get(nth as usize) {
+            for _ in 0..times {
+                function(argument);
+            }
         }
         // SAFETY: as above.
         unsafe {
-            if libc::write(tell, times.as_ptr().cast(), 1) != 1 {
+            if libc::write(tell, told.as_ptr().cast(), 1) != 1 {
                 libc::_exit(0);
             }
         }
@@ -237,10 +244,10 @@ mod tests {
                 std::hint::black_box(i);
             }
         }
-        let child = CallingChild::start(spin, &NOTHING).expect("fork works");
+        let child = CallingChild::start(&[spin], &NOTHING).expect("fork works");
         let used = || crate::sys::process_clock::process_cpu_ns(child.pid()).expect("it waits");
         let before = used();
-        child.call(1000).expect("it answers");
+        child.call(0, 1000).expect("it answers");
         // A thousand additions each, at ten a nanosecond at the very best.
         assert!(used() - before >= 100_000);
     }

@@ -44,6 +44,11 @@ impl MappedArray {
         self.place(entry, word).store(value, Ordering::Release);
     }
 
+    /// As [`MappedArray::load`]; wraps.
+    pub fn subtract(&self, entry: usize, word: usize, by: u64) {
+        self.place(entry, word).fetch_sub(by, Ordering::AcqRel);
+    }
+
     fn place(&self, entry: usize, word: usize) -> &AtomicU64 {
         assert!(entry < self.entries && word < self.words, "word {word} of entry {entry}");
         let place = self.map.as_mut_ptr().cast::<u64>().wrapping_add(entry * self.words + word);

@@ -49,6 +49,11 @@ impl Accounts {
         Ok(Accounts { table, known: foldhash::HashMap::default() })
     }
 
+    /// As they were before the first was made. No program may run meanwhile.
+    pub fn clear(&self) {
+        self.table.clear();
+    }
+
     /// As of the last [`Accounts::read`].
     pub fn len(&self) -> usize {
         self.known.len()

@@ -8,7 +8,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::ffi::CString;
 use std::fmt;
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
@@ -47,6 +47,12 @@ impl Links {
 
     pub fn append(&mut self, other: &mut Links) {
         self.0.append(&mut other.0);
+    }
+
+    /// Takes them out without waiting until they are: for probes that nobody hits any more.
+    pub fn close_aside(self) {
+        // Where no thread can be had, it is done here.
+        let _ = std::thread::Builder::new().name("close".into()).spawn(move || drop(self));
     }
 }
 
@@ -144,18 +150,13 @@ fn multi(
         places.pid = 0;
     }
     if entry_only {
-        return multi_entries(programs, &places);
+        let link = link_many(programs, &places, "poll_start", AttachType::Multi, false)?;
+        return Ok(Links(vec![link]));
     }
     // Returns first: an entry seen then has its return seen as well.
     let returns = link_many(programs, &places, "poll_return", AttachType::Multi, true)?;
     let entries = link_many(programs, &places, "poll_entry", AttachType::Multi, false)?;
     Ok(Links(vec![returns, entries]))
-}
-
-/// Starts of polls only.
-pub(super) fn multi_entries(programs: &Programs, places: &Places) -> Result<Links, TraceError> {
-    let link = link_many(programs, places, "poll_start", AttachType::Multi, false)?;
-    Ok(Links(vec![link]))
 }
 
 pub(super) fn link_many(
@@ -165,11 +166,20 @@ pub(super) fn link_many(
     attach: AttachType,
     returns: bool,
 ) -> Result<OwnedFd, TraceError> {
+    link_program(programs.load(program, attach)?.as_fd(), places, attach, returns)
+}
+
+/// Of a program loaded for a session or for `uprobe_multi`.
+pub(super) fn link_program(
+    program: BorrowedFd<'_>,
+    places: &Places,
+    attach: AttachType,
+    returns: bool,
+) -> Result<OwnedFd, TraceError> {
     let path = c_path(&places.exe)?;
     let Places { offsets, cookies, pid, .. } = places;
     let target = MultiTarget { path: &path, offsets, cookies, pid: *pid };
-    let program = programs.load(program, attach)?;
-    bpf::link_multi(program.as_fd(), attach, returns, target).map_err(|error| unsupported(attach, error))
+    bpf::link_multi(program, attach, returns, target).map_err(|error| unsupported(attach, error))
 }
 
 /// An older kernel knows neither the attach type nor the link's fields: EINVAL.
@@ -195,11 +205,21 @@ fn perf(programs: &Programs, places: &Places, entry_only: bool) -> Result<Links,
     Ok(links)
 }
 
-/// A perf event for each place.
 pub(super) fn link_each(
     programs: &Programs,
     places: &Places,
     program: &'static str,
+    returns: bool,
+    links: &mut Links,
+) -> Result<(), TraceError> {
+    let program = programs.load(program, AttachType::PerfEvent)?;
+    link_events(program.as_fd(), places, returns, links)
+}
+
+/// A perf event for each place.
+pub(super) fn link_events(
+    program: BorrowedFd<'_>,
+    places: &Places,
     returns: bool,
     links: &mut Links,
 ) -> Result<(), TraceError> {
@@ -208,10 +228,8 @@ pub(super) fn link_each(
         what: "attach uprobes by perf events",
         why: error.to_string(),
     })?;
-    let program = programs.load(program, AttachType::PerfEvent)?;
     for (offset, cookie) in places.offsets.iter().zip(&places.cookies) {
-        let link =
-            bpf::link_perf_event(program.as_fd(), uprobes, returns, &path, *offset, *cookie, places.pid);
+        let link = bpf::link_perf_event(program, uprobes, returns, &path, *offset, *cookie, places.pid);
         links.add(link.map_err(perf_refused)?);
     }
     Ok(())

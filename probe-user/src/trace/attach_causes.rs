@@ -13,21 +13,40 @@ pub(super) fn attach(
     mode: ProbeMode,
 ) -> Result<Links, TraceError> {
     let mut links = Links::default();
-    for (program, probes) in [("task_wake", &plan.wakes), ("task_spawn", &plan.spawns)] {
+    for (program, probes) in [(WAKE, &plan.wakes), (SPAWN, &plan.spawns)] {
         if probes.is_empty() {
             continue;
         }
         let offsets = probes.iter().map(|probe| probe.offset.0).collect();
         let cookies = probes.iter().map(|probe| probe.cookie()).collect();
-        let mut places = Places { offsets, cookies, ..places.clone() };
-        if mode == ProbeMode::Perf {
-            link_each(programs, &places, program, false, &mut links)?;
-            continue;
-        }
-        if !kernel::multi_filter_passes_threads()? {
-            places.pid = 0;
-        }
-        links.add(link_many(programs, &places, program, AttachType::Multi, false)?);
+        let places = Places { offsets, cookies, ..places.clone() };
+        links.append(&mut entries(programs, places, program, mode)?);
     }
+    Ok(links)
+}
+
+/// Those of wakes, at these places.
+pub(super) fn wakes(programs: &Programs, places: Places, mode: ProbeMode) -> Result<Links, TraceError> {
+    entries(programs, places, WAKE, mode)
+}
+
+const WAKE: &str = "task_wake";
+const SPAWN: &str = "task_spawn";
+
+fn entries(
+    programs: &Programs,
+    mut places: Places,
+    program: &'static str,
+    mode: ProbeMode,
+) -> Result<Links, TraceError> {
+    let mut links = Links::default();
+    if mode == ProbeMode::Perf {
+        link_each(programs, &places, program, false, &mut links)?;
+        return Ok(links);
+    }
+    if !kernel::multi_filter_passes_threads()? {
+        places.pid = 0;
+    }
+    links.add(link_many(programs, &places, program, AttachType::Multi, false)?);
     Ok(links)
 }

@@ -1,11 +1,13 @@
 //! What this kernel's probes do, found by trying them on ourselves. Never decided by a version number:
 //! distributions backport.
 
+use super::attach::{self, Links, Places};
+use super::trial::Trial;
 use super::{ProbeMode, SitePlan, TraceError, TracePlan, TraceTarget, Tracer};
-use crate::sys::bpf_child::{CallingChild, ChildEnd, FilteredChild, begins_dear, like_a_poll};
-use crate::sys::process_clock::process_cpu_ns;
+use crate::sys::bpf::AttachType;
+use crate::sys::bpf_child::{ChildEnd, FilteredChild, like_a_poll};
 use crate::target::{Avma, FileOffset};
-use async_inspect_ebpf::{NONE, NodeKind, WalkArm, WalkNode};
+use async_inspect_ebpf::NONE;
 use std::io;
 use std::sync::OnceLock;
 
@@ -58,12 +60,37 @@ pub fn returns_pass_seccomp(mode: ProbeMode) -> Result<bool, TraceError> {
     let doing = "try a return probe under seccomp";
     let child =
         FilteredChild::start(like_a_poll, &HEADER).map_err(|error| TraceError::Io { doing, error })?;
-    let target = TraceTarget { pid: child.pid(), exe: "/proc/self/exe".into() };
-    let tracer = anchor_plan().and_then(|plan| Tracer::attach_regardless(&target, &plan, mode, false));
+    let probe = anchor(child.pid()).and_then(|places| probe_return(&places, mode));
     // Before the error, if there is one: the child waits for it.
     let end = child.finish().map_err(|error| TraceError::Io { doing, error })?;
-    let hits = tracer?.hits();
-    Ok(end == ChildEnd::Fine && hits.returns == 1)
+    let (trial, links, hits) = probe?;
+    let passes = end == ChildEnd::Fine && trial.hits() == hits;
+    links.close_aside();
+    Ok(passes)
+}
+
+/// A return probe of this mode, or of the first that the kernel has; and how often its program runs for a call.
+fn probe_return(places: &Places, mode: ProbeMode) -> Result<(Trial, Links, u64), TraceError> {
+    if mode == ProbeMode::Auto {
+        return [ProbeMode::Session, ProbeMode::Multi]
+            .iter()
+            .find_map(|mode| probe_return(places, *mode).ok())
+            .map_or_else(|| probe_return(places, ProbeMode::Perf), Ok);
+    }
+    let (attach, hits) = match mode {
+        ProbeMode::Session => (AttachType::Session, 2),
+        ProbeMode::Multi => (AttachType::Multi, 1),
+        ProbeMode::Perf | ProbeMode::Auto => (AttachType::PerfEvent, 1),
+    };
+    let trial = Trial::load(attach)?;
+    let mut links = Links::default();
+    if attach == AttachType::PerfEvent {
+        attach::link_events(trial.program(), places, true, &mut links)?;
+    } else {
+        let returns = attach == AttachType::Multi;
+        links.add(attach::link_program(trial.program(), places, attach, returns)?);
+    }
+    Ok((trial, links, hits))
 }
 
 /// Whether the process filter of `uprobe_multi` passes all threads of a process. Before Linux 6.10 it passed
@@ -74,59 +101,23 @@ pub(super) fn multi_filter_passes_threads() -> Result<bool, TraceError> {
     if let Some(passes) = PASSES.get() {
         return Ok(*passes);
     }
-    let tracer = Tracer::attach_multi_filtered(&ourselves(), &anchor_plan()?)?;
+    let trial = Trial::load(AttachType::Multi)?;
+    let mut links = Links::default();
+    let places = anchor(std::process::id())?;
+    links.add(attach::link_program(trial.program(), &places, AttachType::Multi, false)?);
     std::thread::scope(|scope| {
         scope.spawn(|| like_a_poll(&HEADER));
     });
-    Ok(*PASSES.get_or_init(|| tracer.hits().entries >= 1))
-}
-
-/// What a poll costs the target more while probes of this kind are in: CPU time, ns. Measured on a child of ours that does
-/// nothing but call a function; its task stands in the processor's nearest cache, so that a real poll may cost more.
-///
-/// # Errors
-/// Where it cannot be tried.
-pub fn price_of_poll(mode: ProbeMode, entry_only: bool) -> Result<u64, TraceError> {
-    price_of(like_a_poll, mode, entry_only)
-}
-
-/// What a probe costs whose first instruction the kernel steps over; as [`price_of_poll`].
-///
-/// # Errors
-/// Where it cannot be tried.
-pub fn price_of_step(mode: ProbeMode) -> Result<u64, TraceError> {
-    price_of(begins_dear, mode, true)
-}
-
-fn price_of(function: Probed, mode: ProbeMode, entry_only: bool) -> Result<u64, TraceError> {
-    let failed = |error| TraceError::Io { doing: "try what a probe costs", error };
-    let child = CallingChild::start(function, &HEADER).map_err(failed)?;
-    let round = || {
-        let before = process_cpu_ns(child.pid())?;
-        child.call(PRICED_CALLS)?;
-        Ok(process_cpu_ns(child.pid())?.saturating_sub(before))
-    };
-    let rounds = || -> io::Result<u64> {
-        let mut took: Vec<u64> = (0..PRICED_ROUNDS).map(|_| round()).collect::<io::Result<_>>()?;
-        took.sort_unstable();
-        Ok(took[PRICED_ROUNDS / 2])
-    };
-    let without = rounds().map_err(failed)?;
-    let target = TraceTarget { pid: child.pid(), exe: "/proc/self/exe".into() };
-    let tracer = Tracer::attach_regardless(&target, &walked_plan(function)?, mode, entry_only)?;
-    let with = rounds().map_err(failed)?;
-    drop(tracer);
-    Ok(with.saturating_sub(without) / u64::from(PRICED_CALLS))
+    let passes = trial.hits() >= 1;
+    links.close_aside();
+    Ok(*PASSES.get_or_init(|| passes))
 }
 
 /// What the probes are tried on.
 type Probed = extern "C" fn(&[u64; 8]);
 
-const PRICED_CALLS: u32 = 3000;
-const PRICED_ROUNDS: usize = 5;
-
 /// What the function that the probes are tried on takes for a task.
-static HEADER: [u64; 8] = [0; 8];
+pub(super) static HEADER: [u64; 8] = [0; 8];
 
 fn ourselves() -> TraceTarget {
     TraceTarget { pid: std::process::id(), exe: "/proc/self/exe".into() }
@@ -136,7 +127,7 @@ fn anchor_plan() -> Result<TracePlan, TraceError> {
     plan_of(like_a_poll)
 }
 
-fn plan_of(function: Probed) -> Result<TracePlan, TraceError> {
+pub(super) fn plan_of(function: Probed) -> Result<TracePlan, TraceError> {
     let offset = file_offset(function as *const () as u64)
         .map_err(|error| TraceError::Io { doing: "find our own code in /proc/self/maps", error })?;
     let address = Avma(function as *const () as u64);
@@ -144,29 +135,14 @@ fn plan_of(function: Probed) -> Result<TracePlan, TraceError> {
     Ok(TracePlan { sites: vec![site], ..TracePlan::default() })
 }
 
-/// As a task of two levels: two discriminants are read.
-fn walked_plan(function: Probed) -> Result<TracePlan, TraceError> {
-    let mut plan = plan_of(function)?;
-    plan.sites[0].root = 0;
-    plan.sites[0].id_offset = 8;
-    let switch = |first_arm, state_off| WalkNode {
-        first_arm,
-        state_off,
-        n_arms: 1,
-        default_arm: NONE,
-        kind: NodeKind::Switch as u32,
-        state_width: 1,
-        base: 0,
-    };
-    plan.nodes = vec![switch(0, 16), switch(1, 24)];
-    plan.arms = [1, NONE].map(|child_node| WalkArm { child_node, child_off: 8, flags: 0 }).into();
-    plan.arm_frames = vec![None; 2];
-    plan.arm_ends = vec![None; 2];
-    Ok(plan)
+/// The same function as a place of process `pid`, a fork of ours.
+fn anchor(pid: u32) -> Result<Places, TraceError> {
+    let offsets = anchor_plan()?.sites.iter().map(|site| site.offset.0).collect();
+    Ok(Places { exe: "/proc/self/exe".into(), pid, offsets, cookies: vec![0] })
 }
 
 /// Where in the executable the code at `address` of this process stands.
-fn file_offset(address: u64) -> io::Result<FileOffset> {
+pub(super) fn file_offset(address: u64) -> io::Result<FileOffset> {
     let maps = std::fs::read_to_string("/proc/self/maps")?;
     let found = maps.lines().find_map(|line| {
         let mut fields = line.split_whitespace();
@@ -182,17 +158,6 @@ fn file_offset(address: u64) -> io::Result<FileOffset> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_poll_has_a_price_and_a_stepped_probe() {
-        for price in [price_of_poll(ProbeMode::Auto, false), price_of_step(ProbeMode::Auto)] {
-            match price {
-                // From the fastest machine of some years hence to a virtual one without help from its processor.
-                Ok(ns) => assert!((100..1_000_000).contains(&ns), "{ns} ns"),
-                Err(why) => eprintln!("\n=== SKIPPED, nothing was tested: no probes here: {why} ===\n"),
-            }
-        }
-    }
 
     #[test]
     fn our_own_code_is_in_our_own_file() {

@@ -22,6 +22,8 @@ mod kernel_types;
 mod object;
 mod off_cpu;
 mod plan;
+mod prepared;
+mod price;
 mod running;
 mod slots;
 mod tables;
@@ -29,6 +31,8 @@ mod times;
 mod tracer;
 mod translate;
 mod translate_causes;
+mod trial;
+mod written;
 
 pub use attach::ProbeMode;
 pub use budget::{Budget, DEFAULT_PERCENT, Spending, Verdict};
@@ -38,8 +42,9 @@ pub use error::TraceError;
 pub use event::{Doer, Doing, LongPoll, OffCpu, Path, PollEnd, Timed, TraceEvent};
 pub use histogram::Histogram;
 pub use hits::Hits;
-pub use kernel::{features, price_of_poll, price_of_step, probe_modes, returns_pass_seccomp};
+pub use kernel::{features, probe_modes, returns_pass_seccomp};
 pub use plan::{SitePlan, TracePlan};
+pub use price::Price;
 pub use running::{PollUnderWay, Running};
 pub use tracer::{RunningPoll, TraceTarget, Tracer};
 

@@ -1,7 +1,7 @@
 //! The committed BPF object: parsed, its maps created, its programs loaded.
 
-use super::TraceError;
-use crate::sys::bpf::{AttachType, load_program, verified_instructions};
+use super::{TraceError, price};
+use crate::sys::bpf::{AttachType, load_program, update_batch, verified_instructions};
 use async_inspect_ebpf::ABI_HASH;
 use aya::maps::{Map, MapData, MapError};
 use aya_obj::Object;
@@ -11,6 +11,7 @@ use std::cell::RefCell;
 use std::collections::{HashMap, HashSet};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use zerocopy::{Immutable, IntoBytes};
 
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(
     env!("CARGO_MANIFEST_DIR"),
@@ -36,8 +37,14 @@ pub(super) struct Sizes {
 pub(super) struct Programs {
     object: Object,
     /// Open until the programs are loaded: their instructions name the maps by descriptor.
-    maps: HashMap<String, MapData>,
+    maps: HashMap<String, Created>,
     loaded: RefCell<Vec<Loaded>>,
+}
+
+struct Created {
+    data: MapData,
+    /// Of a key and of a value, in bytes.
+    sizes: (u32, u32),
 }
 
 struct Loaded {
@@ -69,22 +76,50 @@ impl Programs {
                 );
             }
             definitions.push((name.clone(), map.clone()));
+            let sizes = (map.key_size(), map.value_size());
             let data = MapData::create(map, &name, None).map_err(map_error)?;
-            created.insert(name, data);
+            created.insert(name, Created { data, sizes });
         }
         let text: HashSet<usize> = object.functions.keys().map(|(section, _)| *section).collect();
         let fds = definitions
             .iter()
-            .map(|(name, map)| (name.as_str(), created[name].fd().as_fd().as_raw_fd(), map));
+            .map(|(name, map)| (name.as_str(), created[name].data.fd().as_fd().as_raw_fd(), map));
         object.relocate_maps(fds, &text).map_err(|e| TraceError::Object(e.to_string()))?;
         object.relocate_calls(&text).map_err(|e| TraceError::Object(e.to_string()))?;
         Ok(Programs { object, maps: created, loaded: RefCell::default() })
     }
 
+    fn created(&self, name: &str) -> Result<&Created, TraceError> {
+        self.maps.get(name).ok_or_else(|| TraceError::Object(format!("no map {name}")))
+    }
+
+    /// Sets `keys[i]` of a map to `values[i]`.
+    ///
+    /// # Errors
+    /// [`TraceError::Object`] where the map's are of another size, else what the kernel says.
+    pub fn fill<K: IntoBytes + Immutable, V: IntoBytes + Immutable>(
+        &self,
+        name: &'static str,
+        keys: &[K],
+        values: &[V],
+    ) -> Result<(), TraceError> {
+        let Created { data, sizes } = self.created(name)?;
+        let given = (size_of::<K>() as u32, size_of::<V>() as u32);
+        if *sizes != given {
+            return Err(TraceError::Object(format!("the map {name} is of {sizes:?} bytes, not {given:?}")));
+        }
+        let filled = update_batch(data.fd().as_fd(), keys, values);
+        filled.map_err(|error| TraceError::from_io("use BPF maps", error))
+    }
+
     /// The descriptor of a map.
     pub fn map_fd(&self, name: &'static str) -> Result<OwnedFd, TraceError> {
-        let data = self.maps.get(name).ok_or_else(|| TraceError::Object(format!("no map {name}")))?;
-        data.fd().as_fd().try_clone_to_owned().map_err(|error| TraceError::from_io("use BPF maps", error))
+        self.created(name)?
+            .data
+            .fd()
+            .as_fd()
+            .try_clone_to_owned()
+            .map_err(|error| TraceError::from_io("use BPF maps", error))
     }
 
     /// Opens a map.
@@ -189,8 +224,8 @@ fn check_abi(object: &mut Object) -> Result<(), TraceError> {
 fn entries(map: &str, sizes: Sizes) -> Option<usize> {
     Some(match map {
         "SITES" | "POLLS" | "OTHER_TIMES" => sizes.sites,
-        "NODES" => sizes.nodes,
-        "ARMS" => sizes.arms,
+        "NODES" => sizes.nodes.max(price::NODES),
+        "ARMS" => sizes.arms.max(price::ARMS),
         "VTABLES" => sizes.vtables,
         "EVENTS" => sizes.ring_bytes,
         "CAUSES" => sizes.cause_bytes,

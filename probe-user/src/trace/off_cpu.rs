@@ -7,13 +7,27 @@ use async_inspect_ebpf::{Account, NONE, PollEvent};
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::OnceLock;
 
-/// Offset in `task_struct` of a thread's id, with that of its process right behind it.
-///
-/// # Errors
-/// Why it is not known, for people.
-pub(super) fn kernel_ids() -> Result<u32, String> {
+/// Offset in `task_struct` of a thread's id, with that of its process right behind it. [`NONE`], with a note, where it is not known.
+pub(super) fn kernel_ids(notes: &mut Vec<String>) -> u32 {
+    known_ids().unwrap_or_else(|why| {
+        notes.push(unwatched(&why));
+        NONE
+    })
+}
+
+/// Begins to find out what [`kernel_ids`] says: the kernel's types are some megabytes.
+pub(super) fn look_for_kernel_ids() {
+    // Where no thread can be had, whoever asks first finds out.
+    let _ = std::thread::Builder::new().name("types".into()).spawn(known_ids);
+}
+
+fn known_ids() -> Result<u32, String> {
     static KNOWN: OnceLock<Result<u32, String>> = OnceLock::new();
     KNOWN.get_or_init(find_kernel_ids).clone()
+}
+
+fn unwatched(why: &str) -> String {
+    format!("how long threads are off CPU within polls is not watched: {why}")
 }
 
 fn find_kernel_ids() -> Result<u32, String> {
@@ -24,6 +38,14 @@ fn find_kernel_ids() -> Result<u32, String> {
         (Some(pid), Some(tgid)) if tgid == pid + 4 && pid != NONE => Ok(pid),
         other => Err(format!("{TYPES} has the ids of threads where they are not expected: {other:?}")),
     }
+}
+
+/// As [`attach`] where the offset of ids is known; with a note where that fails.
+pub(super) fn watch(kernel_ids: u32, programs: &Programs, notes: &mut Vec<String>) -> Option<OwnedFd> {
+    if kernel_ids == NONE {
+        return None;
+    }
+    attach(programs).inspect_err(|error| notes.push(unwatched(&error.to_string()))).ok()
 }
 
 /// Puts the program in. Before probes of polls, so that none of them sees a poll that this one does not.

@@ -43,6 +43,18 @@ impl<V: FromBytes + FromZeros + IntoBytes + Immutable> Values<V> {
         self.array.entries()
     }
 
+    /// Makes it all zeros.
+    pub fn clear(&self, nth: usize) {
+        for word in 0..Self::WORDS {
+            self.array.store(nth, word, 0);
+        }
+    }
+
+    /// Takes this from a word of it, which a program may change at the same time.
+    pub fn subtract(&self, nth: usize, word: usize, by: u64) {
+        self.array.subtract(nth, word, by);
+    }
+
     /// What stands there, read word by word: a program may write to it meanwhile.
     pub fn get(&self, nth: usize) -> V {
         let mut value = V::new_zeroed();
@@ -80,6 +92,14 @@ impl<V: FromBytes + FromZeros + IntoBytes + Immutable> Table<V> {
     /// The key that stands in the slot, or none.
     pub fn key(&self, Slot(slot): Slot) -> u64 {
         self.keys.get(slot)
+    }
+
+    /// As it was made. No program may run meanwhile.
+    pub fn clear(&self) {
+        for (slot, _) in self.keys() {
+            self.values.clear(slot.0);
+            self.free(slot);
+        }
     }
 
     /// Forgets the key: the next one that comes may have the slot.

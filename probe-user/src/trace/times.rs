@@ -47,6 +47,12 @@ impl TimesRead {
         })
     }
 
+    /// As they were before the first was made. No program may run meanwhile.
+    pub fn clear(&self) {
+        self.table.clear();
+        (0..self.others.len()).for_each(|site| self.others.clear(site));
+    }
+
     pub fn read(&mut self) {
         for (slot, _) in self.table.keys() {
             note(&mut self.entries, Place::Table(slot), self.table.value(slot));

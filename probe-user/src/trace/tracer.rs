@@ -1,26 +1,24 @@
 //! A running trace: probes that are in, and the ring buffer they write to.
 
-use super::accounts::Accounts;
 use super::attach::{self, Attached, Links, Places};
 use super::attach_causes;
 use super::held::{HOLD_NS, Held, Reading, Told};
 use super::hits::{Hits, add_hits};
 use super::identity::Identity;
-use super::kernel;
-use super::object::{Programs, Sizes};
+use super::object::Programs;
 use super::off_cpu;
+use super::prepared::Prepared;
+use super::price::{self, Price};
 use super::running::Running;
-use super::slots::{Slot, Table};
+use super::slots::Slot;
 use super::tables;
-use super::times::TimesRead;
 use super::translate::{Record, Translator};
+use super::written::Written;
 use super::{CausePlan, ProbeMode, TraceError, TraceEvent, TracePlan};
 use crate::decode::{RuntimeKind, TaskId};
-use async_inspect_ebpf::{COUNTERS, Cause, Config, Counter, NONE, THREAD_SLOTS, Thread};
-use aya::maps::{MapData, PerCpuArray, RingBuf};
+use async_inspect_ebpf::{Cause, Config, Counter, NONE, Thread};
 use rustix::time::{ClockId, clock_gettime};
 use std::collections::HashSet;
-use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -45,13 +43,6 @@ pub struct RunningPoll {
     pub since_ns: u64,
 }
 
-/// About 35,000 polls that moved their task: many times what a busy server makes between two looks, some milliseconds apart. The ring is
-/// mapped twice in a row, and both count as memory of ours.
-const RING_BYTES: usize = 8 << 20;
-/// About 65,000 wakes and spawns.
-const CAUSE_BYTES: usize = 4 << 20;
-/// The smallest ring that there is.
-const PAGE: usize = 4096;
 /// How often the accounts and histograms are read: they tell of polls that moved no task.
 const READ_ACCOUNTS: Duration = Duration::from_secs(1);
 /// Records handed out by one call, so that it ends even if the target writes faster than we read.
@@ -64,23 +55,18 @@ pub struct Tracer {
     // First, so that it goes first. None while the probes are out.
     links: Option<Links>,
     programs: Programs,
+    written: Written,
     places: Places,
     mode: ProbeMode,
     entry_only: bool,
     notes: Vec<String>,
-    ring: RingBuf<MapData>,
     causes: CausePlan,
-    cause_ring: RingBuf<MapData>,
     /// Told first.
     watches: Option<TraceEvent>,
-    tally: PerCpuArray<MapData, u64>,
-    threads: Arc<Table<Thread>>,
-    /// Entries, returns and causes of threads that are gone.
+    /// Of threads that are gone; see [`add_hits`].
     ended_threads: [u64; 4],
     /// Keys of threads that had ended at the last sweep.
     missing: HashSet<u64>,
-    accounts: Accounts,
-    times: TimesRead,
     accounts_read: Instant,
     /// How many times the probes were put in anew.
     epoch: u32,
@@ -105,79 +91,48 @@ impl Tracer {
         mode: ProbeMode,
         entry_only: bool,
     ) -> Result<Tracer, TraceError> {
-        if !entry_only && Identity::of(target.pid)?.under_seccomp() && !kernel::returns_pass_seccomp(mode)? {
-            let mut tracer = Tracer::attach_regardless(target, plan, mode, true)?;
-            tracer.notes.push(
-                "the target is under seccomp, and this kernel's return probes do not pass a filter: only the \
-                 starts of polls are probed, their ends and durations are not seen"
-                    .to_owned(),
-            );
-            return Ok(tracer);
-        }
-        Tracer::attach_regardless(target, plan, mode, entry_only)
+        let prepared = Prepared::new(target, plan, mode, entry_only)?;
+        Tracer::put_in(target, plan, prepared, mode)
     }
 
-    /// As [`Tracer::attach`], whatever a seccomp filter of the target makes of a return probe.
-    pub(super) fn attach_regardless(
+    /// As [`Tracer::attach`]; tries first on a child of ours what the probes cost, or says why that cannot be tried. It forks:
+    /// until the child has ended it holds what files are open.
+    ///
+    /// # Errors
+    /// As of [`Tracer::attach`].
+    pub fn attach_priced(
         target: &TraceTarget,
         plan: &TracePlan,
         mode: ProbeMode,
         entry_only: bool,
-    ) -> Result<Tracer, TraceError> {
-        Tracer::attach_by(target, plan, entry_only, |programs, places| {
-            attach::attach(programs, places, mode, entry_only)
-        })
+    ) -> Result<(Tracer, Result<Price, TraceError>), TraceError> {
+        let mut prepared = Prepared::new(target, plan, mode, entry_only)?;
+        let Prepared { programs, written, config, entry_only, .. } = &mut prepared;
+        let tried = price::of_probes(programs, &plan.causes, *config, mode, *entry_only);
+        written.clear()?;
+        let mode = tried.as_ref().map_or(mode, |(_, mode)| *mode);
+        Ok((Tracer::put_in(target, plan, prepared, mode)?, tried.map(|(price, _)| price)))
     }
 
-    /// Entry probes by `uprobe_multi`, filtered by the kernel whatever that filter is worth.
-    pub(super) fn attach_multi_filtered(
+    fn put_in(
         target: &TraceTarget,
         plan: &TracePlan,
+        prepared: Prepared,
+        mode: ProbeMode,
     ) -> Result<Tracer, TraceError> {
-        Tracer::attach_by(target, plan, true, |programs, places| {
-            Ok(Attached {
-                links: attach::multi_entries(programs, places)?,
-                mode: ProbeMode::Multi,
-                notes: Vec::new(),
-            })
-        })
-    }
-
-    fn attach_by(
-        target: &TraceTarget,
-        plan: &TracePlan,
-        entry_only: bool,
-        attach: impl FnOnce(&Programs, &Places) -> Result<Attached, TraceError>,
-    ) -> Result<Tracer, TraceError> {
-        plan.check()?;
-        let identity = Identity::of(target.pid)?;
-        let programs = Programs::open(Sizes {
-            sites: plan.sites.len(),
-            nodes: plan.nodes.len(),
-            arms: plan.arms.len(),
-            vtables: plan.vtables.len(),
-            ring_bytes: RING_BYTES,
-            cause_bytes: if plan.causes.is_empty() { PAGE } else { CAUSE_BYTES },
-        })?;
-        let mut config = plan.causes.configured(identity.config(), entry_only);
-        let mut before = Vec::new();
-        let switches = watch_switches(plan.long_after.is_some() && !entry_only, &programs, &mut before);
-        config.kernel_ids = switches.as_ref().map_or(NONE, |(ids, _)| *ids);
-        config.long_us =
-            plan.long_after.map_or(0, |long| u32::try_from(long.as_micros()).unwrap_or(u32::MAX));
+        let Prepared { programs, written, mut config, identity, entry_only, mut notes } = prepared;
+        let switches = off_cpu::watch(config.kernel_ids, &programs, &mut notes);
+        config.kernel_ids = if switches.is_some() { config.kernel_ids } else { NONE };
         tables::fill(&programs, plan, config)?;
-        let (ring, tally) = (programs.map("EVENTS")?, programs.map("TALLY")?);
-        let threads = Arc::new(Table::of(&programs, "THREAD_KEYS", "THREADS", THREAD_SLOTS)?);
-        let accounts = Accounts::of(&programs)?;
-        let times = TimesRead::of(&programs, plan.sites.len())?;
         let offsets = plan.sites.iter().map(|site| site.offset.0).collect();
         let cookies = (0..plan.sites.len() as u64).collect();
         let places = Places { exe: target.exe.clone(), pid: target.pid, offsets, cookies };
         let began_ns = now_ns();
-        let Attached { mut links, mode, mut notes } = attach(&programs, &places)?;
-        notes.append(&mut before);
+        let Attached { mut links, mode, notes: mut more } =
+            attach::attach(&programs, &places, mode, entry_only)?;
+        notes.append(&mut more);
         let off_cpu = switches.is_some();
-        switches.into_iter().for_each(|(_, link)| links.add(link));
+        switches.into_iter().for_each(|link| links.add(link));
         let mut causes = plan.causes.clone();
         notes.append(&mut causes.notes);
         match attach_causes::attach(&programs, &places, &causes, mode) {
@@ -197,17 +152,12 @@ impl Tracer {
             mode,
             entry_only,
             notes,
-            ring,
             causes,
-            cause_ring: programs.map("CAUSES")?,
             watches,
             config,
             programs,
-            tally,
-            threads,
+            written,
             ended_threads: [0; 4],
-            accounts,
-            times,
             missing: HashSet::new(),
             accounts_read: Instant::now(),
             epoch: 0,
@@ -225,14 +175,14 @@ impl Tracer {
     /// See [`TraceError`].
     pub fn running_polls(&self, plan: &TracePlan) -> Result<Running, TraceError> {
         let watches_off_cpu = self.config.kernel_ids != NONE;
-        Ok(Running::of(self.threads.clone(), Identity::of(self.places.pid)?, plan, watches_off_cpu))
+        Ok(Running::of(self.written.threads.clone(), Identity::of(self.places.pid)?, plan, watches_off_cpu))
     }
 
     /// Takes the probes out for a while. What they said before stays, and [`Tracer::drain`] hands it out.
     pub fn pause(&mut self) {
         drop(self.links.take());
         // No program runs any more. Polls that were under way will end unseen.
-        let threads: Vec<(Slot, u64)> = self.threads.keys().collect();
+        let threads: Vec<(Slot, u64)> = self.written.threads.keys().collect();
         for (slot, _) in threads {
             self.forget_thread(slot);
         }
@@ -247,7 +197,7 @@ impl Tracer {
         let config = Config { epoch: self.epoch, ..self.config };
         tables::configure(&self.programs, config)?;
         // Nobody is waited for any more: the entries of threads are gone.
-        tables::forget_target(&self.programs)?;
+        self.written.forget_target();
         let switches = (config.kernel_ids != NONE).then(|| off_cpu::attach(&self.programs)).transpose()?;
         let Attached { mut links, .. } =
             attach::attach(&self.programs, &self.places, self.mode, self.entry_only)?;
@@ -308,16 +258,16 @@ impl Tracer {
         if reads {
             self.accounts_read = Instant::now();
             self.read_accounts()?;
-            self.times.read();
+            self.written.times.read();
         }
         for _ in 0..MAX_RECORDS {
-            let Some(bytes) = self.ring.next() else { break };
+            let Some(bytes) = self.written.ring.next() else { break };
             if let Some(record) = Record::parse(&bytes) {
                 self.held.push(&record);
             }
         }
         for _ in 0..MAX_RECORDS {
-            let Some(bytes) = self.cause_ring.next() else { break };
+            let Some(bytes) = self.written.cause_ring.next() else { break };
             if let Ok((cause, _)) = Cause::read_from_prefix(&bytes) {
                 self.held.push_cause(cause);
             }
@@ -332,7 +282,7 @@ impl Tracer {
             Told::Removed(header) => translator.forget_account(header),
         });
         if reads {
-            self.times.tell(&self.translator, now_ns(), last, out);
+            self.written.times.tell(&self.translator, now_ns(), last, out);
         }
         out[from..].sort_by_key(TraceEvent::t_ns);
         let lost = self.lost();
@@ -349,13 +299,13 @@ impl Tracer {
     /// What the accounts say that they did not say before takes its place among the records. When room gets scarce, accounts
     /// that have rested for a while are removed, those of living tasks as well: their next poll opens another.
     fn read_accounts(&mut self) -> Result<(), TraceError> {
-        let read = self.accounts.read(self.epoch);
+        let read = self.written.accounts.read(self.epoch);
         let t_ns = now_ns();
         for (header, account) in read.news {
             self.held.push_reading(Reading { t_ns, header, account });
         }
         for header in read.resting.unwrap_or_default() {
-            let Some(account) = self.accounts.remove(header) else { continue };
+            let Some(account) = self.written.accounts.remove(header) else { continue };
             let t_ns = now_ns();
             self.held.push_reading(Reading { t_ns, header, account });
             self.held.push_removed(t_ns, header);
@@ -365,16 +315,16 @@ impl Tracer {
 
     /// Polls of the target that should have become an event and did not, up to now.
     pub fn lost(&self) -> u64 {
-        self.counter(Counter::Lost)
-            + self.counter(Counter::NoRoom)
-            + self.counter(Counter::Unidentified)
+        self.written.counter(Counter::Lost)
+            + self.written.counter(Counter::NoRoom)
+            + self.written.counter(Counter::Unidentified)
             + self.translator.unidentified()
     }
 
     pub fn hits(&self) -> Hits {
         let mut sums = self.ended_threads;
-        for (slot, _) in self.threads.keys() {
-            add_hits(&mut sums, &self.threads.value(slot));
+        for (slot, _) in self.written.threads.keys() {
+            add_hits(&mut sums, &self.written.threads.value(slot));
         }
         let [entries, returns, causes, dear] = sums;
         Hits {
@@ -382,13 +332,13 @@ impl Tracer {
             returns,
             causes,
             dear,
-            causes_unread: self.counter(Counter::Unidentified),
-            foreign: self.counter(Counter::Foreign),
-            lost: self.counter(Counter::Lost),
-            unreadable: self.counter(Counter::Unreadable),
-            not_followed: self.counter(Counter::NoRoom),
-            end_unseen: self.counter(Counter::Stale),
-            start_unseen: self.counter(Counter::Unmatched),
+            causes_unread: self.written.counter(Counter::Unidentified),
+            foreign: self.written.counter(Counter::Foreign),
+            lost: self.written.counter(Counter::Lost),
+            unreadable: self.written.counter(Counter::Unreadable),
+            not_followed: self.written.counter(Counter::NoRoom),
+            end_unseen: self.written.counter(Counter::Stale),
+            start_unseen: self.written.counter(Counter::Unmatched),
             unidentified: self.translator.unidentified(),
             anonymous: self.translator.anonymous(),
         }
@@ -396,7 +346,7 @@ impl Tracer {
 
     /// Tasks that the kernel kept an account of when it was last asked.
     pub fn accounts(&self) -> usize {
-        self.accounts.len()
+        self.written.accounts.len()
     }
 
     /// Programs in use, with the instructions that the kernel's verifier went through for each.
@@ -408,7 +358,8 @@ impl Tracer {
     /// its poll ends. Empty with entry probes only.
     pub fn running(&mut self) -> Vec<RunningPoll> {
         let mut polls = Vec::new();
-        let threads: Vec<Thread> = self.threads.keys().map(|(slot, _)| self.threads.value(slot)).collect();
+        let threads: Vec<Thread> =
+            self.written.threads.keys().map(|(slot, _)| self.written.threads.value(slot)).collect();
         for thread in threads {
             let tid = self.identity.outer_tid(thread.tid);
             for frame in thread.frames.iter().take(thread.depth as usize) {
@@ -420,23 +371,18 @@ impl Tracer {
         polls
     }
 
-    fn counter(&self, counter: Counter) -> u64 {
-        const _: () = assert!((Counter::Unidentified as u32) < COUNTERS);
-        self.tally.get(&(counter as u32), 0).map_or(0, |cpus| cpus.iter().sum())
-    }
-
     /// Removes the entries of threads that have ended: the programs only ever add. At the second look, as a thread may begin
     /// between the one list and the other.
     fn sweep(&mut self) {
         self.swept = Instant::now();
-        let entries: Vec<(Slot, u64)> = self.threads.keys().collect();
+        let entries: Vec<(Slot, u64)> = self.written.threads.keys().collect();
         let live = self.identity.live_threads();
         if live.is_empty() {
             return;
         }
         let mut ended = HashSet::new();
         for (slot, key) in entries {
-            if live.contains(&self.threads.value(slot).tid) {
+            if live.contains(&self.written.threads.value(slot).tid) {
                 continue;
             }
             if self.missing.contains(&key) {
@@ -449,23 +395,14 @@ impl Tracer {
     }
 
     fn forget_thread(&mut self, slot: Slot) {
-        add_hits(&mut self.ended_threads, &self.threads.value(slot));
-        self.threads.free(slot);
+        let thread = self.written.threads.value(slot);
+        add_hits(&mut self.ended_threads, &thread);
+        if thread.off_since_ns != 0 {
+            // It went off its CPU within a poll and will not come back.
+            self.written.forget_off_cpu();
+        }
+        self.written.threads.free(slot);
     }
-}
-
-/// The offset of a thread's ids in the kernel, and the link; None, with a note, where it cannot be.
-fn watch_switches(wanted: bool, programs: &Programs, notes: &mut Vec<String>) -> Option<(u32, OwnedFd)> {
-    if !wanted {
-        return None;
-    }
-    let linked = off_cpu::kernel_ids()
-        .and_then(|ids| off_cpu::attach(programs).map(|link| (ids, link)).map_err(|error| error.to_string()));
-    linked
-        .inspect_err(|why| {
-            notes.push(format!("how long threads are off CPU within polls is not watched: {why}"));
-        })
-        .ok()
 }
 
 /// The clock of `bpf_ktime_get_ns`.

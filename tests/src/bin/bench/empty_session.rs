@@ -8,6 +8,7 @@ use std::ffi::CString;
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 /// `r0 = 0; exit`.
 fn nothing() -> [bpf_insn; 2] {
@@ -23,6 +24,18 @@ fn nothing() -> [bpf_insn; 2] {
 
 /// A session of an empty program on every poll function of an executable, until the descriptor closes.
 pub fn attach(executable: &Path, pid: u32) -> Result<OwnedFd> {
+    Ok(attach_timed(executable, pid)?.0)
+}
+
+/// How long it takes the kernel to put that in and to take it out: the least that coming and going cost.
+pub fn come_and_go(executable: &Path, pid: u32) -> Result<[Duration; 2]> {
+    let (session, came) = attach_timed(executable, pid)?;
+    let began = Instant::now();
+    drop(session);
+    Ok([came, began.elapsed()])
+}
+
+fn attach_timed(executable: &Path, pid: u32) -> Result<(OwnedFd, Duration)> {
     let offsets: Vec<u64> = poll_functions(executable)?.iter().map(|function| function.file_offset).collect();
     ensure!(!offsets.is_empty(), "no poll function among the symbols of {}", executable.display());
     let cookies = vec![0; offsets.len()];
@@ -30,5 +43,7 @@ pub fn attach(executable: &Path, pid: u32) -> Result<OwnedFd> {
         .context("loading an empty session program")?;
     let path = CString::new(executable.as_os_str().as_bytes())?;
     let target = MultiTarget { path: &path, offsets: &offsets, cookies: &cookies, pid };
-    link_multi(program.as_fd(), AttachType::Session, false, target).context("attaching an empty session")
+    let began = Instant::now();
+    let session = link_multi(program.as_fd(), AttachType::Session, false, target);
+    Ok((session.context("attaching an empty session")?, began.elapsed()))
 }

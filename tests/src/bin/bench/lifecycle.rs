@@ -1,6 +1,7 @@
 //! How long the tool takes to come and go, and what it keeps in memory.
 
 use crate::document::Table;
+use crate::empty_session;
 use crate::observer::EXACT;
 use crate::statistics::shown;
 use crate::subject::{Peer, Subject, build, poll_functions};
@@ -12,10 +13,11 @@ use std::time::Duration;
 const WINDOW: Duration = Duration::from_secs(1);
 
 /// Program, arguments, and what it is.
-const PROGRAMS: [(&str, &[&str], &str); 4] = [
+const PROGRAMS: [(&str, &[&str], &str); 5] = [
     ("ping_pong", &["32"], "ping-pong, 64 tasks"),
     ("server", &[], "axum server, idle"),
     ("types_500", &[], "500 types of tasks"),
+    ("types_1000", &[], "1,000 types of tasks"),
     ("yields", &["100000", "2", "steady"], "100,000 tasks, all ready"),
 ];
 
@@ -28,15 +30,18 @@ pub fn measure(effort: Effort) -> Result<Vec<Table>> {
         "first poll told of, ms",
         "detach, ms",
         "peak memory, MiB",
+        "an empty session in, ms",
+        "and out, ms",
     ];
     let window = effort.span(WINDOW);
     let note = format!(
         "`attach --json --max-overhead 100` for {window:?}, its index on disk from a run before; {rounds} interleaved rounds. \
          Attach: from the start of the command to `ready`, when probes are live and all tasks were read once; detach: from \
-         Ctrl-C to the end of the process."
+         Ctrl-C to the end of the process. An empty session on the same poll functions: the one system call that puts it in, and the \
+         one that takes it out."
     );
     let mut table = Table::new("Coming and going", note, &head);
-    let mut measured: Vec<[Vec<f64>; 4]> = PROGRAMS.iter().map(|_| Default::default()).collect();
+    let mut measured: Vec<[Vec<f64>; 6]> = PROGRAMS.iter().map(|_| Default::default()).collect();
     // The first round writes the indexes, and is not counted.
     for round in 0..=rounds {
         for ((program, arguments, _), columns) in PROGRAMS.iter().zip(&mut measured) {
@@ -55,8 +60,8 @@ pub fn measure(effort: Effort) -> Result<Vec<Table>> {
     Ok(vec![table])
 }
 
-/// Attach, first poll, detach in milliseconds, and MiB.
-fn once(program: &str, arguments: &[&str], effort: Effort) -> Result<[Option<f64>; 4]> {
+/// Attach, first poll, detach in milliseconds, MiB; and an empty session in and out.
+fn once(program: &str, arguments: &[&str], effort: Effort) -> Result<[Option<f64>; 6]> {
     let subject = Subject::start(&build(Peer::Nothing, program)?, arguments)?;
     let watching = EXACT.attach(&subject)?;
     std::thread::sleep(effort.span(WINDOW));
@@ -65,5 +70,6 @@ fn once(program: &str, arguments: &[&str], effort: Effort) -> Result<[Option<f64
     let idle = subject.address.is_some();
     let (attach, first) = watching.took(!idle)?;
     let left = watching.detach()?;
-    Ok([Some(millis(attach)), first.map(millis), Some(millis(left.took)), Some(peak)])
+    let [came, went] = empty_session::come_and_go(&subject.executable, subject.pid())?.map(millis).map(Some);
+    Ok([Some(millis(attach)), first.map(millis), Some(millis(left.took)), Some(peak), came, went])
 }

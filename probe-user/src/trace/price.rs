@@ -1,0 +1,141 @@
+//! What probes cost the target: tried on a child of ours.
+//!
+//! By the very programs and tables that are to watch the target, before they do: to make and check others takes the kernel longer
+//! than everything else that attaching is.
+
+use super::attach::{self, Attached, Links, Places};
+use super::identity::Identity;
+use super::kernel::{HEADER, file_offset, plan_of};
+use super::object::Programs;
+use super::{CausePlan, ProbeMode, TraceError, TracePlan, attach_causes, tables};
+use crate::sys::bpf_child::{CallingChild, begins_dear, like_a_poll};
+use crate::sys::process_clock::process_cpu_ns;
+use async_inspect_ebpf::{COOKIE_DEAR, Config, NONE, NodeKind, WalkArm, WalkNode};
+use std::io;
+
+/// CPU time that the target pays, ns. Measured on a child of ours that does nothing but call a function; its task stands in the
+/// processor's nearest cache, so that a real poll may cost more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Price {
+    /// For all probes of one poll.
+    pub poll_ns: u64,
+    /// For a wake or a spawn whose probe the kernel has to step over; None where none is asked for.
+    pub dear_ns: Option<u64>,
+}
+
+/// What the child calls.
+const FUNCTIONS: [extern "C" fn(&[u64; 8]); 2] = [like_a_poll, begins_dear];
+const POLL: u32 = 0;
+const DEAR: u32 = 1;
+
+const CALLS: u32 = 1000;
+const ROUNDS: usize = 5;
+
+/// Of the plan that they are tried with.
+pub(super) const NODES: usize = 2;
+pub(super) const ARMS: usize = 2;
+
+/// Also says in which mode the probes could be attached. No program runs when this returns, but they have written.
+///
+/// `config`: of the target, but for who that is.
+pub(super) fn of_probes(
+    programs: &Programs,
+    causes: &CausePlan,
+    config: Config,
+    mode: ProbeMode,
+    entry_only: bool,
+) -> Result<(Price, ProbeMode), TraceError> {
+    let child = CallingChild::start(&FUNCTIONS, &HEADER).map_err(failed)?;
+    let Config { ns_dev, ns_ino, tgid, .. } = Identity::of(child.pid())?.config();
+    tables::fill_walk(programs, &walked_plan()?, Config { ns_dev, ns_ino, tgid, ..config })?;
+    let places =
+        |offsets, cookies| Places { exe: "/proc/self/exe".into(), pid: child.pid(), offsets, cookies };
+    let without = cpu_of_calls(&child, POLL)?;
+    let polls = places(vec![offset_of(like_a_poll)?], vec![0]);
+    let Attached { mut links, mode, .. } = attach::attach(programs, &polls, mode, entry_only)?;
+    let poll_ns = cpu_of_calls(&child, POLL)?.saturating_sub(without) / u64::from(CALLS);
+    let dear_ns = match causes.is_dear() {
+        true => {
+            let without = cpu_of_calls(&child, DEAR)?;
+            let dear = places(vec![offset_of(begins_dear)?], vec![COOKIE_DEAR]);
+            links.append(&mut attach_causes::wakes(programs, dear, mode)?);
+            Some(cpu_of_calls(&child, DEAR)?.saturating_sub(without) / u64::from(CALLS))
+        }
+        false => None,
+    };
+    end(child, links);
+    Ok((Price { poll_ns, dear_ns }, mode))
+}
+
+/// When the child has ended, no program runs for it. To take its probes out takes the kernel some grace periods that nobody need
+/// wait for.
+fn end(child: CallingChild, links: Links) {
+    drop(child);
+    links.close_aside();
+}
+
+/// The median of some rounds.
+fn cpu_of_calls(child: &CallingChild, nth: u32) -> Result<u64, TraceError> {
+    let round = || {
+        let before = process_cpu_ns(child.pid())?;
+        child.call(nth, CALLS)?;
+        Ok(process_cpu_ns(child.pid())?.saturating_sub(before))
+    };
+    let mut took: Vec<u64> = (0..ROUNDS).map(|_| round()).collect::<io::Result<_>>().map_err(failed)?;
+    took.sort_unstable();
+    Ok(took[ROUNDS / 2])
+}
+
+fn failed(error: io::Error) -> TraceError {
+    TraceError::Io { doing: "try what a probe costs", error }
+}
+
+fn offset_of(function: extern "C" fn(&[u64; 8])) -> Result<u64, TraceError> {
+    file_offset(function as *const () as u64).map(|offset| offset.0).map_err(failed)
+}
+
+/// As a task of two levels: two discriminants are read.
+fn walked_plan() -> Result<TracePlan, TraceError> {
+    let mut plan = plan_of(like_a_poll)?;
+    plan.sites[0].root = 0;
+    plan.sites[0].id_offset = 8;
+    let switch = |first_arm, state_off| WalkNode {
+        first_arm,
+        state_off,
+        n_arms: 1,
+        default_arm: NONE,
+        kind: NodeKind::Switch as u32,
+        state_width: 1,
+        base: 0,
+    };
+    plan.nodes = <[WalkNode; NODES]>::into([switch(0, 16), switch(1, 24)]);
+    let arm = |child_node| WalkArm { child_node, child_off: 8, flags: 0 };
+    plan.arms = <[WalkArm; ARMS]>::into([arm(1), arm(NONE)]);
+    plan.arm_frames = vec![None; ARMS];
+    plan.arm_ends = vec![None; ARMS];
+    Ok(plan)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::trace::{CauseProbe, TraceTarget, Tracer};
+
+    #[test]
+    fn a_poll_has_a_price_and_a_stepped_probe() {
+        let mut plan = plan_of(like_a_poll).expect("it is in our own file");
+        plan.causes.wakes = vec![CauseProbe { dear: true, offset: plan.sites[0].offset, after: false }];
+        let target = TraceTarget { pid: std::process::id(), exe: "/proc/self/exe".into() };
+        match Tracer::attach_priced(&target, &plan, ProbeMode::Auto, false) {
+            Ok((tracer, price)) => {
+                let Price { poll_ns, dear_ns } = price.expect("what can be attached can be tried");
+                // From the fastest machine of some years hence to a virtual one without help from its processor.
+                for ns in [poll_ns, dear_ns.expect("it was asked for")] {
+                    assert!((100..1_000_000).contains(&ns), "{ns} ns");
+                }
+                assert_eq!(tracer.hits(), crate::trace::Hits::default(), "nothing is left of what was tried");
+            }
+            Err(why) => eprintln!("\n=== SKIPPED, nothing was tested: no probes here: {why} ===\n"),
+        }
+    }
+}
