@@ -92,3 +92,7 @@ impl Diagnosis {
         Some(finding)
     }
 }
+
+#[cfg(test)]
+#[path = "diagnosis_tests.rs"]
+mod tests;

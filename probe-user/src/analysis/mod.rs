@@ -1,4 +1,4 @@
-//! What follows from the facts: who waits for whom, and which bug that is. Pure: no memory, no clock, no files.
+//! What follows from the facts: who waits for whom, and which bug that is. Pure: no memory, no files, and but for [`Lookout`] no clock.
 //!
 //! [`Case`] is what is known of a target, a [`Lint`] looks at it for one kind of bug, [`Diagnosis`] asks all of them and
 //! remembers what they found.
@@ -12,6 +12,7 @@ mod finding;
 mod fold;
 mod lint;
 mod lints;
+mod lookout;
 mod relations;
 mod stuck;
 
@@ -24,6 +25,7 @@ pub(crate) use finding::sentence;
 pub use finding::{Finding, FindingKey, FoundPlace, Part, Sentence};
 pub use lint::{Answer, Lint};
 pub use lints::{LINTS, named};
+pub use lookout::Lookout;
 pub use relations::{
     EdgeInfo, EdgeKey, Link, NodeKey, Relations, ResourceKey, ResourceNode, SeenTask, TaskNode,
 };

@@ -3,11 +3,11 @@
 use super::args::{AttachArgs, Common};
 use super::child::{self, Keep};
 use super::feed::Feed;
-use super::findings::Findings;
 use super::output::{self, ProgressLine, Quit, Say};
 use super::source::TraceOptions;
 use super::watch::{self, Begun, Updates, WatchOptions};
 use super::{Exit, Failure, live};
+use crate::analysis::Lookout;
 use crate::export::plain::{Plain, summary};
 use crate::export::stream::Stream;
 use crate::model::{Aside, End, Event, Limits, Mode, Model};
@@ -181,7 +181,7 @@ pub(super) fn json(
     let mut stream = Stream::new(out, each_wake);
     stream.start(begun.process.pid, &begun.process.exe, begun.mode, begun.because.as_deref())?;
     stream.ready(model.now_ns(), model.live_count())?;
-    let mut findings = Findings::new();
+    let mut findings = Lookout::new();
     loop {
         for event in events.drain(..) {
             stream.event(&event, &model)?;
@@ -225,7 +225,7 @@ pub(super) fn plain(
     writeln!(out, "{}", paint.bold(format!("watching pid {} {mode}: {exe}", process.pid)))?;
     let mut plain = Plain::new(out, paint, begun.t_ns);
     plain.table(&model)?;
-    let mut findings = Findings::new();
+    let mut findings = Lookout::new();
     loop {
         for event in events.drain(..) {
             plain.event(&event, &model)?;
@@ -243,7 +243,7 @@ pub(super) fn plain(
             Some(Aside::End { t_ns, end }) => {
                 findings.look(&model);
                 plain.end(t_ns, &end, &model)?;
-                plain.findings(&findings.into_diagnosis())?;
+                plain.findings(findings.diagnosis())?;
                 return Ok(end);
             }
             Some(Aside::Cost(_)) | None => {}

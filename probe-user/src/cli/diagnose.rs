@@ -5,11 +5,10 @@ use super::attach::{self, Wanted, Watch};
 use super::child::Keep;
 use super::diagnose_args::DiagnoseArgs;
 use super::feed::Feed;
-use super::findings::Findings;
 use super::output::{self, Quit, Say};
 use super::watch::Begun;
 use super::{Exit, Failure, live, replay};
-use crate::analysis::{Bottlenecks, Case, CriticalPath, Diagnosis};
+use crate::analysis::{Bottlenecks, Case, CriticalPath, Diagnosis, Lookout};
 use crate::decode::{Certainty, Coverage, RuntimeKind, Snapshot, TaskId};
 use crate::export::findings as json;
 use crate::model::{Aside, End, Limits, Model, Profile};
@@ -150,7 +149,7 @@ fn until_the_end(mut begun: Begun, feed: &mut dyn Feed, args: &DiagnoseArgs, say
     let mut events = Vec::new();
     let mut model = Model::new(begun.mode, begun.frames.clone(), begun.t_ns, Limits::default());
     let task = args.task.map(|id| TaskId { runtime: RuntimeKind::Tokio, id });
-    let mut findings = Findings::new().following(task);
+    let mut findings = Lookout::new().following(task);
     let mut profile = Profile::default();
     if let Some(first) = begun.first.take() {
         model.snapshot_taken(first, &mut events);

@@ -13,7 +13,6 @@ mod dump;
 mod exit;
 mod export;
 mod feed;
-mod findings;
 pub mod live;
 mod long_polls;
 mod manual;

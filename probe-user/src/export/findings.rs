@@ -137,3 +137,36 @@ pub fn write(out: &mut impl Write, told: Told<'_>) -> io::Result<()> {
     serde_json::to_writer_pretty(&mut *out, &json)?;
     out.write_all(b"\n")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::analysis::Case;
+    use crate::model::sample::{SECOND, Shop};
+    use crate::present::findings::write as write_text;
+    use crate::present::paint::Paint;
+    use crate::present::places::Places;
+
+    #[test]
+    fn diagnosis_schema_1() {
+        let shop = Shop::new();
+        let (first, second) = (shop.deadlock(SECOND), shop.deadlock(2 * SECOND));
+        let diagnosis = Diagnosis::of(&Case::of_two(&first, &second));
+        let mut json = Vec::new();
+        let told = Told {
+            pid: 4242,
+            diagnosis: &diagnosis,
+            coverage: Some(&second.coverage),
+            bottlenecks: None,
+            critical_path: None,
+        };
+        write(&mut json, told).unwrap();
+        insta::assert_snapshot!(String::from_utf8(json).unwrap());
+        let mut text = Vec::new();
+        let places = Places::of(&second.frames);
+        for finding in diagnosis.findings() {
+            write_text(&mut text, finding, &places, Paint { color: false }).unwrap();
+        }
+        insta::assert_snapshot!("text", String::from_utf8(text).unwrap());
+    }
+}

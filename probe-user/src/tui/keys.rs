@@ -8,7 +8,7 @@ use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 const LONGEST: usize = 200;
 
 /// Every key, as the help shows it.
-pub const HELP: [(&str, &str); 12] = [
+pub const HELP: [(&str, &str); 13] = [
     ("↑ ↓  j k", "move the cursor; PgUp PgDn Home End (g G) by more"),
     ("Enter", "the task's card: where it awaits, for what, its history"),
     ("Esc", "back; in the table: drop the filter"),
@@ -17,6 +17,7 @@ pub const HELP: [(&str, &str); 12] = [
     ("/", "filter: part of a name or place, a state, or #id"),
     ("s", "search: the same, but only moves the cursor"),
     ("n  N", "next match, previous match"),
+    ("f", "findings: which bugs it has"),
     ("e", "show or hide tasks that have ended"),
     ("space", "pause, go on"),
     ("?", "this help"),
@@ -47,7 +48,8 @@ impl Screen {
             (KeyCode::Char('?' | 'h'), _) => self.help = true,
             (KeyCode::Char(' '), _) => self.pause(),
             (code, View::Table) => self.table_key(code),
-            (code, View::Card(_)) => self.card_key(code),
+            (KeyCode::Char('f'), View::Findings) => self.view = View::Table,
+            (code, View::Card(_) | View::Findings) => self.card_key(code),
         }
     }
 
@@ -68,6 +70,10 @@ impl Screen {
             KeyCode::Char('e') => {
                 self.show_ended = !self.show_ended;
                 self.resort();
+            }
+            KeyCode::Char('f') => {
+                self.view = View::Findings;
+                self.card_top = 0;
             }
             KeyCode::Char('/') => self.type_line(Typed::Filter),
             KeyCode::Char('s') => self.type_line(Typed::Search),

@@ -10,6 +10,7 @@ mod state;
 mod theme;
 mod view;
 mod view_card;
+mod view_findings;
 mod view_header;
 mod view_help;
 mod view_table;

@@ -2,6 +2,7 @@
 
 use super::rows::{Column, Order, Wanted, rows};
 use super::theme::Theme;
+use crate::analysis::{Diagnosis, Lookout};
 use crate::decode::TaskId;
 use crate::model::{Aside, Cost, End, Event, Model, Update};
 use crate::present::places::Places;
@@ -25,6 +26,7 @@ pub struct Target {
 pub enum View {
     Table,
     Card(TaskId),
+    Findings,
 }
 
 /// A line that the user is typing.
@@ -71,8 +73,9 @@ pub struct Screen {
     pub top: usize,
     /// Rows or lines that fit; told by the view.
     pub page: usize,
-    /// First visible line of the card's tree.
+    /// First visible line of the card's tree, or of the findings.
     pub card_top: usize,
+    lookout: Lookout,
     pub note: Option<String>,
     noted_ns: u64,
     rates: VecDeque<(u64, u64)>,
@@ -105,6 +108,7 @@ impl Screen {
             top: 0,
             page: 1,
             card_top: 0,
+            lookout: Lookout::new(),
             note: None,
             noted_ns: 0,
             rates: VecDeque::new(),
@@ -127,6 +131,11 @@ impl Screen {
 
     pub fn now_ns(&self) -> u64 {
         self.model().now_ns()
+    }
+
+    /// What lints found up to now, also while the rest is paused.
+    pub fn diagnosis(&self) -> &Diagnosis {
+        self.lookout.diagnosis()
     }
 
     pub fn paused(&self) -> bool {
@@ -162,6 +171,7 @@ impl Screen {
         if now.saturating_sub(self.noted_ns) > NOTE_NS {
             self.note = None;
         }
+        self.lookout.news(&self.model);
         if let Some(polls) = self.model.totals().polls {
             push(&mut self.rates, now, polls);
         }

@@ -250,3 +250,22 @@ fn drawing_a_hundred_thousand_tasks_formats_only_what_fits() {
     assert_eq!(screen.visible().len(), 14);
     assert!(text.lines().filter(|line| line.contains("fetch_user")).count() > 10, "{text}");
 }
+
+#[test]
+fn findings_have_a_screen_of_their_own() {
+    let shop = Shop::new();
+    let mut screen = screen(&shop, Mode::Snapshots, None);
+    for at in [2, 3] {
+        screen.apply(Update::Snapshot(Box::new(shop.deadlock(at * SECOND))), &mut vec![]);
+    }
+    // Lints are rationed by what they take.
+    while screen.diagnosis().findings().is_empty() {
+        std::thread::sleep(Duration::from_millis(1));
+        screen.apply(Update::Tick(3 * SECOND), &mut vec![]);
+    }
+    assert!(drawn(&mut screen, 110, 12).contains("1 finding (f)"));
+    press(&mut screen, &[KeyCode::Char('f')]);
+    insta::assert_snapshot!(drawn(&mut screen, 110, 20));
+    press(&mut screen, &[KeyCode::Char('f')]);
+    assert_eq!(screen.view, View::Table);
+}

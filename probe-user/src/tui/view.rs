@@ -1,7 +1,7 @@
 //! The screen as a whole.
 
 use super::state::{Screen, Typed, View};
-use super::{view_card, view_header, view_help, view_table};
+use super::{view_card, view_findings, view_header, view_help, view_table};
 use ratatui::Frame;
 use ratatui::layout::{Constraint, Layout};
 use ratatui::text::{Line, Span};
@@ -14,6 +14,7 @@ pub fn draw(frame: &mut Frame, screen: &mut Screen) {
     match screen.view {
         View::Table => view_table::draw(frame, body, screen),
         View::Card(id) => view_card::draw(frame, body, screen, id),
+        View::Findings => view_findings::draw(frame, body, screen),
     }
     frame.render_widget(footer(screen), foot);
     if screen.help {
@@ -45,13 +46,14 @@ fn footer(screen: &Screen) -> Line<'static> {
             ("Enter", "card"),
             ("←→", "sort"),
             ("i", "invert"),
+            ("f", "findings"),
             ("/", "filter"),
             ("s", "search"),
             ("space", "pause"),
             ("?", "help"),
             ("q", "quit"),
         ],
-        View::Card(_) => {
+        View::Card(_) | View::Findings => {
             &[("Esc", "back"), ("↑↓", "scroll"), ("space", "pause"), ("?", "help"), ("q", "quit")]
         }
     };

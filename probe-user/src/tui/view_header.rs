@@ -92,6 +92,11 @@ fn figures(screen: &Screen, width: usize) -> Line<'static> {
         let style = if totals.lost > 0 { theme.warn() } else { theme.strong() };
         figure(count(totals.lost), " lost", style, if totals.lost > 0 { 1 } else { 5 });
     }
+    match screen.diagnosis().findings().len() as u64 {
+        0 => {}
+        1 => figure("1".into(), " finding (f)", theme.warn(), 1),
+        many => figure(count(many), " findings (f)", theme.warn(), 1),
+    }
     let (target, own) = screen.cost();
     let share = |share: Option<f64>, whose: &str| share.map(|share| format!("{whose} {share:.1} %"));
     let shares: Vec<_> = [share(target, "probes"), share(own, "us")].into_iter().flatten().collect();

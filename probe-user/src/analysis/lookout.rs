@@ -1,6 +1,6 @@
-//! Lints beside a watch: after a snapshot, and no more often than they are cheap.
+//! Lints beside a watch: after a snapshot, and no more often than they are cheap. The one part of this module that looks at a clock.
 
-use crate::analysis::{Case, CriticalPath, Diagnosis, Finding};
+use super::{Case, CriticalPath, Diagnosis, Finding};
 use crate::decode::TaskId;
 use crate::model::Model;
 use std::time::{Duration, Instant};
@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 const SHARE: u32 = 20;
 
 /// What was found while a target was watched.
-pub struct Findings {
+pub struct Lookout {
     diagnosis: Diagnosis,
     snapshots: u32,
     looked: Instant,
@@ -17,10 +17,16 @@ pub struct Findings {
     path: Option<CriticalPath>,
 }
 
-impl Findings {
-    pub fn new() -> Findings {
+impl Default for Lookout {
+    fn default() -> Lookout {
+        Lookout::new()
+    }
+}
+
+impl Lookout {
+    pub fn new() -> Lookout {
         let (diagnosis, took) = (Diagnosis::default(), Duration::ZERO);
-        Findings { diagnosis, snapshots: 0, looked: Instant::now(), took, path: None }
+        Lookout { diagnosis, snapshots: 0, looked: Instant::now(), took, path: None }
     }
 
     /// What is new since the last call; none where no snapshot was taken since, or it is too soon.
@@ -45,12 +51,12 @@ impl Findings {
     }
 
     /// Follows also what this task waits for.
-    pub fn following(self, task: Option<TaskId>) -> Findings {
-        Findings { path: task.map(CriticalPath::new), ..self }
+    pub fn following(self, task: Option<TaskId>) -> Lookout {
+        Lookout { path: task.map(CriticalPath::new), ..self }
     }
 
-    pub fn into_diagnosis(self) -> Diagnosis {
-        self.diagnosis
+    pub fn diagnosis(&self) -> &Diagnosis {
+        &self.diagnosis
     }
 
     pub fn into_parts(self) -> (Diagnosis, Option<CriticalPath>) {

@@ -1,0 +1,95 @@
+use super::*;
+use crate::decode::TaskState;
+use crate::model::sample::{SECOND, Shop, tokio};
+use crate::target::Avma;
+
+fn findings(diagnosis: &Diagnosis, lint: &str) -> Vec<Finding> {
+    diagnosis.findings().into_iter().filter(|finding| finding.lint == lint).cloned().collect()
+}
+
+#[test]
+fn a_circle_that_was_read_once_is_looked_at_again() {
+    let snapshot = Shop::new().deadlock(SECOND);
+    let diagnosis = Diagnosis::of(&Case::of_one(&snapshot));
+    assert_eq!(findings(&diagnosis, "deadlock"), []);
+    assert!(diagnosis.look_again_in().is_some());
+}
+
+#[test]
+fn a_circle_that_stands_is_found_with_its_tasks_and_locks() {
+    let shop = Shop::new();
+    let (first, second) = (shop.deadlock(SECOND), shop.deadlock(2 * SECOND));
+    let diagnosis = Diagnosis::of(&Case::of_two(&first, &second));
+    let [finding] = &findings(&diagnosis, "deadlock")[..] else { panic!("one deadlock: {diagnosis:?}") };
+    assert_eq!(finding.tasks, [tokio(2), tokio(3)]);
+    assert_eq!(finding.resources.len(), 2);
+    assert_eq!(finding.certainty, Certainty::Proven);
+}
+
+#[test]
+fn who_moves_or_runs_or_may_be_let_go_is_in_no_deadlock() {
+    let shop = Shop::new();
+    let found = |change: &dyn Fn(&mut crate::decode::Snapshot)| {
+        let (first, mut second) = (shop.deadlock(SECOND), shop.deadlock(2 * SECOND));
+        change(&mut second);
+        findings(&Diagnosis::of(&Case::of_two(&first, &second)), "deadlock").len()
+    };
+    let third = |snapshot: &crate::decode::Snapshot| {
+        snapshot.tasks.iter().position(|task| task.id == tokio(3)).expect("it is there")
+    };
+    assert_eq!(found(&|_| ()), 1);
+    let runs = |snapshot: &mut crate::decode::Snapshot| {
+        let i = third(snapshot);
+        snapshot.tasks[i].state = TaskState::Running;
+    };
+    assert_eq!(found(&runs), 0);
+    let moved = |snapshot: &mut crate::decode::Snapshot| {
+        let i = third(snapshot);
+        snapshot.tasks[i].waits[0].address = Some(Avma(0x7f00_2000_0abc));
+    };
+    assert_eq!(found(&moved), 0);
+    let lets_go = |snapshot: &mut crate::decode::Snapshot| {
+        let i = third(snapshot);
+        let timer =
+            crate::decode::Wait::of_kind(crate::decode::ResourceKind::Timer, snapshot.tasks[i].waits[0].leaf);
+        let both = [snapshot.tasks[i].waits[0].clone(), timer];
+        snapshot.tasks[i].waits = both.into();
+    };
+    assert_eq!(found(&lets_go), 0);
+}
+
+#[test]
+fn what_was_proven_stays_and_what_only_seemed_so_goes() {
+    let shop = Shop::new();
+    let (first, second) = (shop.deadlock(SECOND), shop.deadlock(2 * SECOND));
+    let empty = shop.snapshot(3 * SECOND, vec![]);
+    let mut diagnosis = Diagnosis::default();
+    assert_eq!(diagnosis.look(&Case::of_two(&first, &second)).len(), 1, "it is news");
+    assert_eq!(diagnosis.look(&Case::of_two(&first, &second)).len(), 0, "and then no more");
+    diagnosis.look(&Case::of_one(&empty));
+    assert_eq!(findings(&diagnosis, "deadlock").len(), 1);
+
+    let mut unsure = second.clone();
+    unsure.tasks.iter_mut().for_each(|task| {
+        task.waits.iter_mut().for_each(|wait| wait.certainty = Some(Certainty::Possible));
+    });
+    let mut diagnosis = Diagnosis::default();
+    let mut before = unsure.clone();
+    before.t_ns = Some(SECOND);
+    assert_eq!(diagnosis.look(&Case::of_two(&before, &unsure))[0].certainty, Certainty::Possible);
+    assert_eq!(diagnosis.look(&Case::of_two(&first, &second)).len(), 1, "now it is certain");
+    let mut diagnosis = Diagnosis::default();
+    diagnosis.look(&Case::of_two(&before, &unsure));
+    diagnosis.look(&Case::of_one(&empty));
+    assert_eq!(findings(&diagnosis, "deadlock"), []);
+}
+
+#[test]
+fn every_lint_has_a_name_of_its_own_and_is_found_by_it() {
+    for lint in LINTS {
+        let found = super::super::named(lint.name()).expect("it is listed");
+        assert!(std::ptr::addr_eq(found, *lint), "{} is the name of two", lint.name());
+        assert!(lint.name().chars().all(|c| c.is_ascii_lowercase() || c == '-'));
+        assert!(!lint.what().is_empty());
+    }
+}
