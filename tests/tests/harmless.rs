@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 use e2e::tracer::{Traced, Tracer};
-use e2e::{Panic, Program, Tokio, Variant, inspector, rights};
+use e2e::{Panic, Program, Tokio, Variant, inspector, rights, slowness};
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
@@ -165,8 +165,8 @@ fn target_ends_during_attach() {
     let executable =
         Variant::release(Tokio::Latest).build(&["exits_early"]).expect("builds").program("exits_early");
     let (mut before, mut after) = (0, 0);
-    for milliseconds in ["1", "5", "10", "20", "40", "80", "160", "320", "640", "2500"] {
-        let mut program = Program::start(&executable, &[milliseconds]).expect("starts");
+    for milliseconds in [1, 5, 10, 20, 40, 80, 160, 320, 640, 2500 * slowness()] {
+        let mut program = Program::start(&executable, &[&milliseconds.to_string()]).expect("starts");
         let traced = Tracer::start(program.pid(), &[]).expect("starts").finish().expect("ends");
         let status = program.finish().expect("ends by itself");
         assert_eq!(status.code(), Some(5), "after {milliseconds} ms");

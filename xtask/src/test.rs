@@ -1,7 +1,12 @@
-//! `cargo xtask test`: everything that must hold, one step after the other, with a summary at the end.
+//! `cargo xtask test`: everything that must hold, one step after the other, with a summary and what failed at the end.
 
-use anyhow::{Result, bail, ensure};
+mod said;
+
+use anyhow::{Result, bail};
+use said::Said;
+use std::io::{BufRead as _, BufReader};
 use std::process::{Command, Stdio};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
 
 #[derive(clap::Args)]
@@ -38,31 +43,31 @@ const STEPS: [Step; 9] = [
 pub fn run(args: &Args) -> Result<()> {
     let chosen =
         STEPS.iter().filter(|step| args.steps.is_empty() || args.steps.iter().any(|name| name == step.name));
-    let mut report = Vec::new();
-    let mut failed = 0;
+    let (mut report, mut failures) = (Vec::new(), Vec::new());
     for step in chosen {
         eprintln!("\n=== {}: {} ===", step.name, step.what);
         let begin = Instant::now();
         let outcome = (step.run)();
         let took = begin.elapsed();
-        failed += u32::from(outcome.is_err());
         report.push(line(step, &outcome, took));
+        if let Err(error) = outcome {
+            failures.push(format!("=== {} failed ===\n{error:#}", step.name));
+        }
     }
-    eprintln!("\n=== summary ===");
-    for line in report {
-        eprintln!("{line}");
+    eprintln!("\n=== summary ===\n{}", report.join("\n"));
+    if failures.is_empty() {
+        return Ok(());
     }
-    if failed > 0 {
-        bail!("{failed} steps failed");
-    }
-    Ok(())
+    eprintln!("\n{}\n", failures.join("\n\n"));
+    bail!("{} steps failed", failures.len())
 }
 
 fn line(step: &Step, outcome: &Result<Outcome>, took: Duration) -> String {
     let result = match outcome {
         Ok(Outcome::Passed) => "ok".to_string(),
         Ok(Outcome::Skipped(why)) => format!("SKIPPED: {why}"),
-        Err(error) => format!("FAILED: {error:#}"),
+        // The rest comes under the summary.
+        Err(error) => format!("FAILED: {}", format!("{error:#}").lines().next().unwrap_or_default()),
     };
     format!("{:8} {:>6.1} s  {result}", step.name, took.as_secs_f64())
 }
@@ -70,9 +75,42 @@ fn line(step: &Step, outcome: &Result<Outcome>, took: Duration) -> String {
 fn cargo(arguments: &[&str]) -> Result<Outcome> {
     let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     cargo.current_dir(crate::workspace()).args(arguments).stdin(Stdio::null());
-    let status = cargo.status()?;
-    ensure!(status.success(), "cargo {} ended with {status}", arguments.join(" "));
+    // Both through one pipe, which keeps their order.
+    let (output, pipe) = std::io::pipe()?;
+    let mut child = cargo.stdout(pipe.try_clone()?).stderr(pipe).spawn()?;
+    // Its own ends of the pipe would keep that open.
+    drop(cargo);
+    let lines = lines(output);
+    let mut said = Said::default();
+    loop {
+        match lines.recv_timeout(Duration::from_secs(1)) {
+            Ok(line) => {
+                eprintln!("{line}");
+                said.line(&line);
+            }
+            Err(RecvTimeoutError::Disconnected) => break,
+            // What a test left running has the pipe too.
+            Err(RecvTimeoutError::Timeout) if child.try_wait()?.is_some() => break,
+            Err(RecvTimeoutError::Timeout) => {}
+        }
+    }
+    let status = child.wait()?;
+    if !status.success() {
+        bail!("cargo {} ended with {status}\n{}", arguments.join(" "), said.of_interest());
+    }
     Ok(Outcome::Passed)
+}
+
+fn lines(output: std::io::PipeReader) -> Receiver<String> {
+    let (sender, lines) = channel();
+    std::thread::spawn(move || {
+        for line in BufReader::new(output).split(b'\n').map_while(Result::ok) {
+            if sender.send(String::from_utf8_lossy(&line).trim_end().to_owned()).is_err() {
+                break;
+            }
+        }
+    });
+    lines
 }
 
 fn format() -> Result<Outcome> {
