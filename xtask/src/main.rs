@@ -59,6 +59,16 @@ fn run() -> anyhow::Result<()> {
     }
 }
 
+/// Builds one of the programs in `tests/src/bin`; with the features that the whole workspace wants of dependencies, which are built
+/// for its tests.
+fn program_of_tests(name: &str) -> anyhow::Result<std::path::PathBuf> {
+    let mut cargo = std::process::Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    cargo.current_dir(workspace()).args(["build", "--locked", "--quiet", "--workspace", "--bin", name]);
+    let status = cargo.stdin(std::process::Stdio::null()).status()?;
+    anyhow::ensure!(status.success(), "{name} could not be built ({status})");
+    Ok(workspace().join("target/debug").join(name))
+}
+
 /// The root of the checkout that this binary was built from.
 fn workspace() -> std::path::PathBuf {
     let own = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));

@@ -74,12 +74,20 @@ fn line(step: &Step, outcome: &Result<Outcome>, took: Duration) -> String {
 
 fn cargo(arguments: &[&str]) -> Result<Outcome> {
     let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    cargo.current_dir(crate::workspace()).args(arguments).stdin(Stdio::null());
+    cargo.args(arguments);
+    // The tests' names are many.
+    let words = arguments.iter().take_while(|word| **word != "--test").copied().collect::<Vec<_>>();
+    run_and_listen(cargo, &format!("cargo {}", words.join(" ")))
+}
+
+/// Runs it with its words for all to see, and in the error what is of interest of them.
+fn run_and_listen(mut command: Command, name: &str) -> Result<Outcome> {
+    command.current_dir(crate::workspace()).stdin(Stdio::null());
     // Both through one pipe, which keeps their order.
     let (output, pipe) = std::io::pipe()?;
-    let mut child = cargo.stdout(pipe.try_clone()?).stderr(pipe).spawn()?;
+    let mut child = command.stdout(pipe.try_clone()?).stderr(pipe).spawn()?;
     // Its own ends of the pipe would keep that open.
-    drop(cargo);
+    drop(command);
     let lines = lines(output);
     let mut said = Said::default();
     loop {
@@ -96,7 +104,7 @@ fn cargo(arguments: &[&str]) -> Result<Outcome> {
     }
     let status = child.wait()?;
     if !status.success() {
-        bail!("cargo {} ended with {status}\n{}", arguments.join(" "), said.of_interest());
+        bail!("{name} ended with {status}\n{}", said.of_interest());
     }
     Ok(Outcome::Passed)
 }
@@ -132,8 +140,36 @@ fn clippy() -> Result<Outcome> {
     cargo(&["clippy", "--workspace", "--all-targets", "--locked", "--", "-D", "warnings"])
 }
 
+/// Of the whole workspace, here as in the other steps: features of dependencies are those that the chosen packages want together,
+/// and with other features half of all crates are compiled again.
 fn unit() -> Result<Outcome> {
-    cargo(&["test", "--workspace", "--exclude", "e2e", "--locked"])
+    let names = [tests_of("probe-ebpf")?, tests_of("probe-user")?].concat();
+    test(&["--lib", "--bins"], &names)?;
+    cargo(&["test", "--workspace", "--locked", "--doc"])
+}
+
+fn test(more: &[&str], names: &[String]) -> Result<Outcome> {
+    let names = names.iter().flat_map(|name| ["--test", name]);
+    cargo(
+        &["test", "--workspace", "--locked"]
+            .into_iter()
+            .chain(more.iter().copied())
+            .chain(names)
+            .collect::<Vec<_>>(),
+    )
+}
+
+/// The integration tests of a package: a file each, or a directory with a `main.rs`.
+fn tests_of(package: &str) -> Result<Vec<String>> {
+    let mut names = Vec::new();
+    for entry in std::fs::read_dir(crate::workspace().join(package).join("tests"))? {
+        let path = entry?.path();
+        let is_test =
+            path.extension().is_some_and(|extension| extension == "rs") || path.join("main.rs").exists();
+        names.extend(path.file_stem().filter(|_| is_test).map(|name| name.to_string_lossy().into_owned()));
+    }
+    names.sort();
+    Ok(names)
 }
 
 /// Advisories need a database from the network, and change without a change here: not part of a test.
@@ -157,9 +193,19 @@ fn ebpf() -> Result<Outcome> {
 }
 
 fn e2e() -> Result<Outcome> {
-    // First: the programs end by themselves after a while, which a build of the tool may take longer than.
-    cargo(&["build", "--release", "--package", "async-inspect-live", "--locked"])?;
-    cargo(&["test", "--package", "e2e", "--locked", "--no-fail-fast"])
+    let prepare = Command::new(crate::program_of_tests("prepare")?);
+    let names = tests_of("tests")?;
+    // All that is built, and then the tests. The tool too: the programs end by themselves after a while, which building it may
+    // take longer than.
+    let prepared = std::thread::scope(|scope| {
+        let programs = scope.spawn(|| run_and_listen(prepare, "building the programs that tests look at"));
+        cargo(&["build", "--release", "--package", "async-inspect-live", "--locked"])?;
+        test(&["--no-run"], &names)?;
+        programs.join().expect("it does not panic")
+    });
+    // A program that could not be built is missed by the tests that want it; the others tell what they can.
+    test(&["--no-fail-fast"], &names)?;
+    prepared
 }
 
 /// After the end-to-end tests, which have built the same programs.
