@@ -59,11 +59,19 @@ fn run() -> anyhow::Result<()> {
     }
 }
 
-/// Builds one of the programs in `tests/src/bin`; with the features that the whole workspace wants of dependencies, which are built
-/// for its tests.
+/// Builds one of the programs in `tests/src/bin`; by way of a test, which has them all built, and with the features of dependencies
+/// that the workspace's tests want: they are compiled once.
 fn program_of_tests(name: &str) -> anyhow::Result<std::path::PathBuf> {
     let mut cargo = std::process::Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    cargo.current_dir(workspace()).args(["build", "--locked", "--quiet", "--workspace", "--bin", name]);
+    cargo.current_dir(workspace()).args([
+        "test",
+        "--no-run",
+        "--locked",
+        "--quiet",
+        "--workspace",
+        "--test",
+        "kernels",
+    ]);
     let status = cargo.stdin(std::process::Stdio::null()).status()?;
     anyhow::ensure!(status.success(), "{name} could not be built ({status})");
     Ok(workspace().join("target/debug").join(name))
