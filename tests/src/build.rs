@@ -1,8 +1,8 @@
 //! Building the programs of `tests/targets`, each in the build it is to be tested in.
 //!
-//! All variants share one target directory, so that build scripts and proc macros are compiled once: cargo keeps the
-//! artifacts of different profiles apart by hash, and `--target` keeps RUSTFLAGS away from host code. What is built is then
-//! linked into a directory per variant.
+//! Variants share target directories, so that build scripts and proc macros are compiled once: cargo keeps the artifacts of
+//! different profiles apart by hash, and `--target` keeps RUSTFLAGS away from host code. There are two, a [`Lane`] each, since cargo
+//! locks the one it builds into. What is built is then linked into a directory per variant.
 
 use anyhow::{Context as _, Result, ensure};
 use std::fs::{self, File};
@@ -94,6 +94,29 @@ impl Built {
     }
 }
 
+/// Where a program is built. A build's lane follows from what it is, so that it is built once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lane {
+    /// What takes a bit of both processors: the programs of one tokio, and the servers that have many crates.
+    Wide,
+    /// What is optimized as a whole, on one processor; and programs of other runtimes. Takes as long as the other.
+    Narrow,
+}
+
+impl Lane {
+    fn of(package: &str, lto: Lto) -> Lane {
+        let wide = package.starts_with("tokio-") || ["big", "crates"].contains(&package);
+        if wide && lto == Lto::Local { Lane::Wide } else { Lane::Narrow }
+    }
+
+    fn directory(self) -> PathBuf {
+        match self {
+            Lane::Wide => target_dir(),
+            Lane::Narrow => target_dir().join("narrow"),
+        }
+    }
+}
+
 /// The root of the workspace.
 pub fn workspace() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("this package lies in the workspace")
@@ -121,6 +144,17 @@ impl Variant {
         }
     }
 
+    /// Where everything is inlined into everything: the build that differs most from [`Variant::release`].
+    pub fn smallest(tokio: Tokio) -> Variant {
+        Variant {
+            lto: Lto::Fat,
+            codegen_units: 1,
+            panic: Panic::Abort,
+            mangling: Mangling::V0,
+            ..Variant::release(tokio)
+        }
+    }
+
     /// Every build that decoded trees must be right in.
     pub fn matrix() -> Vec<Variant> {
         let of_tokio = |tokio| {
@@ -130,13 +164,7 @@ impl Variant {
                 Variant { codegen_units: 1, ..base },
                 Variant { lto: Lto::Thin, ..base },
                 Variant { lto: Lto::Fat, ..base },
-                Variant {
-                    lto: Lto::Fat,
-                    codegen_units: 1,
-                    panic: Panic::Abort,
-                    mangling: Mangling::V0,
-                    ..base
-                },
+                Variant::smallest(tokio),
                 Variant { panic: Panic::Abort, ..base },
                 Variant { mangling: Mangling::V0, ..base },
                 Variant { split: true, ..base },
@@ -149,12 +177,21 @@ impl Variant {
         Tokio::ALL.into_iter().flat_map(of_tokio).chain(older).collect()
     }
 
+    /// Of the matrix what CI has time for: every way to build with the latest tokio, and the older ones in the plain build and in
+    /// that which differs most. `MATRIX=all` builds them all.
+    pub fn covering() -> Vec<Variant> {
+        let is_in = |variant: &Variant| {
+            let tokio = variant.tokio;
+            let ends = [Variant::release(tokio), Variant::smallest(tokio)].contains(variant);
+            ends || matches!(tokio, Tokio::Latest | Tokio::V1_21)
+        };
+        Variant::matrix().into_iter().filter(is_in).collect()
+    }
+
     /// Every tokio, and the builds that move things about most: what resources are checked in.
     pub fn few() -> Vec<Variant> {
         let base = Variant::release(Tokio::Latest);
-        let abort = Variant { panic: Panic::Abort, ..base };
-        let smallest = Variant { lto: Lto::Fat, codegen_units: 1, mangling: Mangling::V0, ..abort };
-        let moved = [Variant { codegen_units: 1, ..base }, smallest];
+        let moved = [Variant { codegen_units: 1, ..base }, Variant::smallest(Tokio::Latest)];
         Tokio::ALL.into_iter().map(Variant::release).chain(moved).collect()
     }
 
@@ -192,16 +229,19 @@ impl Variant {
 
     /// Builds programs of another workspace under `tests/targets` in this way; it chooses its own tokio.
     pub fn build_of(&self, package: &str, programs: &[&str]) -> Result<Built> {
-        let mut cargo = cargo(package, programs);
-        self.set_profile(&mut cargo);
-        run(cargo, programs, &self.name_of(package))
+        self.build_as(package, programs, &self.name_of(package))
     }
 
     /// The same of a workspace of its own, whatever tokio that has.
     pub fn build_package(&self, package: &str, programs: &[&str]) -> Result<Built> {
-        let mut cargo = cargo(package, programs);
+        self.build_as(package, programs, &format!("{package}-{}", self.name()))
+    }
+
+    fn build_as(&self, package: &str, programs: &[&str], name: &str) -> Result<Built> {
+        let lane = Lane::of(package, self.lto);
+        let mut cargo = cargo(package, programs, lane);
         self.set_profile(&mut cargo);
-        run(cargo, programs, &format!("{package}-{}", self.name()))
+        run(cargo, programs, name, lane)
     }
 
     fn set_profile(&self, cargo: &mut Command) {
@@ -233,26 +273,28 @@ impl Variant {
 
 /// Builds programs of a workspace of their own under `tests/targets`, as its manifest says.
 pub fn build_package(package: &str, programs: &[&str]) -> Result<Built> {
-    run(cargo(package, programs), programs, package)
+    let lane = Lane::of(package, Lto::Local);
+    run(cargo(package, programs, lane), programs, package, lane)
 }
 
 /// The same with one of its features, and flags for the compiler.
 pub fn build_feature(package: &str, programs: &[&str], feature: &str, flags: &str) -> Result<Built> {
-    let mut cargo = cargo(package, programs);
+    let lane = Lane::of(package, Lto::Local);
+    let mut cargo = cargo(package, programs, lane);
     cargo.args(["--features", feature]).env("RUSTFLAGS", flags);
-    run(cargo, programs, &format!("{package}-{feature}"))
+    run(cargo, programs, &format!("{package}-{feature}"), lane)
 }
 
 fn target_dir() -> PathBuf {
     workspace().join("target/programs")
 }
 
-fn cargo(package: &str, programs: &[&str]) -> Command {
+fn cargo(package: &str, programs: &[&str], lane: Lane) -> Command {
     let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     // Where cargo runs decides what DW_AT_comp_dir says, so it is the same wherever the test is started.
     cargo.current_dir(workspace().join("tests/targets").join(package));
     cargo.args(["build", "--release", "--locked", "--quiet", "--target", HOST]);
-    cargo.arg("--target-dir").arg(target_dir()).arg("--message-format=json-render-diagnostics");
+    cargo.arg("--target-dir").arg(lane.directory()).arg("--message-format=json-render-diagnostics");
     cargo.args(programs.iter().flat_map(|name| ["--bin", name]));
     cargo.env("RUSTFLAGS", "").env_remove("CARGO_ENCODED_RUSTFLAGS");
     cargo.stdin(Stdio::null()).stderr(Stdio::inherit());
@@ -263,7 +305,7 @@ fn cargo(package: &str, programs: &[&str]) -> Command {
 const PREBUILT: &str = "E2E_PREBUILT";
 
 /// Runs cargo and links what it built into the directory of that name.
-fn run(mut cargo: Command, programs: &[&str], name: &str) -> Result<Built> {
+fn run(mut cargo: Command, programs: &[&str], name: &str, lane: Lane) -> Result<Built> {
     let directory = target_dir().join("built").join(name);
     if std::env::var_os(PREBUILT).is_some() {
         let missing = programs.iter().find(|program| !directory.join(program).exists());
@@ -276,7 +318,8 @@ fn run(mut cargo: Command, programs: &[&str], name: &str) -> Result<Built> {
     }
     fs::create_dir_all(&directory)?;
     // Cargo's own lock ends with cargo, while its output must stay until it is linked to its place.
-    let lock = File::create(target_dir().join("build.lock"))?;
+    fs::create_dir_all(lane.directory())?;
+    let lock = File::create(lane.directory().join("build.lock"))?;
     lock.lock()?;
     let output = cargo.output().context("cargo did not start")?;
     ensure!(output.status.success(), "cargo could not build {name} ({})", output.status);

@@ -1,5 +1,6 @@
 //! Running `async-inspect`.
 
+use crate::patience::patience;
 use crate::schema::Dump;
 use crate::workspace;
 use anyhow::{Context as _, Result, bail, ensure};
@@ -87,7 +88,7 @@ fn drain(pipe: Option<impl Read + Send + 'static>) -> std::thread::JoinHandle<Ve
 }
 
 fn wait(child: &mut Child, command: &Command) -> Result<Option<i32>> {
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + patience(PATIENCE);
     loop {
         if let Some(status) = child.try_wait()? {
             return Ok(status.code());
@@ -95,7 +96,7 @@ fn wait(child: &mut Child, command: &Command) -> Result<Option<i32>> {
         if Instant::now() > deadline {
             let _ = child.kill();
             let _ = child.wait();
-            bail!("{command:?} did not end within {PATIENCE:?}");
+            bail!("{command:?} did not end within {:?}", patience(PATIENCE));
         }
         std::thread::sleep(Duration::from_millis(2));
     }

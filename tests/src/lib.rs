@@ -8,6 +8,7 @@ pub mod compare;
 pub mod cores;
 pub mod counted;
 pub mod inspector;
+mod patience;
 mod program;
 pub mod real;
 pub mod rights;
@@ -20,5 +21,6 @@ mod truth;
 pub use build::{
     Built, Lto, Mangling, Panic, Strip, Tokio, Variant, build_feature, build_package, workspace,
 };
+pub use patience::slowness;
 pub use program::Program;
 pub use truth::{Claim, Stuck, TrueHold, TrueNode, TrueTask, TrueWait, Truth};

@@ -1,5 +1,6 @@
 //! Running a program of `tests/targets` and reading what it says.
 
+use crate::patience::patience;
 use crate::{Stuck, TrueTask, Truth};
 use anyhow::{Context as _, Result, bail};
 use std::io::{BufRead as _, BufReader, ErrorKind, Write as _};
@@ -51,13 +52,15 @@ impl Program {
 
     /// The next line, or None when the program closed its stdout.
     pub fn line(&mut self) -> Result<Option<String>> {
-        match self.lines.recv_timeout(PATIENCE) {
+        match self.lines.recv_timeout(patience(PATIENCE)) {
             Ok(line) => {
                 self.printed.push(line.clone());
                 Ok(Some(line))
             }
             Err(RecvTimeoutError::Disconnected) => Ok(None),
-            Err(RecvTimeoutError::Timeout) => bail!("the program said nothing for {PATIENCE:?}"),
+            Err(RecvTimeoutError::Timeout) => {
+                bail!("the program said nothing for {:?}", patience(PATIENCE))
+            }
         }
     }
 
@@ -107,7 +110,7 @@ impl Program {
     /// Waits for it to end by itself.
     pub fn wait(&mut self) -> Result<ExitStatus> {
         while self.line()?.is_some() {}
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + patience(PATIENCE);
         loop {
             if let Some(status) = self.child.try_wait()? {
                 return Ok(status);

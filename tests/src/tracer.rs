@@ -1,6 +1,7 @@
 //! Running `async-inspect attach --json` beside a program.
 
 use crate::inspector;
+use crate::patience::patience;
 use crate::schema::{Cost, Line, RuntimeKind, Totals};
 use crate::{Program, Truth, Variant};
 use anyhow::{Context as _, Result, bail, ensure};
@@ -123,7 +124,7 @@ impl Tracer {
     }
 
     fn line(&mut self) -> Result<Option<Line>> {
-        match self.lines.recv_timeout(PATIENCE) {
+        match self.lines.recv_timeout(patience(PATIENCE)) {
             Ok(text) => {
                 let line: Line =
                     serde_json::from_str(&text).with_context(|| format!("not in the schema: {text}"))?;
@@ -132,7 +133,9 @@ impl Tracer {
                 Ok(Some(line))
             }
             Err(RecvTimeoutError::Disconnected) => Ok(None),
-            Err(RecvTimeoutError::Timeout) => bail!("attach --json said nothing for {PATIENCE:?}"),
+            Err(RecvTimeoutError::Timeout) => {
+                bail!("attach --json said nothing for {:?}", patience(PATIENCE))
+            }
         }
     }
 
@@ -167,7 +170,7 @@ impl Tracer {
     /// Reads to its end.
     pub fn finish(mut self) -> Result<Traced> {
         while self.line()?.is_some() {}
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + patience(PATIENCE);
         let status = loop {
             match self.child.try_wait()? {
                 Some(status) => break status,

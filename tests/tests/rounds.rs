@@ -1,4 +1,4 @@
-//! Probes come and go, again and again, in one program at work: a hundred times in CI, as often as `ATTACH_ROUNDS` says by hand.
+//! Probes come and go, again and again, in one program at work: fifty times in CI, as often as `ATTACH_ROUNDS` says by hand.
 //!
 //! ```sh
 //! ATTACH_ROUNDS=10000 cargo test -p e2e --test rounds -- --nocapture
@@ -18,7 +18,7 @@ fn probes_come_and_go_in_a_program_at_work() {
     if !rights::root_or_skip("probes_come_and_go_in_a_program_at_work") {
         return;
     }
-    let rounds = std::env::var("ATTACH_ROUNDS").ok().and_then(|text| text.parse().ok()).unwrap_or(100u32);
+    let rounds = std::env::var("ATTACH_ROUNDS").ok().and_then(|text| text.parse().ok()).unwrap_or(50u32);
     let executable = Variant::release(Tokio::Latest).build(&["busy"]).expect("builds").program("busy");
     let mut program = Program::start(&executable, &["paced"]).expect("starts");
     program.truth().expect("it says that it waits");

@@ -36,7 +36,18 @@ enum Command {
     Vm(vm::Args),
 }
 
-fn main() -> anyhow::Result<()> {
+/// The error is the last that is said: a backtrace behind it would push what failed out of the end of a log.
+fn main() -> std::process::ExitCode {
+    match run() {
+        Ok(()) => std::process::ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            std::process::ExitCode::FAILURE
+        }
+    }
+}
+
+fn run() -> anyhow::Result<()> {
     match Args::parse().command {
         Command::Demo(args) => demo::run(&args),
         Command::Test(args) => test::run(&args),
@@ -46,6 +57,24 @@ fn main() -> anyhow::Result<()> {
         Command::Tidy(args) => tidy::run(&args),
         Command::Vm(args) => vm::run(&args),
     }
+}
+
+/// Builds one of the programs in `tests/src/bin`; by way of a test, which has them all built, and with the features of dependencies
+/// that the workspace's tests want: they are compiled once.
+fn program_of_tests(name: &str) -> anyhow::Result<std::path::PathBuf> {
+    let mut cargo = std::process::Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    cargo.current_dir(workspace()).args([
+        "test",
+        "--no-run",
+        "--locked",
+        "--quiet",
+        "--workspace",
+        "--test",
+        "kernels",
+    ]);
+    let status = cargo.stdin(std::process::Stdio::null()).status()?;
+    anyhow::ensure!(status.success(), "{name} could not be built ({status})");
+    Ok(workspace().join("target/debug").join(name))
 }
 
 /// The root of the checkout that this binary was built from.

@@ -1,7 +1,12 @@
-//! `cargo xtask test`: everything that must hold, one step after the other, with a summary at the end.
+//! `cargo xtask test`: everything that must hold, one step after the other, with a summary and what failed at the end.
 
-use anyhow::{Result, bail, ensure};
+mod said;
+
+use anyhow::{Result, bail};
+use said::Said;
+use std::io::{BufRead as _, BufReader};
 use std::process::{Command, Stdio};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
 
 #[derive(clap::Args)]
@@ -38,41 +43,82 @@ const STEPS: [Step; 9] = [
 pub fn run(args: &Args) -> Result<()> {
     let chosen =
         STEPS.iter().filter(|step| args.steps.is_empty() || args.steps.iter().any(|name| name == step.name));
-    let mut report = Vec::new();
-    let mut failed = 0;
+    let (mut report, mut failures) = (Vec::new(), Vec::new());
     for step in chosen {
         eprintln!("\n=== {}: {} ===", step.name, step.what);
         let begin = Instant::now();
         let outcome = (step.run)();
         let took = begin.elapsed();
-        failed += u32::from(outcome.is_err());
         report.push(line(step, &outcome, took));
+        if let Err(error) = outcome {
+            failures.push(format!("=== {} failed ===\n{error:#}", step.name));
+        }
     }
-    eprintln!("\n=== summary ===");
-    for line in report {
-        eprintln!("{line}");
+    eprintln!("\n=== summary ===\n{}", report.join("\n"));
+    if failures.is_empty() {
+        return Ok(());
     }
-    if failed > 0 {
-        bail!("{failed} steps failed");
-    }
-    Ok(())
+    eprintln!("\n{}\n", failures.join("\n\n"));
+    bail!("{} steps failed", failures.len())
 }
 
 fn line(step: &Step, outcome: &Result<Outcome>, took: Duration) -> String {
     let result = match outcome {
         Ok(Outcome::Passed) => "ok".to_string(),
         Ok(Outcome::Skipped(why)) => format!("SKIPPED: {why}"),
-        Err(error) => format!("FAILED: {error:#}"),
+        // The rest comes under the summary.
+        Err(error) => format!("FAILED: {}", format!("{error:#}").lines().next().unwrap_or_default()),
     };
     format!("{:8} {:>6.1} s  {result}", step.name, took.as_secs_f64())
 }
 
 fn cargo(arguments: &[&str]) -> Result<Outcome> {
     let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    cargo.current_dir(crate::workspace()).args(arguments).stdin(Stdio::null());
-    let status = cargo.status()?;
-    ensure!(status.success(), "cargo {} ended with {status}", arguments.join(" "));
+    cargo.args(arguments);
+    // The tests' names are many.
+    let words = arguments.iter().take_while(|word| **word != "--test").copied().collect::<Vec<_>>();
+    run_and_listen(cargo, &format!("cargo {}", words.join(" ")))
+}
+
+/// Runs it with its words for all to see, and in the error what is of interest of them.
+fn run_and_listen(mut command: Command, name: &str) -> Result<Outcome> {
+    command.current_dir(crate::workspace()).stdin(Stdio::null());
+    // Both through one pipe, which keeps their order.
+    let (output, pipe) = std::io::pipe()?;
+    let mut child = command.stdout(pipe.try_clone()?).stderr(pipe).spawn()?;
+    // Its own ends of the pipe would keep that open.
+    drop(command);
+    let lines = lines(output);
+    let mut said = Said::default();
+    loop {
+        match lines.recv_timeout(Duration::from_secs(1)) {
+            Ok(line) => {
+                eprintln!("{line}");
+                said.line(&line);
+            }
+            Err(RecvTimeoutError::Disconnected) => break,
+            // What a test left running has the pipe too.
+            Err(RecvTimeoutError::Timeout) if child.try_wait()?.is_some() => break,
+            Err(RecvTimeoutError::Timeout) => {}
+        }
+    }
+    let status = child.wait()?;
+    if !status.success() {
+        bail!("{name} ended with {status}\n{}", said.of_interest());
+    }
     Ok(Outcome::Passed)
+}
+
+fn lines(output: std::io::PipeReader) -> Receiver<String> {
+    let (sender, lines) = channel();
+    std::thread::spawn(move || {
+        for line in BufReader::new(output).split(b'\n').map_while(Result::ok) {
+            if sender.send(String::from_utf8_lossy(&line).trim_end().to_owned()).is_err() {
+                break;
+            }
+        }
+    });
+    lines
 }
 
 fn format() -> Result<Outcome> {
@@ -94,8 +140,36 @@ fn clippy() -> Result<Outcome> {
     cargo(&["clippy", "--workspace", "--all-targets", "--locked", "--", "-D", "warnings"])
 }
 
+/// Of the whole workspace, here as in the other steps: features of dependencies are those that the chosen packages want together,
+/// and with other features half of all crates are compiled again.
 fn unit() -> Result<Outcome> {
-    cargo(&["test", "--workspace", "--exclude", "e2e", "--locked"])
+    let names = [tests_of("probe-ebpf")?, tests_of("probe-user")?].concat();
+    test(&["--lib", "--bins"], &names)?;
+    cargo(&["test", "--workspace", "--locked", "--doc"])
+}
+
+fn test(more: &[&str], names: &[String]) -> Result<Outcome> {
+    let names = names.iter().flat_map(|name| ["--test", name]);
+    cargo(
+        &["test", "--workspace", "--locked"]
+            .into_iter()
+            .chain(more.iter().copied())
+            .chain(names)
+            .collect::<Vec<_>>(),
+    )
+}
+
+/// The integration tests of a package: a file each, or a directory with a `main.rs`.
+fn tests_of(package: &str) -> Result<Vec<String>> {
+    let mut names = Vec::new();
+    for entry in std::fs::read_dir(crate::workspace().join(package).join("tests"))? {
+        let path = entry?.path();
+        let is_test =
+            path.extension().is_some_and(|extension| extension == "rs") || path.join("main.rs").exists();
+        names.extend(path.file_stem().filter(|_| is_test).map(|name| name.to_string_lossy().into_owned()));
+    }
+    names.sort();
+    Ok(names)
 }
 
 /// Advisories need a database from the network, and change without a change here: not part of a test.
@@ -119,9 +193,19 @@ fn ebpf() -> Result<Outcome> {
 }
 
 fn e2e() -> Result<Outcome> {
-    // First: the programs end by themselves after a while, which a build of the tool may take longer than.
-    cargo(&["build", "--release", "--package", "async-inspect-live", "--locked"])?;
-    cargo(&["test", "--package", "e2e", "--locked", "--no-fail-fast"])
+    let prepare = Command::new(crate::program_of_tests("prepare")?);
+    let names = tests_of("tests")?;
+    // All that is built, and then the tests. The tool too: the programs end by themselves after a while, which building it may
+    // take longer than.
+    let prepared = std::thread::scope(|scope| {
+        let programs = scope.spawn(|| run_and_listen(prepare, "building the programs that tests look at"));
+        cargo(&["build", "--release", "--package", "async-inspect-live", "--locked"])?;
+        test(&["--no-run"], &names)?;
+        programs.join().expect("it does not panic")
+    });
+    // A program that could not be built is missed by the tests that want it; the others tell what they can.
+    test(&["--no-fail-fast"], &names)?;
+    prepared
 }
 
 /// After the end-to-end tests, which have built the same programs.

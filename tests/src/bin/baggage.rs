@@ -23,7 +23,8 @@ fn main() -> Result<()> {
 
 fn tests() -> Result<()> {
     let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    cargo.current_dir(workspace()).args(["test", "--no-run", "--locked", "--quiet", "--package", "e2e"]);
+    // Of the whole workspace, as `cargo xtask test` builds them: with other features much would be built again.
+    cargo.current_dir(workspace()).args(["test", "--no-run", "--locked", "--quiet", "--workspace"]);
     cargo
         .args(TESTS.iter().flat_map(|name| ["--test", name]))
         .arg("--message-format=json-render-diagnostics");

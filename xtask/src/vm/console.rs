@@ -2,6 +2,7 @@
 //! ends like one that powers off.
 
 use anyhow::{Result, bail};
+use std::collections::VecDeque;
 
 /// Lines of interest, as they come.
 #[derive(Debug, Default)]
@@ -11,8 +12,13 @@ pub struct Console {
     /// Of the kernel itself.
     complaints: Vec<String>,
     failed: Vec<String>,
+    /// The end of all that was said, until something failed: what failed is told in the lines before that is said.
+    last: VecDeque<String>,
     done: bool,
 }
+
+/// Of a machine that fails.
+const LAST: usize = 30;
 
 /// What a kernel says when something is wrong with it, be it by our doing. Not the watchdogs': an emulated machine is slow.
 const COMPLAINTS: [&str; 5] = ["BUG: ", "WARNING: ", "Oops: ", "Kernel panic", "general protection fault"];
@@ -20,6 +26,12 @@ const COMPLAINTS: [&str; 5] = ["BUG: ", "WARNING: ", "Oops: ", "Kernel panic", "
 impl Console {
     pub fn line(&mut self, line: &str) {
         let line = line.trim();
+        if !line.is_empty() && self.failed.is_empty() {
+            if self.last.len() == LAST {
+                self.last.pop_front();
+            }
+            self.last.push_back(line.to_owned());
+        }
         if let Some(said) = line.strip_prefix("guest: ") {
             self.done |= said == "done, 0 failed";
             if said.contains("FAILED") || said.starts_with("broken") {
@@ -33,21 +45,27 @@ impl Console {
         }
     }
 
+    /// The end of what was said, as lines below one that says what that is.
+    pub fn last(&self) -> String {
+        self.last.iter().map(|line| format!("    | {line}")).collect::<Vec<_>>().join("\n")
+    }
+
     /// What to report, if all went well.
     ///
     /// # Errors
-    /// What went wrong; also where the guest just ended.
+    /// What went wrong, and below that the end of what was said; also where the guest just ended.
     pub fn verdict(self) -> Result<Vec<String>> {
         if !self.failed.is_empty() {
-            bail!("{}", self.failed.join("; "));
+            bail!("{}\n{}", self.failed.join("; "), self.last());
         }
         if !self.complaints.is_empty() {
-            bail!("the kernel complains: {}", self.complaints.join("; "));
+            bail!("the kernel complains: {}\n{}", self.complaints.join("; "), self.last());
         }
         if !self.done {
             bail!(
-                "it ended before its tests did; the last heard of it: {}",
-                self.said.last().map_or("nothing", |s| s)
+                "it ended before its tests did; the last heard of it: {}\n{}",
+                self.said.last().map_or("nothing", |s| s),
+                self.last()
             );
         }
         Ok(self.said)
@@ -72,6 +90,15 @@ mod tests {
         assert_eq!(said.expect("it is done"), ["attach uses perf", "done, 0 failed"]);
         assert!(verdict(&["guest: counts: FAILED: it ended", "guest: done, 1 failed"]).is_err());
         assert!(verdict(&["guest: broken: mounting /proc"]).is_err());
+    }
+
+    #[test]
+    fn what_failed_is_told_with_what_was_said_before() {
+        let lines =
+            ["first", "thread 'x' panicked", "", "guest: counts: FAILED: it ended", "guest: seccomp: ok"];
+        let error = verdict(&lines).expect_err("one failed").to_string();
+        let expected = "counts: FAILED: it ended\n    | first\n    | thread 'x' panicked\n    | guest: counts: FAILED: it ended";
+        assert_eq!(error, expected);
     }
 
     #[test]

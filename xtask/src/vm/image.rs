@@ -35,10 +35,9 @@ pub fn build(place: &Path) -> Result<PathBuf> {
 /// Builds the executables, and lists each with its place there. The end-to-end package knows which they are.
 fn baggage() -> Result<String> {
     eprintln!("building the tool, its tests and the programs to look at …");
-    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    cargo.current_dir(crate::workspace());
-    cargo.args(["run", "--locked", "--quiet", "--package", "e2e", "--bin", "baggage"]);
-    let done = cargo.stdin(Stdio::null()).stderr(Stdio::inherit()).output().context("cargo did not start")?;
+    let mut baggage = Command::new(crate::program_of_tests("baggage")?);
+    baggage.current_dir(crate::workspace()).stdin(Stdio::null()).stderr(Stdio::inherit());
+    let done = baggage.output().context("baggage did not start")?;
     ensure!(
         done.status.success(),
         "not all that goes into a virtual machine could be built ({})",
