@@ -94,4 +94,11 @@ pub struct Hold {
     pub frame: FrameId,
     /// Where it was taken, if debug information tells it.
     pub acquired_at: Option<SourceLine>,
+    /// The future that was given it and has not taken it, because its task keeps that future and polls another one
+    /// (Oxide RFD 609).
+    #[serde(default)]
+    pub unpolled: Option<Avma>,
+    /// Of a lock for which threads wait, not tasks: std's, parking_lot's.
+    #[serde(default)]
+    pub blocks_threads: bool,
 }

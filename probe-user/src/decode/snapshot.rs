@@ -250,6 +250,7 @@ fn read_task<M: Memory>(
     let task = Task {
         spawned_at,
         queue: None,
+        wakers: found.scheduler.and_then(|_| TaskWord(stamp.state).wakers()),
         id: TaskId { runtime: RuntimeKind::Tokio, id: stamp.id },
         address: found.header,
         state,

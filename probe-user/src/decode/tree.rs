@@ -166,6 +166,10 @@ pub struct Task {
     /// In which it waits to be polled. None where it waits in none, or in one that is not known.
     #[serde(default)]
     pub queue: Option<Queue>,
+    /// References to it that are neither its runtime's list of tasks nor its JoinHandle: wakers and `AbortHandle`s. None where
+    /// the runtime does not count them, or the task is not at rest.
+    #[serde(default)]
+    pub wakers: Option<u32>,
 }
 
 /// A task's place in a queue of its scheduler.

@@ -3,6 +3,9 @@
 //! Each prints what is to be found in it, then `ready`, and goes on until its stdin ends.
 
 mod deadlock;
+mod futurelock;
+mod lock_across_await;
+mod lost_wakeup;
 mod told;
 
 use std::io::Read as _;
@@ -11,7 +14,10 @@ use std::io::Read as _;
 type Case = (&'static str, fn());
 
 fn cases() -> impl Iterator<Item = Case> {
-    [deadlock::CASES].into_iter().flatten().copied()
+    [deadlock::CASES, futurelock::CASES, lost_wakeup::CASES, lock_across_await::CASES]
+        .into_iter()
+        .flatten()
+        .copied()
 }
 
 fn main() {
