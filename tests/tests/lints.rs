@@ -17,7 +17,7 @@ enum Look {
 }
 
 /// Cases that are watched: what memory alone does not tell, or what moves.
-const WATCHED: &[(&str, Look)] = &[("deadlock-busy", Look::Watch("2"))];
+const WATCHED: &[(&str, Look)] = &[("deadlock-busy", Look::Watch("2")), ("task-leak", Look::Watch("3"))];
 
 fn main() {
     let arguments = Arguments::from_args();

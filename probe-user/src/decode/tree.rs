@@ -3,7 +3,7 @@
 //! Made for size: 300,000 tasks must fit, so all that is the same for every task in the same place
 //! (names, lines, types) is a [`Frame`], interned once; a [`Node`] is a frame at an address.
 
-use super::{Hold, QueueKind, Wait};
+use super::{Hold, LargePart, QueueKind, Wait};
 use crate::target::Avma;
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
@@ -60,6 +60,9 @@ pub struct Frame {
     pub size: u64,
     /// In the user's own code: not under /rustc/, a cargo registry, a git checkout or vendor/.
     pub own_code: bool,
+    /// Of a large coroutine: what makes it so, in whichever state, outermost first.
+    #[serde(default)]
+    pub large_parts: Arc<[LargePart]>,
 }
 
 /// Index into a [`Frames`] table.
@@ -253,7 +256,9 @@ impl Task {
     /// reading torn. It may have been polled in between.
     pub fn stands_as(&self, before: &Task) -> bool {
         let same = |(now, then): (&Wait, &Wait)| {
-            let key = |wait: &Wait| (wait.kind, wait.leaf, wait.address, wait.fd, wait.task, wait.any);
+            let key = |wait: &Wait| {
+                (wait.kind, wait.leaf, wait.address, wait.fd, wait.task, wait.any, wait.deadline_ns)
+            };
             key(now) == key(then) && now.holders == then.holders
         };
         !(self.stale || before.stale)

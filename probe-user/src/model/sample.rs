@@ -43,6 +43,7 @@ impl Shop {
             expanded_from: None,
             size: 128,
             own_code,
+            large_parts: Arc::default(),
         })
     }
 

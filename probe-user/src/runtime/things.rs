@@ -238,6 +238,8 @@ mod tests {
         let blocks = |path| thing(path).is_some_and(Thing::blocks_threads);
         assert!(blocks("std::sync::poison::mutex::MutexGuard<u64>"));
         assert!(blocks("lock_api::rwlock::RwLockReadGuard<parking_lot::raw_rwlock::RawRwLock, u64>"));
-        assert!(!blocks("tokio::sync::mutex::MutexGuard<u64>") && !blocks("tokio::sync::oneshot::Sender<u64>"));
+        assert!(
+            !blocks("tokio::sync::mutex::MutexGuard<u64>") && !blocks("tokio::sync::oneshot::Sender<u64>")
+        );
     }
 }

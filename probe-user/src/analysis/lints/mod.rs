@@ -1,10 +1,13 @@
 //! The lints, one per file.
 
+mod channel_full;
 mod deadlock;
 mod futurelock;
 mod group;
+mod large_future;
 mod lock_across_await;
 mod lost_wakeup;
+mod task_leak;
 
 use super::Lint;
 
@@ -14,6 +17,9 @@ pub static LINTS: &[&dyn Lint] = &[
     &futurelock::Futurelock,
     &lost_wakeup::LostWakeup,
     &lock_across_await::LockAcrossAwait,
+    &channel_full::ChannelFull,
+    &large_future::LargeFuture,
+    &task_leak::TaskLeak,
 ];
 
 /// The lint of that name.

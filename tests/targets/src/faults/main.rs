@@ -2,10 +2,13 @@
 //!
 //! Each prints what is to be found in it, then `ready`, and goes on until its stdin ends.
 
+mod channel_full;
 mod deadlock;
 mod futurelock;
+mod large_future;
 mod lock_across_await;
 mod lost_wakeup;
+mod task_leak;
 mod told;
 
 use std::io::Read as _;
@@ -14,10 +17,18 @@ use std::io::Read as _;
 type Case = (&'static str, fn());
 
 fn cases() -> impl Iterator<Item = Case> {
-    [deadlock::CASES, futurelock::CASES, lost_wakeup::CASES, lock_across_await::CASES]
-        .into_iter()
-        .flatten()
-        .copied()
+    [
+        deadlock::CASES,
+        futurelock::CASES,
+        lost_wakeup::CASES,
+        lock_across_await::CASES,
+        channel_full::CASES,
+        large_future::CASES,
+        task_leak::CASES,
+    ]
+    .into_iter()
+    .flatten()
+    .copied()
 }
 
 fn main() {
