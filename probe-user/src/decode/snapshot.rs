@@ -95,6 +95,7 @@ fn runtimes(discovery: &Discovery, version: Option<&str>) -> Vec<RuntimeInfo> {
         workers: s.workers.or((s.flavor == Flavor::CurrentThread).then_some(1)),
         tasks: 0,
         address: s.address,
+        closed: s.closed,
     };
     discovery.schedulers.iter().map(info).collect()
 }

@@ -198,6 +198,9 @@ pub struct RuntimeInfo {
     pub tasks: u64,
     /// Address of the scheduler's handle.
     pub address: Avma,
+    /// It takes no more tasks: it is being shut down, or was. None where that is not known.
+    #[serde(default)]
+    pub closed: Option<bool>,
 }
 
 /// How much of what there is was seen.

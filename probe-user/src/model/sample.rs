@@ -173,6 +173,7 @@ impl Shop {
                 workers: Some(4),
                 tasks: count,
                 address: Avma(0x7f00_1000),
+                closed: None,
             }],
             coverage: Coverage {
                 tasks_found: count,

@@ -7,6 +7,7 @@ use super::{
     TaskPhase, Totals,
 };
 use crate::decode::{FrameId, Frames, RuntimeKind, Snapshot, TaskId};
+use crate::target::Avma;
 use crate::trace::{Doer, OffCpu, PollEnd, TraceEvent};
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -32,6 +33,8 @@ pub struct Model {
     pub(super) times: HashMap<(Arc<str>, Spot), PlaceTimes>,
     pub(super) looks: Option<Looks>,
     pub(super) latest: Option<Arc<Snapshot>>,
+    /// Runtimes that all snapshots since then had as closed, CLOCK_MONOTONIC ns.
+    pub(super) closed: HashMap<Avma, u64>,
     pub(super) generation: u32,
     pub(super) now_ns: u64,
     pub(super) started_ns: u64,
@@ -61,6 +64,7 @@ impl Model {
             times: HashMap::new(),
             looks: mode.samples().then(Looks::default),
             latest: None,
+            closed: HashMap::new(),
             generation: 0,
             now_ns: t_ns,
             started_ns: t_ns,

@@ -7,6 +7,7 @@ mod group;
 mod large_future;
 mod lock_across_await;
 mod lost_wakeup;
+mod stuck_shutdown;
 mod task_leak;
 
 use super::Lint;
@@ -20,6 +21,7 @@ pub static LINTS: &[&dyn Lint] = &[
     &channel_full::ChannelFull,
     &large_future::LargeFuture,
     &task_leak::TaskLeak,
+    &stuck_shutdown::StuckShutdown,
 ];
 
 /// The lint of that name.

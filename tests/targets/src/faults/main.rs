@@ -8,6 +8,7 @@ mod futurelock;
 mod large_future;
 mod lock_across_await;
 mod lost_wakeup;
+mod stuck_shutdown;
 mod task_leak;
 mod told;
 
@@ -25,6 +26,7 @@ fn cases() -> impl Iterator<Item = Case> {
         channel_full::CASES,
         large_future::CASES,
         task_leak::CASES,
+        stuck_shutdown::CASES,
     ]
     .into_iter()
     .flatten()
