@@ -7,6 +7,9 @@ mod group;
 mod large_future;
 mod lock_across_await;
 mod lost_wakeup;
+mod no_timeout;
+#[cfg(test)]
+mod no_timeout_tests;
 mod stuck_shutdown;
 mod task_leak;
 
@@ -20,6 +23,7 @@ pub static LINTS: &[&dyn Lint] = &[
     &lock_across_await::LockAcrossAwait,
     &channel_full::ChannelFull,
     &large_future::LargeFuture,
+    &no_timeout::NoTimeout,
     &task_leak::TaskLeak,
     &stuck_shutdown::StuckShutdown,
 ];
