@@ -325,7 +325,7 @@ mod tests {
     fn what_refers_to_a_task_at_rest_is_its_list_its_handle_or_a_waker() {
         const REFERENCE: u64 = 64;
         const JOIN_INTEREST: u64 = 8;
-        let wakers = |references: u64, flags: u64| TaskWord(references * REFERENCE | flags).wakers();
+        let wakers = |references: u64, flags: u64| TaskWord((references * REFERENCE) | flags).wakers();
         assert_eq!(wakers(1, 0), Some(0), "detached");
         assert_eq!(wakers(2, JOIN_INTEREST), Some(0));
         assert_eq!(wakers(2, JOIN_INTEREST | 0x10), Some(0), "somebody joins it");

@@ -133,7 +133,7 @@ fn goes_through(case: &Case<'_>, circle: &Circle, one: &Given) -> Option<(Vec<us
 
 /// The way from a task's future to one of the futures in it, awaited or kept, outermost first; and which of them is the first
 /// that is not awaited.
-fn way<'n>(node: &'n Node, to: Avma) -> Option<(Vec<&'n Node>, Option<usize>)> {
+fn way(node: &Node, to: Avma) -> Option<(Vec<&Node>, Option<usize>)> {
     fn below<'n>(node: &'n Node, to: Avma, way: &mut Vec<&'n Node>, kept: &mut Option<usize>) -> bool {
         way.push(node);
         // A future and the first one in it lie at one address.

@@ -42,7 +42,7 @@ impl Lint for LockAcrossAwait {
         if groups.is_empty() {
             return Answer::LookAgain(AGAIN);
         }
-        Answer::of(groups.into_iter().map(|(key, kept)| finding(key, &kept)).collect())
+        Answer::of(groups.into_iter().map(|(key, kept)| finding(&key, &kept)).collect())
     }
 }
 
@@ -61,13 +61,13 @@ fn key(case: &Case<'_>, (_, hold): Kept<'_>) -> Key {
     Key { certainty, awaits, taken, local }
 }
 
-fn finding(key: Key, kept: &[Kept<'_>]) -> Finding {
+fn finding(key: &Key, kept: &[Kept<'_>]) -> Finding {
     let mut locks: Vec<Avma> = kept.iter().map(|(_, hold)| hold.address).collect();
     locks.sort_unstable();
     locks.dedup();
     let (task, hold) = kept[0];
     let mut keeps = sentence![Part::Task(task.id), " ", &task.name, " keeps a guard"];
-    keeps.append(local(&key));
+    keeps.append(local(key));
     keeps.append(sentence![" of ", Part::Thing(hold.kind, hold.address)]);
     if let Some(line) = &key.taken {
         keeps.append(sentence![", taken at ", line]);
