@@ -1,9 +1,10 @@
 //! Guards of locks for which threads wait, kept by a task that is suspended.
 
-use super::group::{Groups, MAX_TASKS};
+use super::group::{Groups, MAX_TASKS, once_each, some};
 use crate::analysis::{Answer, Case, Finding, FoundPlace, Lint, Part, Sentence, sentence};
-use crate::decode::{Certainty, Hold, HoldRole, SourceLine, Task, TaskState};
+use crate::decode::{Certainty, Hold, HoldRole, Task, TaskState};
 use crate::target::Avma;
+use std::sync::Arc;
 use std::time::Duration;
 
 pub struct LockAcrossAwait;
@@ -13,12 +14,11 @@ const AGAIN: Duration = Duration::from_millis(200);
 /// One of them.
 type Kept<'a> = (&'a Task, &'a Hold);
 
+/// Where its function awaits meanwhile.
 #[derive(PartialEq, Eq, Hash)]
 struct Key {
     certainty: Certainty,
     awaits: FoundPlace,
-    taken: Option<SourceLine>,
-    local: Box<str>,
 }
 
 impl Lint for LockAcrossAwait {
@@ -57,21 +57,15 @@ fn kept<'a>(case: &Case<'a>) -> impl Iterator<Item = (usize, Kept<'a>)> {
 fn key(case: &Case<'_>, (_, hold): Kept<'_>) -> Key {
     let frame = case.frames().get(hold.frame);
     let awaits = FoundPlace { function: frame.function.clone(), line: frame.line.clone() };
-    let (certainty, taken, local) = (hold.certainty, hold.acquired_at.clone(), hold.local.clone());
-    Key { certainty, awaits, taken, local }
+    Key { certainty: hold.certainty, awaits }
 }
 
 fn finding(key: &Key, kept: &[Kept<'_>]) -> Finding {
     let mut locks: Vec<Avma> = kept.iter().map(|(_, hold)| hold.address).collect();
     locks.sort_unstable();
     locks.dedup();
-    let (task, hold) = kept[0];
-    let mut keeps = sentence![Part::Task(task.id), " ", &task.name, " keeps a guard"];
-    keeps.append(local(key));
-    keeps.append(sentence![" of ", Part::Thing(hold.kind, hold.address)]);
-    if let Some(line) = &key.taken {
-        keeps.append(sentence![", taken at ", line]);
-    }
+    let mut tasks: Vec<&Task> = kept.iter().map(|(task, _)| *task).collect();
+    tasks.dedup_by_key(|task| task.id);
     let mut awaits = sentence!["it awaits"];
     if let Some(line) = &key.awaits.line {
         awaits.append(sentence![" at ", line]);
@@ -85,45 +79,54 @@ fn finding(key: &Key, kept: &[Kept<'_>]) -> Finding {
         Certainty::Proven => sentence!["the lock itself says that it is locked"],
         Certainty::Possible => sentence!["whether the guard is still there is not known"],
     };
-    let taken =
-        key.taken.clone().map(|line| FoundPlace { function: key.awaits.function.clone(), line: Some(line) });
+    let mut evidence: Vec<Sentence> = some(&of_first(kept)).map(|(task, hold)| keeps(task, hold)).collect();
+    evidence.extend([awaits, last]);
+    let taken = kept.iter().take(MAX_TASKS).filter_map(|(_, hold)| hold.acquired_at.clone());
+    let taken = taken.map(|line| FoundPlace { function: key.awaits.function.clone(), line: Some(line) });
     Finding {
         lint: LockAcrossAwait.name(),
         certainty: key.certainty,
-        tasks: kept.iter().take(MAX_TASKS).map(|(task, _)| task.id).collect(),
-        places: super::group::once_each([key.awaits.clone()].into_iter().chain(taken)),
-        resources: if locks.len() == 1 { locks } else { Vec::new() },
-        message: message(kept),
-        evidence: vec![keeps, awaits, last],
-        remedy: remedy(hold),
+        tasks: tasks.iter().take(MAX_TASKS).map(|task| task.id).collect(),
+        places: once_each([key.awaits.clone()].into_iter().chain(taken)),
+        resources: if tasks.len() == 1 { locks } else { Vec::new() },
+        message: message(&tasks, &of_first(kept)),
+        evidence,
+        remedy: remedy(kept[0].1),
     }
 }
 
-fn local(key: &Key) -> Sentence {
+/// What the first task keeps: the others keep the same.
+fn of_first<'a>(kept: &[Kept<'a>]) -> Vec<Kept<'a>> {
+    kept.iter().copied().take_while(|(task, _)| task.id == kept[0].0.id).collect()
+}
+
+fn keeps(task: &Task, hold: &Hold) -> Sentence {
+    let mut keeps = sentence![Part::Task(task.id), " ", &task.name, " keeps a guard"];
     // rustc's own names tell nothing.
-    if key.local.starts_with("__") { Sentence::default() } else { sentence![format!(" `{}`", key.local)] }
+    if !hold.local.starts_with("__") {
+        keeps.append(sentence![" `", Part::Name(Arc::from(&*hold.local)), "`"]);
+    }
+    keeps.append(sentence![" of ", Part::Thing(hold.kind, hold.address)]);
+    if let Some(line) = &hold.acquired_at {
+        keeps.append(sentence![", taken at ", line]);
+    }
+    keeps
 }
 
-fn message(kept: &[Kept<'_>]) -> Sentence {
-    let kind = kept[0].1.kind.as_str();
+fn message(tasks: &[&Task], kept: &[Kept<'_>]) -> Sentence {
+    let (mut words, suspended) = match tasks {
+        [only] => (sentence![Part::Task(only.id), " ", &only.name, " keeps "], " while it is suspended"),
+        _ => {
+            let count = Part::Count(tasks.len() as u64);
+            (sentence![count, " tasks ", &tasks[0].name, " keep "], " while they are suspended")
+        }
+    };
     match kept {
-        [(task, _)] => sentence![
-            Part::Task(task.id),
-            " ",
-            &task.name,
-            " keeps a blocking ",
-            kind,
-            " locked while it is suspended"
-        ],
-        _ => sentence![
-            Part::Count(kept.len() as u64),
-            " tasks ",
-            &kept[0].0.name,
-            " keep a blocking ",
-            kind,
-            " locked while they are suspended"
-        ],
+        [(_, only)] => words.append(sentence!["a blocking ", only.kind.as_str(), " locked"]),
+        _ => words.append(sentence![Part::Count(kept.len() as u64), " guards of blocking locks"]),
     }
+    words.add(suspended);
+    words
 }
 
 fn remedy(hold: &Hold) -> &'static str {
