@@ -16,7 +16,7 @@ const MANY: usize = 20;
 /// Parts of the watch; in each of them some were born.
 const PARTS: u64 = 4;
 /// Readings before anything is said.
-const READINGS: u32 = 3;
+const READINGS: u32 = 2;
 
 impl Lint for TaskLeak {
     fn name(&self) -> &'static str {
