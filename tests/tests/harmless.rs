@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 use e2e::tracer::{Traced, Tracer};
-use e2e::{Panic, Program, Tokio, Variant, inspector, rights, slowness};
+use e2e::{Panic, Program, Tokio, Variant, inspector, rights};
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};

@@ -22,6 +22,7 @@ const WATCHED: &[(&str, Look)] = &[
     ("lock-convoy", Look::Watch("2")),
     ("cancelled", Look::Watch("1.5")),
     ("sequential", Look::Watch("1.5")),
+    ("task-leak", Look::Watch("3")),
 ];
 
 fn main() {

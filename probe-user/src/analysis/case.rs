@@ -1,8 +1,9 @@
 //! What lints look at: a snapshot, what did not move since an earlier one, and what was seen over time.
 
 use super::{FoundPlace, Relations};
-use crate::decode::{Frame, Frames, Node, Snapshot, SourceLine, Task, TaskId};
+use crate::decode::{Frame, Frames, Node, RuntimeInfo, Snapshot, SourceLine, Task, TaskId};
 use crate::model::{Model, TaskEntry};
+use crate::target::Avma;
 use std::cell::OnceCell;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -17,6 +18,8 @@ pub struct Case<'a> {
     unmoved: Vec<Option<u64>>,
     /// Whether there was an earlier reading at all.
     pub read_twice: bool,
+    /// By address: since when a runtime has been read as closed each time, CLOCK_MONOTONIC ns.
+    closed: HashMap<Avma, u64>,
     relations: OnceCell<Relations>,
     indices: OnceCell<HashMap<TaskId, u32>>,
 }
@@ -33,7 +36,10 @@ impl<'a> Case<'a> {
         let since = before.t_ns.unwrap_or(0);
         let stood = |task: &Task| known.get(&task.id).is_some_and(|before| task.stands_as(before));
         let unmoved = snapshot.tasks.iter().map(|task| stood(task).then_some(since)).collect();
-        Case::new(snapshot, None, unmoved, true)
+        let mut case = Case::new(snapshot, None, unmoved, true);
+        let closed = before.runtimes.iter().filter(|runtime| runtime.closed == Some(true));
+        case.closed = closed.map(|runtime| (runtime.address, since)).collect();
+        case
     }
 
     /// Of a process that is or was watched. None before its first snapshot.
@@ -50,7 +56,7 @@ impl<'a> Case<'a> {
         read_twice: bool,
     ) -> Case<'a> {
         let (relations, indices) = (OnceCell::new(), OnceCell::new());
-        Case { snapshot, watched, unmoved, read_twice, relations, indices }
+        Case { snapshot, watched, unmoved, read_twice, closed: HashMap::new(), relations, indices }
     }
 
     pub fn frames(&self) -> &'a Frames {
@@ -86,6 +92,14 @@ impl<'a> Case<'a> {
     /// Since when it was read the same each time, ns; see [`Task::stands_as`].
     pub fn unmoved_since(&self, index: usize) -> Option<u64> {
         self.unmoved.get(index).copied().flatten()
+    }
+
+    /// For how long a runtime has been closed, ns; at least. None where it is not, or was only seen once.
+    pub fn closed_for(&self, runtime: &RuntimeInfo) -> Option<u64> {
+        let closed = runtime.closed == Some(true);
+        let watched = |model: &Model| model.closed_since(runtime.address);
+        let since = self.watched.and_then(watched).or_else(|| self.closed.get(&runtime.address).copied());
+        Some(self.now_ns()?.saturating_sub(since.filter(|_| closed)?))
     }
 
     /// How long a task has stood where it is: not been polled, as far as was seen, ns. At least so long.

@@ -27,7 +27,9 @@ use std::time::Duration;
 const WAIT: Duration = Duration::from_millis(100);
 /// Between two snapshots: what moves at all has moved by then.
 const INTERVAL: Duration = Duration::from_millis(250);
-/// A second reading that does not watch is made after at most so long.
+/// Readings that do not watch: a third one where two of them did not tell for lack of time.
+const READINGS: usize = 3;
+/// A further reading that does not watch is made after at most so long.
 const SOON: Duration = Duration::from_secs(1);
 
 /// What was found, and in what.
@@ -104,16 +106,18 @@ fn at_once(args: &DiagnoseArgs, common: &Common) -> Result<Found, Quit> {
 /// Lints over a snapshot; where they cannot tell yet, over another one soon after it, if there still is one to be had.
 pub(super) fn looked_twice(
     first: Snapshot,
-    again: impl FnOnce() -> Result<Snapshot, Failure>,
+    mut again: impl FnMut() -> Result<Snapshot, Failure>,
 ) -> (Snapshot, Diagnosis) {
-    let diagnosis = Diagnosis::of(&Case::of_one(&first));
-    let Some(after) = diagnosis.look_again_in().filter(|after| *after <= SOON) else {
-        return (first, diagnosis);
-    };
-    thread::sleep(after);
-    let Ok(second) = again() else { return (first, diagnosis) };
-    let diagnosis = Diagnosis::of(&Case::of_two(&first, &second));
-    (second, diagnosis)
+    let mut latest = None;
+    let mut diagnosis = Diagnosis::of(&Case::of_one(&first));
+    for _ in 1..READINGS {
+        let Some(after) = diagnosis.look_again_in().filter(|after| *after <= SOON) else { break };
+        thread::sleep(after);
+        let Ok(snapshot) = again() else { break };
+        diagnosis = Diagnosis::of(&Case::of_two(&first, &snapshot));
+        latest = Some(snapshot);
+    }
+    (latest.unwrap_or(first), diagnosis)
 }
 
 fn watched(

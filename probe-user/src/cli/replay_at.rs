@@ -200,6 +200,7 @@ fn newborn(entry: &TaskEntry, frames: &Frames) -> Task {
         tree,
         spawned_at: None,
         queue: None,
+        wakers: None,
         holds: Box::default(),
     }
 }

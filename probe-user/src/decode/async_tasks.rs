@@ -187,6 +187,7 @@ impl AsyncTaskKinds {
                 workers: None,
                 tasks: 0,
                 address,
+                closed: None,
             })
         });
         let id = layout.id.and_then(word).unwrap_or(header.0);

@@ -46,6 +46,7 @@ fn closure<M: Memory>(memory: &M, found: &Found, stacks: &Stacks) -> Option<Task
     Some(Task {
         spawned_at: None,
         queue: None,
+        wakers: None,
         id: TaskId { runtime: RuntimeKind::Tokio, id },
         address: header,
         state,

@@ -35,6 +35,8 @@ pub struct FoundScheduler {
     pub workers: Option<u32>,
     /// None where its lists cannot be walked.
     pub layout: Option<SchedulerLayout>,
+    /// Its queue for what comes from outside takes no more; None where that is not known.
+    pub closed: Option<bool>,
 }
 
 #[derive(Debug, Default)]
@@ -159,7 +161,14 @@ impl<'a, M: Memory + ?Sized> Search<'_, '_, 'a, M> {
         let number = state.schedulers.len() as u32;
         let reflect = self.reflect();
         let workers = layout.as_ref().and_then(|l| l.workers(&reflect, arc));
-        state.schedulers.push(FoundScheduler { address: arc, flavor, workers, layout: layout.clone() });
+        let closed = layout.as_ref().and_then(|l| l.is_closed(&reflect, arc));
+        state.schedulers.push(FoundScheduler {
+            address: arc,
+            flavor,
+            workers,
+            layout: layout.clone(),
+            closed,
+        });
         let lists = layout.as_ref().map(|layout| layout.lists(&reflect, arc));
         let walked = lists.as_ref().is_some_and(|l| l.iter().all(|list| self.list(state, *list, number)));
         if lists.is_some() && !walked {

@@ -191,6 +191,7 @@ fn read<M: Memory>(
     let task = Task {
         spawned_at: None,
         queue: None,
+        wakers: None,
         id: found.id,
         address: found.address,
         state,

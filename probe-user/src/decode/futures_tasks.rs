@@ -184,6 +184,7 @@ impl<M: Memory + ?Sized> Search<'_, M> {
             workers,
             tasks: 0,
             address,
+            closed: None,
         })
     }
 }

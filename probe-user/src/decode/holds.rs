@@ -125,7 +125,17 @@ fn claim<M: Memory + ?Sized>(
     let certainty = if certain && role.is_guard() { Certainty::Proven } else { Certainty::Possible };
     let word = reflect.number(at, 8).unwrap_or(0);
     let local = seen.path;
-    let hold = Hold { kind: thing.kind, role, address, certainty, local, frame, acquired_at: None };
+    let hold = Hold {
+        kind: thing.kind,
+        role,
+        address,
+        certainty,
+        local,
+        frame,
+        acquired_at: None,
+        unpolled: None,
+        blocks_threads: thing.blocks_threads(),
+    };
     Some(RawHold {
         hold,
         ty: shared,

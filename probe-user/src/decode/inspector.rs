@@ -4,7 +4,7 @@ use super::discover::{Discovery, Scope, Search};
 use super::drop_glue::DropGlue;
 use super::emulate::CodeImage;
 use super::executors::{Executors, add_executors};
-use super::relations::relate;
+use super::relations::{Described, relate};
 use super::snapshot::{SnapshotParts, tasks};
 use super::threads::Threads;
 use super::{DebugInfoLevel, Frames, Polling, Recipes, RuntimeKind, Sites, Snapshot};
@@ -224,8 +224,10 @@ impl<S: Subject> Inspector<S> {
         let SnapshotParts { claims, runtimes, mut coverage } = parts;
         let descriptors = self.process.descriptors();
         let describe = |fd, doing: Doing| match &descriptors {
-            Some(descriptors) => descriptors.tell(fd, doing),
-            None => format!("{} fd {fd}", doing.verb()),
+            Some(descriptors) => {
+                Described { words: descriptors.tell(fd, doing), outgoing: descriptors.is_outgoing(fd) }
+            }
+            None => Described { words: format!("{} fd {fd}", doing.verb()), outgoing: false },
         };
         let glue = self.drop_glue(&pointers);
         let mut tasks = relate(&self.model.recipes, &self.process, &glue, claims, &describe);

@@ -243,6 +243,7 @@ impl<'p, 'a> Recipes<'p, 'a> {
             expanded_from: None,
             size: ty.size,
             own_code: false,
+            large_parts: Arc::default(),
         })
     }
 
@@ -345,6 +346,7 @@ impl<'p, 'a> Recipes<'p, 'a> {
             variants.list.first().and_then(|v| self.program.place(v.payload.decl?)).map(|(file, _)| file);
         let own_code = self.is_own(own_file.as_deref(), &function);
         let places = self.places(variants, own_file.as_deref(), own_code);
+        let large_parts = self.large_parts(ty);
         let arms = variants.list.iter().zip(places).map(|(variant, (line, expanded_from))| {
             let payload = self.program.ty(variant.payload.ty);
             let state = payload.as_ref().map_or(FrameState::Unknown, |p| state_of(&p.name));
@@ -364,6 +366,7 @@ impl<'p, 'a> Recipes<'p, 'a> {
                 expanded_from,
                 size: ty.size,
                 own_code,
+                large_parts: large_parts.clone(),
             });
             let kept = self.kept(ty, variants, variant, state);
             let payload = payload.filter(|_| suspended);

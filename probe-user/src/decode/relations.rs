@@ -30,6 +30,13 @@ pub(super) struct Claims {
     pub holds: Box<[RawHold]>,
 }
 
+/// A descriptor for which a task waits.
+pub(super) struct Described {
+    pub words: String,
+    /// [`Wait::outgoing`]
+    pub outgoing: bool,
+}
+
 struct Lock {
     /// As its owner sees it, where anybody knows.
     address: Avma,
@@ -66,7 +73,7 @@ pub(super) fn relate<M: Memory>(
     memory: &M,
     glue: &DropGlue<'_>,
     mut all: Vec<Claims>,
-    describe: &dyn Fn(i32, Doing) -> String,
+    describe: &dyn Fn(i32, Doing) -> Described,
 ) -> Vec<Task> {
     fill_in(recipes, memory, glue, &mut all, describe);
     all.into_iter().map(|one| one.task).collect()
@@ -77,7 +84,7 @@ fn fill_in<M: Memory>(
     memory: &M,
     glue: &DropGlue<'_>,
     all: &mut [Claims],
-    describe: &dyn Fn(i32, Doing) -> String,
+    describe: &dyn Fn(i32, Doing) -> Described,
 ) {
     let cache = CachedMemory::new(memory, CACHE);
     let reflect = Reflect { program: recipes.program, memory: &cache };
@@ -112,7 +119,9 @@ fn fill_in<M: Memory>(
             join(raw, &joined);
             channel(raw, &ends, claims.task.id);
             if let Some(fd) = raw.wait.fd {
-                raw.wait.detail = Some(describe(fd, raw.doing.unwrap_or(Doing::WaitsFor)).into());
+                let described = describe(fd, raw.doing.unwrap_or(Doing::WaitsFor));
+                raw.wait.detail = Some(described.words.into());
+                raw.wait.outgoing = described.outgoing;
             }
         }
         claims.task.waits = waits.into_iter().map(|raw| raw.wait).collect();

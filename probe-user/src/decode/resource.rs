@@ -37,6 +37,9 @@ pub struct Wait {
     pub acquired_at: Option<SourceLine>,
     /// Another of the task's waits of which this is said may let it go on as well. What is not, it cannot do without.
     pub any: bool,
+    /// Over a connection that the target itself has made, to another port than its own: for an answer, most likely.
+    #[serde(default)]
+    pub outgoing: bool,
 }
 
 impl Wait {
@@ -54,6 +57,7 @@ impl Wait {
             task: None,
             acquired_at: None,
             any: false,
+            outgoing: false,
         }
     }
 }
@@ -94,4 +98,11 @@ pub struct Hold {
     pub frame: FrameId,
     /// Where it was taken, if debug information tells it.
     pub acquired_at: Option<SourceLine>,
+    /// The future that was given it and has not taken it, because its task keeps that future and polls another one
+    /// (Oxide RFD 609).
+    #[serde(default)]
+    pub unpolled: Option<Avma>,
+    /// Of a lock for which threads wait, not tasks: std's, parking_lot's.
+    #[serde(default)]
+    pub blocks_threads: bool,
 }

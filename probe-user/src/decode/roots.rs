@@ -158,6 +158,7 @@ impl<'a, M: Memory> RootSearch<'_, '_, 'a, M> {
         let task = Task {
             spawned_at: None,
             queue: None,
+            wakers: None,
             // Several on one thread, one inside of the other: the inner ones are numbered above the thread's id.
             id: TaskId { runtime: RuntimeKind::BlockOn, id: (depth as u64) << 32 | u64::from(tid) },
             address: *at,

@@ -95,6 +95,7 @@ fn runtimes(discovery: &Discovery, version: Option<&str>) -> Vec<RuntimeInfo> {
         workers: s.workers.or((s.flavor == Flavor::CurrentThread).then_some(1)),
         tasks: 0,
         address: s.address,
+        closed: s.closed,
     };
     discovery.schedulers.iter().map(info).collect()
 }
@@ -250,6 +251,7 @@ fn read_task<M: Memory>(
     let task = Task {
         spawned_at,
         queue: None,
+        wakers: found.scheduler.and_then(|_| TaskWord(stamp.state).wakers()),
         id: TaskId { runtime: RuntimeKind::Tokio, id: stamp.id },
         address: found.header,
         state,

@@ -57,6 +57,7 @@ impl<S: Subject> Inspector<S> {
             workers: None,
             tasks: roots.len() as u64,
             address: Avma(0),
+            closed: None,
         });
         for (i, root) in roots.iter().enumerate() {
             // A thread is inside of one runtime: that of the innermost.

@@ -3,7 +3,7 @@
 //! Made for size: 300,000 tasks must fit, so all that is the same for every task in the same place
 //! (names, lines, types) is a [`Frame`], interned once; a [`Node`] is a frame at an address.
 
-use super::{Hold, QueueKind, Wait};
+use super::{Hold, LargePart, QueueKind, Wait};
 use crate::target::Avma;
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
@@ -60,6 +60,9 @@ pub struct Frame {
     pub size: u64,
     /// In the user's own code: not under /rustc/, a cargo registry, a git checkout or vendor/.
     pub own_code: bool,
+    /// Of a large coroutine: what makes it so, in whichever state, outermost first.
+    #[serde(default)]
+    pub large_parts: Arc<[LargePart]>,
 }
 
 /// Index into a [`Frames`] table.
@@ -166,6 +169,10 @@ pub struct Task {
     /// In which it waits to be polled. None where it waits in none, or in one that is not known.
     #[serde(default)]
     pub queue: Option<Queue>,
+    /// References to it that are neither its runtime's list of tasks nor its JoinHandle: wakers and `AbortHandle`s. None where
+    /// the runtime does not count them, or the task is not at rest.
+    #[serde(default)]
+    pub wakers: Option<u32>,
 }
 
 /// A task's place in a queue of its scheduler.
@@ -191,6 +198,9 @@ pub struct RuntimeInfo {
     pub tasks: u64,
     /// Address of the scheduler's handle.
     pub address: Avma,
+    /// It takes no more tasks: it is being shut down, or was. None where that is not known.
+    #[serde(default)]
+    pub closed: Option<bool>,
 }
 
 /// How much of what there is was seen.
@@ -249,7 +259,9 @@ impl Task {
     /// reading torn. It may have been polled in between.
     pub fn stands_as(&self, before: &Task) -> bool {
         let same = |(now, then): (&Wait, &Wait)| {
-            let key = |wait: &Wait| (wait.kind, wait.leaf, wait.address, wait.fd, wait.task, wait.any);
+            let key = |wait: &Wait| {
+                (wait.kind, wait.leaf, wait.address, wait.fd, wait.task, wait.any, wait.deadline_ns)
+            };
             key(now) == key(then) && now.holders == then.holders
         };
         !(self.stale || before.stale)

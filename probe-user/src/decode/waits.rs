@@ -271,6 +271,8 @@ impl<M: Memory + ?Sized> Walker<'_, '_, '_, M> {
             local: "(granted, and not polled since)".into(),
             frame: leaf.frame,
             acquired_at: None,
+            unpolled: (self.in_held > 0).then_some(leaf.at),
+            blocks_threads: false,
         };
         let slot = leaf.at.offset(acquire.semaphore);
         self.holds.push(RawHold {

@@ -68,6 +68,7 @@ mod tests {
         let task = Task {
             spawned_at: None,
             queue: None,
+            wakers: None,
             id,
             address: Avma(0x5000),
             state: TaskState::Idle,

@@ -352,6 +352,7 @@ impl<'w, 'p, 'a, M: Memory + ?Sized> Walker<'w, 'p, 'a, M> {
             expanded_from: None,
             size: 0,
             own_code: false,
+            large_parts: Arc::default(),
         });
         vec![Node { frame, more: 0, address: at, awaiting: Box::default(), held: Box::default() }]
     }

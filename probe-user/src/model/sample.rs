@@ -43,6 +43,7 @@ impl Shop {
             expanded_from: None,
             size: 128,
             own_code,
+            large_parts: Arc::default(),
         })
     }
 
@@ -139,6 +140,7 @@ impl Shop {
         Task {
             spawned_at: None,
             queue: None,
+            wakers: None,
             id: tokio(id),
             address,
             state,
@@ -171,6 +173,7 @@ impl Shop {
                 workers: Some(4),
                 tasks: count,
                 address: Avma(0x7f00_1000),
+                closed: None,
             }],
             coverage: Coverage {
                 tasks_found: count,
@@ -225,7 +228,17 @@ impl Shop {
     fn hold(&self, kind: ResourceKind, role: HoldRole, address: u64, local: &str) -> Hold {
         let frame = self.frame("shop::cart::checkout", FrameKind::AsyncFn, None);
         let (certainty, local) = (Certainty::Proven, local.into());
-        Hold { kind, role, address: Avma(address), certainty, local, frame, acquired_at: None }
+        Hold {
+            kind,
+            role,
+            address: Avma(address),
+            certainty,
+            local,
+            frame,
+            acquired_at: None,
+            unpolled: None,
+            blocks_threads: false,
+        }
     }
 
     /// `checkout` and `reserve` hold what the other wants, `main` joins the first, three more want what it holds; a mailer

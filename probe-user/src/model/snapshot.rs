@@ -5,6 +5,7 @@ use super::task::{Known, SeenIn, Since, Stop};
 use super::tasks::{is_traced, is_unnamed};
 use super::{Ending, Event, Model, TaskPhase};
 use crate::decode::{Snapshot, Task, TaskId};
+use crate::target::Avma;
 
 /// A task is given up as gone when this many snapshots in a row lack it: a list that is walked while it
 /// changes can miss a living task once.
@@ -29,7 +30,15 @@ impl Model {
         self.just_ended.retain(|_, ended_ns| ended_ns.saturating_add(SETTLED_NS) >= t_ns);
         self.locks.take(&snapshot);
         self.see_sequences(&snapshot);
+        let closed = snapshot.runtimes.iter().filter(|runtime| runtime.closed == Some(true));
+        let since = |at: Avma| (at, self.closed.get(&at).copied().unwrap_or(t_ns));
+        self.closed = closed.map(|runtime| since(runtime.address)).collect();
         self.latest = Some(snapshot.into());
+    }
+
+    /// Since when each snapshot had this runtime as closed, CLOCK_MONOTONIC ns.
+    pub fn closed_since(&self, runtime: Avma) -> Option<u64> {
+        self.closed.get(&runtime).copied()
     }
 
     /// The task as the latest snapshot has it; None if that one lacks it.

@@ -10,6 +10,7 @@ use super::{
     Sequence, Spot, TaskEntry, TaskPhase, Totals,
 };
 use crate::decode::{FrameId, Frames, RuntimeKind, Snapshot, TaskId};
+use crate::target::Avma;
 use crate::trace::{Doer, OffCpu, PollEnd, TraceEvent};
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -38,6 +39,8 @@ pub struct Model {
     pub(super) cancels: CancelCounts,
     pub(super) sequences: Sequences,
     pub(super) latest: Option<Arc<Snapshot>>,
+    /// Runtimes that all snapshots since then had as closed, CLOCK_MONOTONIC ns.
+    pub(super) closed: HashMap<Avma, u64>,
     pub(super) generation: u32,
     pub(super) now_ns: u64,
     pub(super) started_ns: u64,
@@ -70,6 +73,7 @@ impl Model {
             cancels: CancelCounts::default(),
             sequences: Sequences::default(),
             latest: None,
+            closed: HashMap::new(),
             generation: 0,
             now_ns: t_ns,
             started_ns: t_ns,

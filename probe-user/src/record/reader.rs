@@ -324,6 +324,7 @@ fn missing(index: usize) -> Frame {
         expanded_from: None,
         size: 0,
         own_code: false,
+        large_parts: Arc::default(),
     }
 }
 

@@ -112,6 +112,21 @@ impl SchedulerLayout {
         Some(TaskQueue { kind: QueueKind::Injection, worker: None, tasks })
     }
 
+    /// Whether the queue for what comes from outside is closed, which is what a shutdown begins with.
+    pub fn is_closed<M: Memory + ?Sized>(&self, reflect: &Reflect<'_, '_, M>, arc: Avma) -> Option<bool> {
+        let names = [&["shared", "inject"][..], &["shared", "synced"], &["inject"], &["synced"]];
+        names.iter().find_map(|names| {
+            let place = places(reflect.program, self.handle_ty, names)?;
+            let mut closed = None;
+            reflect.visit(self.data_of(arc).offset(place.offset), place.ty.die, &mut |at, ty: &Arc<Type>| {
+                let flag = ty.member("is_closed").and_then(|flag| reflect.number(at.offset(flag.offset), 1));
+                closed = closed.or(flag.map(|flag| flag != 0));
+                flag.is_some()
+            });
+            closed
+        })
+    }
+
     fn data_of(&self, arc: Avma) -> Avma {
         arc.offset(self.data)
     }

@@ -79,6 +79,14 @@ pub struct Thing {
     pub shared: &'static [&'static str],
 }
 
+impl Thing {
+    /// Of a lock for which threads wait, not tasks.
+    pub fn blocks_threads(&self) -> bool {
+        matches!(self.part, Part::Guard(_))
+            && ["std::sync::", "lock_api::"].iter().any(|of| self.path.starts_with(of))
+    }
+}
+
 const fn guard(
     path: &'static str,
     kind: ResourceKind,
@@ -227,5 +235,11 @@ mod tests {
         let permits = Part::Guard(Admits::Permits("permits"));
         assert_eq!(part("tokio::sync::semaphore::SemaphorePermit"), Some((ResourceKind::Semaphore, permits)));
         assert_eq!(part("tokio::sync::semaphore::SemaphorePermitX"), None);
+        let blocks = |path| thing(path).is_some_and(Thing::blocks_threads);
+        assert!(blocks("std::sync::poison::mutex::MutexGuard<u64>"));
+        assert!(blocks("lock_api::rwlock::RwLockReadGuard<parking_lot::raw_rwlock::RawRwLock, u64>"));
+        assert!(
+            !blocks("tokio::sync::mutex::MutexGuard<u64>") && !blocks("tokio::sync::oneshot::Sender<u64>")
+        );
     }
 }

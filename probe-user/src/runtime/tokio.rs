@@ -192,6 +192,14 @@ impl TaskWord {
     pub fn references(self) -> u64 {
         self.0 >> 6
     }
+    /// References to a task at rest that are neither its owner's, which lists it, nor its JoinHandle's. None of a task that
+    /// runs, is in a queue or has ended: a notification counts as one, too.
+    pub fn wakers(self) -> Option<u32> {
+        let at_rest = self.0 & (1 | 2 | Self::NOTIFIED | 0x20) == 0;
+        let joins = u64::from(self.0 & 8 != 0);
+        let rest = self.references().checked_sub(1 + joins).filter(|_| at_rest)?;
+        u32::try_from(rest).ok()
+    }
     /// What freed or foreign memory is not: a plausible number of references, and not running and complete at once.
     pub fn plausible(self) -> bool {
         (1..1 << 24).contains(&self.references()) && !(self.running() && self.complete())
@@ -306,5 +314,26 @@ impl SchedulerLayout {
         let length = reflect.program.ty(ty)?.member("length")?.offset;
         let count = reflect.number(arc.offset(self.data).offset(offset).offset(length), 8)?;
         u32::try_from(count).ok().filter(|n| (1..=1 << 16).contains(n))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::TaskWord;
+
+    #[test]
+    fn what_refers_to_a_task_at_rest_is_its_list_its_handle_or_a_waker() {
+        const REFERENCE: u64 = 64;
+        const JOIN_INTEREST: u64 = 8;
+        let wakers = |references: u64, flags: u64| TaskWord((references * REFERENCE) | flags).wakers();
+        assert_eq!(wakers(1, 0), Some(0), "detached");
+        assert_eq!(wakers(2, JOIN_INTEREST), Some(0));
+        assert_eq!(wakers(2, JOIN_INTEREST | 0x10), Some(0), "somebody joins it");
+        assert_eq!(wakers(2, 0), Some(1));
+        assert_eq!(wakers(5, JOIN_INTEREST), Some(3));
+        assert_eq!(wakers(1, JOIN_INTEREST), None, "it makes no sense");
+        for at_work in [1, 2, TaskWord::NOTIFIED, 0x20] {
+            assert_eq!(wakers(3, at_work), None);
+        }
     }
 }

@@ -5,7 +5,7 @@ use super::descriptor::{Descriptor, Doing, PipeEnd};
 use super::fdinfo::FdInfo;
 use super::procdir::ProcDir;
 use super::process::without_deleted_mark;
-use super::sockets::InetSockets;
+use super::sockets::{InetSockets, Protocol};
 use super::unix_sockets::UnixSockets;
 use rustix::fs::{AtFlags, FileType, Statx, StatxFlags};
 use std::collections::HashMap;
@@ -48,6 +48,13 @@ impl<'p> Descriptors<'p> {
             Some(descriptor) => format!("{} fd {fd}, {}", doing.verb(), descriptor.words(doing)),
             None => format!("{} fd {fd}", doing.verb()),
         }
+    }
+
+    /// Whether it is a TCP connection, or will be one, whose own port nobody listens on: one that was not accepted.
+    pub fn is_outgoing(&self, fd: i32) -> bool {
+        let Some(Descriptor::Inet(socket)) = self.get(fd) else { return false };
+        let sockets = self.inet.get_or_init(|| InetSockets::read(self.target));
+        socket.protocol == Protocol::Tcp && socket.peer.is_some() && !sockets.listens(socket.local.port())
     }
 
     /// Entries of the socket tables read so far that were not understood or beyond the limits.

@@ -1,7 +1,7 @@
 //! `/proc/PID/net/{tcp,tcp6,udp,udp6}`: the internet sockets of the target's network namespace, whoever owns them.
 
 use super::procdir::ProcDir;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::io::{BufRead, BufReader, Read};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
@@ -9,6 +9,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 #[derive(Debug, Default)]
 pub(super) struct InetSockets {
     pub by_inode: HashMap<u64, Inet>,
+    /// Ports of TCP on which somebody listens.
+    listening: HashSet<u16>,
     /// Lines of no known form, and those beyond the limits.
     pub skipped: u64,
 }
@@ -119,6 +121,10 @@ impl InetSockets {
         sockets
     }
 
+    pub fn listens(&self, port: u16) -> bool {
+        self.listening.contains(&port)
+    }
+
     pub fn add(&mut self, table: impl Read, protocol: Protocol) {
         let mut table = BufReader::with_capacity(1 << 16, table.take(MOST_BYTES));
         let mut line = Vec::new();
@@ -130,6 +136,9 @@ impl InetSockets {
                     // No file refers to it: TIME_WAIT, or not accepted yet.
                     Some((0, _)) => {}
                     Some((inode, socket)) if self.by_inode.len() < MOST_SOCKETS => {
+                        if socket.state == TcpState::Listen && protocol == Protocol::Tcp {
+                            self.listening.insert(socket.local.port());
+                        }
                         self.by_inode.insert(inode, socket);
                     }
                     _ => self.skipped += 1,
@@ -231,6 +240,7 @@ mod tests {
         let listener = sockets.by_inode[&107533];
         assert_eq!((listener.state, listener.peer, listener.receive_queue), (TcpState::Listen, None, 3));
         assert_eq!(listener.local, "127.0.0.1:34391".parse().expect("an address"));
+        assert!(sockets.listens(34391) && !sockets.listens(45538));
         let stream = sockets.by_inode[&85603];
         assert_eq!((stream.send_queue, stream.receive_queue), (0x1f728, 10));
         assert_eq!(stream.peer, Some("127.0.0.1:17002".parse().expect("an address")));

@@ -1,9 +1,9 @@
 //! Tasks that wait for each other in a circle.
 
+use super::group::once_each;
 use crate::analysis::stuck::{self, Circle, Edge};
 use crate::analysis::{Answer, Case, Finding, FoundPlace, Lint, Part, Sentence, sentence};
 use crate::decode::{Certainty, Hold, ResourceKind, Task, Wait};
-use std::collections::HashSet;
 use std::time::Duration;
 
 pub struct Deadlock;
@@ -21,7 +21,9 @@ impl Lint for Deadlock {
     }
 
     fn look(&self, case: &Case<'_>) -> Answer {
-        let circles = stuck::circles(case.snapshot);
+        let mut circles = stuck::circles(case.snapshot);
+        // What goes round over a future that nobody polls is a futurelock.
+        circles.retain(|circle| !circle.edges.iter().any(|edge| is_unpolled(case, edge)));
         // What was read once may never have been so: one edge was read before, another after somebody moved on.
         if !circles.is_empty() && !case.read_twice {
             return Answer::LookAgain(AGAIN);
@@ -33,6 +35,12 @@ impl Lint for Deadlock {
         }
         Answer::of(standing.into_iter().map(|circle| finding(case, circle)).collect())
     }
+}
+
+fn is_unpolled(case: &Case<'_>, edge: &Edge) -> bool {
+    let tasks = &case.snapshot.tasks;
+    let address = tasks[edge.waiter].waits[edge.wait].address;
+    tasks[edge.holder].holds.iter().any(|hold| Some(hold.address) == address && hold.unpolled.is_some())
 }
 
 fn members(circle: &Circle) -> impl Iterator<Item = usize> + '_ {
@@ -58,11 +66,6 @@ fn finding(case: &Case<'_>, circle: &Circle) -> Finding {
         evidence: circle.edges.iter().map(|edge| evidence(case, edge)).collect(),
         remedy: remedy(circle, &wait),
     }
-}
-
-fn once_each(places: impl Iterator<Item = FoundPlace>) -> Vec<FoundPlace> {
-    let mut known = HashSet::new();
-    places.filter(|place| known.insert(place.clone())).collect()
 }
 
 fn message(case: &Case<'_>, circle: &Circle) -> Sentence {

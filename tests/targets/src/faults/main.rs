@@ -6,6 +6,13 @@ mod cancelled;
 mod deadlock;
 mod lock_convoy;
 mod sequential_awaits;
+mod channel_full;
+mod futurelock;
+mod large_future;
+mod lock_across_await;
+mod lost_wakeup;
+mod stuck_shutdown;
+mod task_leak;
 mod told;
 
 use std::io::Read as _;
@@ -14,7 +21,22 @@ use std::io::Read as _;
 type Case = (&'static str, fn());
 
 fn cases() -> impl Iterator<Item = Case> {
-    [deadlock::CASES, lock_convoy::CASES, cancelled::CASES, sequential_awaits::CASES].into_iter().flatten().copied()
+    [
+        cancelled::CASES,
+        channel_full::CASES,
+        deadlock::CASES,
+        futurelock::CASES,
+        large_future::CASES,
+        lock_across_await::CASES,
+        lock_convoy::CASES,
+        lost_wakeup::CASES,
+        sequential_awaits::CASES,
+        stuck_shutdown::CASES,
+        task_leak::CASES,
+    ]
+    .into_iter()
+    .flatten()
+    .copied()
 }
 
 fn main() {
