@@ -17,7 +17,14 @@ enum Look {
 }
 
 /// Cases that are watched: what memory alone does not tell, or what moves.
-const WATCHED: &[(&str, Look)] = &[("deadlock-busy", Look::Watch("2"))];
+const WATCHED: &[(&str, Look)] = &[
+    ("deadlock-busy", Look::Watch("2")),
+    ("blocking-call-repeated", Look::Watch("2")),
+    ("blocking-call-crowd", Look::Watch("3")),
+    ("blocking-call-in-place", Look::Watch("2")),
+    ("blocking-call-short", Look::Watch("2")),
+    ("blocked-executor-foreign-repeated", Look::Watch("2")),
+];
 
 fn main() {
     let arguments = Arguments::from_args();

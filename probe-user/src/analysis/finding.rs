@@ -66,6 +66,12 @@ impl From<TaskId> for Part {
     }
 }
 
+impl From<u64> for Part {
+    fn from(count: u64) -> Part {
+        Part::Count(count)
+    }
+}
+
 impl From<&SourceLine> for Part {
     fn from(line: &SourceLine) -> Part {
         Part::At(line.clone())
@@ -113,7 +119,8 @@ impl Finding {
         let mut tasks = self.tasks.clone();
         tasks.sort_unstable();
         // What many tasks do at one place stays the same bug while those tasks come and go.
-        if self.tasks.len() > 1 && self.resources.is_empty() {
+        let at_a_place = self.tasks.len() > 1 || self.places.iter().any(|place| place.line.is_some());
+        if at_a_place && self.resources.is_empty() {
             tasks.clear();
         }
         FindingKey { lint: self.lint, tasks, places: self.places.clone(), resources: self.resources.clone() }

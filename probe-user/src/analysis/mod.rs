@@ -3,6 +3,7 @@
 //! [`Case`] is what is known of a target, a [`Lint`] looks at it for one kind of bug, [`Diagnosis`] asks all of them and
 //! remembers what they found.
 
+mod calls;
 mod case;
 mod diagnosis;
 mod finding;
@@ -10,6 +11,7 @@ mod fold;
 mod lint;
 mod lints;
 mod relations;
+mod stalls;
 mod stuck;
 
 pub use case::Case;

@@ -3,7 +3,7 @@
 //! Made for size: 300,000 tasks must fit, so all that is the same for every task in the same place
 //! (names, lines, types) is a [`Frame`], interned once; a [`Node`] is a frame at an address.
 
-use super::{Hold, QueueKind, Wait};
+use super::{Hold, QueueKind, ThreadPoll, Wait};
 use crate::target::Avma;
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
@@ -230,6 +230,9 @@ pub struct Snapshot {
     pub tasks: Vec<Task>,
     #[serde(skip)]
     pub frames: Arc<Frames>,
+    /// What threads poll. None where this program's threads do not tell.
+    #[serde(default)]
+    pub polls: Option<Vec<ThreadPoll>>,
 }
 
 impl Task {

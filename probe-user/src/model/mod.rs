@@ -4,6 +4,7 @@
 //! tasks. What changed comes out as [`Event`]s, the same whether the trace or two snapshots showed it.
 
 mod event;
+mod held_up;
 mod limits;
 mod long_poll;
 mod path;
@@ -22,6 +23,7 @@ mod wakes;
 mod tests;
 
 pub use event::{Ending, Event};
+pub use held_up::{LongPolls, PollSpan};
 pub use limits::Limits;
 #[cfg(test)]
 pub use long_poll::sample_long_poll;

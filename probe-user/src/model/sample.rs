@@ -180,6 +180,7 @@ impl Shop {
             },
             tasks,
             frames: self.frames.clone(),
+            polls: None,
         }
     }
 

@@ -1,14 +1,15 @@
 //! The task table, and how trace events change it.
 
+use super::held_up::HeldUp;
 use super::path::Paths;
 use super::task::{Known, Since, Stop};
 use super::{
     AwaitPath, Cost, Delays, Ending, Event, Limits, Looks, Mode, PlaceTimes, PlaceTotals, Spot, TaskEntry,
     TaskPhase, Totals,
 };
-use crate::decode::{FrameId, Frames, RuntimeKind, Snapshot, TaskId};
+use crate::decode::{FrameId, Frames, Lasting, RuntimeKind, Snapshot, TaskId};
 use crate::trace::{Doer, OffCpu, PollEnd, TraceEvent};
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
 /// Everything known of a target's tasks. A clone is a frozen picture of it.
@@ -31,6 +32,11 @@ pub struct Model {
     pub(super) places: HashMap<(Arc<str>, FrameId), PlaceTotals>,
     pub(super) times: HashMap<(Arc<str>, Spot), PlaceTimes>,
     pub(super) looks: Option<Looks>,
+    pub(super) held_up: HeldUp,
+    /// Names of tasks that were seen to give their worker's part to another thread (`block_in_place`).
+    pub(super) in_place: HashSet<Arc<str>>,
+    /// Of the polls in the latest snapshot.
+    pub(super) lasting: Vec<Option<Lasting>>,
     pub(super) latest: Option<Arc<Snapshot>>,
     pub(super) generation: u32,
     pub(super) now_ns: u64,
@@ -60,6 +66,9 @@ impl Model {
             places: HashMap::new(),
             times: HashMap::new(),
             looks: mode.samples().then(Looks::default),
+            held_up: HeldUp::new(limits.places),
+            in_place: HashSet::new(),
+            lasting: Vec::new(),
             latest: None,
             generation: 0,
             now_ns: t_ns,
@@ -182,6 +191,10 @@ impl Model {
             }
             TraceEvent::LongPoll { t_ns, task, tid, name, poll } => {
                 self.takes_long(t_ns, task, tid, name, poll, out);
+            }
+            TraceEvent::LongPollLasts { t_ns, tid, since_ns, off_cpu, over, .. } => {
+                self.now_ns = self.now_ns.max(t_ns);
+                self.held_up.lasts(tid, since_ns, t_ns, off_cpu, over);
             }
             TraceEvent::State { t_ns, task, from, to } => {
                 self.now_ns = self.now_ns.max(t_ns);

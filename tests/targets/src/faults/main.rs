@@ -2,6 +2,7 @@
 //!
 //! Each prints what is to be found in it, then `ready`, and goes on until its stdin ends.
 
+mod blocking;
 mod deadlock;
 mod told;
 
@@ -11,7 +12,7 @@ use std::io::Read as _;
 type Case = (&'static str, fn());
 
 fn cases() -> impl Iterator<Item = Case> {
-    [deadlock::CASES].into_iter().flatten().copied()
+    [deadlock::CASES, blocking::CASES].into_iter().flatten().copied()
 }
 
 fn main() {
