@@ -23,6 +23,7 @@ use std::collections::HashSet;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 use zerocopy::FromBytes;
 
@@ -75,6 +76,8 @@ pub struct Tracer {
     watches: Option<TraceEvent>,
     tally: PerCpuArray<MapData, u64>,
     threads: Arc<Table<Thread>>,
+    /// The probes are out, or on their way: ends of polls may be missed.
+    out: Arc<AtomicBool>,
     /// Entries, returns and causes of threads that are gone.
     ended_threads: [u64; 4],
     /// Keys of threads that had ended at the last sweep.
@@ -205,6 +208,7 @@ impl Tracer {
             programs,
             tally,
             threads,
+            out: Arc::default(),
             ended_threads: [0; 4],
             accounts,
             times,
@@ -225,11 +229,13 @@ impl Tracer {
     /// See [`TraceError`].
     pub fn running_polls(&self, plan: &TracePlan) -> Result<Running, TraceError> {
         let watches_off_cpu = self.config.kernel_ids != NONE;
-        Ok(Running::of(self.threads.clone(), Identity::of(self.places.pid)?, plan, watches_off_cpu))
+        let (threads, out) = (self.threads.clone(), self.out.clone());
+        Ok(Running::of(threads, out, Identity::of(self.places.pid)?, plan, watches_off_cpu))
     }
 
     /// Takes the probes out for a while. What they said before stays, and [`Tracer::drain`] hands it out.
     pub fn pause(&mut self) {
+        self.out.store(true, Ordering::SeqCst);
         drop(self.links.take());
         // No program runs any more. Polls that were under way will end unseen.
         let threads: Vec<(Slot, u64)> = self.threads.keys().collect();
@@ -254,6 +260,7 @@ impl Tracer {
         links.append(&mut attach_causes::attach(&self.programs, &self.places, &self.causes, self.mode)?);
         switches.into_iter().for_each(|link| links.add(link));
         self.links = Some(links);
+        self.out.store(false, Ordering::SeqCst);
         Ok(())
     }
 
