@@ -147,12 +147,14 @@ pub(super) fn recognise(stack: &[CodeFrame]) -> Option<(BlockingCall, Option<usi
     called.map(|call| (call, own))
 }
 
-/// tokio gave the worker's part to another thread before: the other tasks go on.
-pub(super) fn is_in_place(stack: &[CodeFrame]) -> bool {
-    let function = |frame: &CodeFrame| {
-        frame.function.as_deref().is_some_and(|f| f.starts_with("tokio::") && f.contains("block_in_place"))
+/// On a thread of the blocking pool, or one that has given its worker's part to another: the other tasks go on.
+pub(super) fn may_block(stack: &[CodeFrame]) -> bool {
+    let of_tokio = |frame: &CodeFrame| {
+        let function = frame.function.as_deref().unwrap_or_default();
+        let pool = function.contains("tokio::runtime::blocking::");
+        function.starts_with("tokio::") && (pool || function.contains("block_in_place"))
     };
-    stack.iter().any(function)
+    stack.iter().any(of_tokio)
 }
 
 fn row(frame: &CodeFrame) -> Option<BlockingCall> {
@@ -165,8 +167,7 @@ fn row(frame: &CodeFrame) -> Option<BlockingCall> {
         return Some(BLOCK_ON);
     }
     let fits = |(modules, names, _): &&Row| {
-        modules.iter().any(|module| is_in(module))
-            && (names.is_empty() || names.iter().any(|n| path.contains(n)))
+        modules.iter().any(is_in) && (names.is_empty() || names.iter().any(|n| path.contains(n)))
     };
     CALLS.iter().find(fits).map(|(.., call)| *call)
 }
@@ -245,11 +246,13 @@ mod tests {
 
     #[test]
     fn what_the_runtime_knows_of_is_no_harm() {
-        assert!(is_in_place(&stack(&[
+        let pool = "tokio::runtime::task::raw::poll<tokio::runtime::blocking::task::BlockingTask<app::f>>";
+        assert!(may_block(&stack(&["std::thread::sleep", "app::f", pool])));
+        assert!(may_block(&stack(&[
             "std::thread::sleep",
             "app::f",
             "tokio::task::blocking::block_in_place<app::f>"
         ])));
-        assert!(!is_in_place(&stack(&["std::thread::sleep", "app::block_in_place"])));
+        assert!(!may_block(&stack(&["std::thread::sleep", "app::block_in_place"])));
     }
 }

@@ -5,14 +5,18 @@
 
 mod calls;
 mod case;
+mod computing;
 mod diagnosis;
 mod finding;
 mod fold;
+mod held_workers;
 mod lint;
 mod lints;
 mod relations;
 mod stalls;
 mod stuck;
+#[cfg(test)]
+mod time_tests;
 
 pub use case::Case;
 pub use diagnosis::Diagnosis;

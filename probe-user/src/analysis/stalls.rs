@@ -1,6 +1,6 @@
 //! Tasks that hold up their threads: asleep within a poll, by what the kernel and the stacks say.
 
-use super::calls::{BlockingCall, is_in_place, own_frame, recognise};
+use super::calls::{BlockingCall, may_block, own_frame, recognise};
 use super::{Case, FoundPlace, Part, Sentence, sentence};
 use crate::decode::{Certainty, CodeFrame, Lasting, TaskId, ThreadPoll};
 use crate::model::LongPolls;
@@ -79,6 +79,13 @@ impl Stall {
         words
     }
 
+    /// Of a thread that waits at a word for others to change it.
+    pub fn lock(&self) -> Option<Sentence> {
+        let word = self.futex.map(|futex| format!(" {futex}")).unwrap_or_default();
+        let is_one = self.system_call.as_deref() == Some("futex");
+        is_one.then(|| sentence![format!("who is to change the word{word} that it waits at is not known: a lock of std or parking_lot does not say who holds it")])
+    }
+
     /// How long, how often and by whose account.
     pub fn how_long(&self) -> Sentence {
         let mut words = match self.rests_on {
@@ -119,17 +126,20 @@ pub(super) fn blind(case: &Case<'_>) -> Option<&'static str> {
     (!told).then_some("the program's threads do not tell which task they poll, and polls are not watched")
 }
 
+/// Name of the tasks, place, system call.
+type Key = (Arc<str>, FoundPlace, Option<Arc<str>>);
+
 /// All of them, the longest first.
 pub(super) fn stalls(case: &Case<'_>) -> Vec<Stall> {
     let mut all: Vec<Stall> = Vec::new();
-    let mut known: HashMap<(Arc<str>, FoundPlace, Option<Arc<str>>), usize> = HashMap::new();
+    let mut known: HashMap<Key, usize> = HashMap::new();
     let rows = case.watched.iter().flat_map(|model| model.long_polls()).filter(|row| row.is_asleep());
     let rows = rows.filter_map(|row| of_row(case, row));
     let read = case.polls().filter_map(|(poll, lasting)| of_poll(case, poll, lasting?));
     for stall in rows.chain(read).filter(|stall| stall.ns >= SHORT.as_nanos() as u64) {
         let key = (stall.name.clone(), stall.place.clone(), stall.system_call.clone());
         match known.get(&key) {
-            Some(i) => all[*i].join(stall),
+            Some(i) => all[*i].join(&stall),
             None => {
                 known.insert(key, all.len());
                 all.push(stall);
@@ -142,7 +152,7 @@ pub(super) fn stalls(case: &Case<'_>) -> Vec<Stall> {
 
 impl Stall {
     /// The same place again, as another source has it.
-    fn join(&mut self, other: Stall) {
+    fn join(&mut self, other: &Stall) {
         for task in &other.tasks {
             if self.tasks.len() < NAMED && !self.tasks.contains(task) {
                 self.tasks.push(*task);
@@ -212,7 +222,7 @@ fn of_poll(case: &Case<'_>, poll: &ThreadPoll, lasting: Lasting) -> Option<Stall
 pub(super) fn is_worker(case: &Case<'_>, poll: &ThreadPoll) -> bool {
     let spawned = case.task(poll.task).is_some_and(|task| task.owner.is_some());
     let given_away = poll.worker.is_some() && poll.tick.is_none();
-    spawned && !given_away && !is_in_place(&poll.stack)
+    spawned && !given_away && !may_block(&poll.stack)
 }
 
 struct AtStack {
@@ -223,7 +233,7 @@ struct AtStack {
 
 /// None where it does no harm.
 fn at_stack(stack: &[CodeFrame], fallback: impl FnOnce() -> FoundPlace) -> Option<AtStack> {
-    if is_in_place(stack) {
+    if may_block(stack) {
         return None;
     }
     let recognised = recognise(stack);

@@ -46,7 +46,7 @@ fn finding(stall: &Stall) -> Finding {
         places: vec![stall.place.clone()],
         resources: Vec::new(),
         message,
-        evidence: vec![stall.how(), stall.how_long()],
+        evidence: [stall.how(), stall.how_long()].into_iter().chain(stall.lock()).collect(),
         remedy: "await what this call waits for, or make the call in tokio::task::spawn_blocking",
     }
 }

@@ -31,8 +31,7 @@ fn finding(stall: &Stall, call: BlockingCall) -> Finding {
     message.append(sentence![up_to, Part::Span(stall.ns)]);
     let mut evidence = vec![stall.how(), stall.how_long()];
     if call.lock {
-        let at = stall.futex.map(|futex| format!(" at {futex}")).unwrap_or_default();
-        evidence.push(sentence![format!("who holds the lock{at} is not known: such locks do not say")]);
+        evidence.extend(stall.lock());
     }
     Finding {
         lint: BlockingCalls.name(),

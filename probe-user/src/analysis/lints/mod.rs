@@ -2,7 +2,12 @@
 
 mod blocked_executor;
 mod blocking_call;
+mod busy_loop;
+mod cpu_bound_poll;
 mod deadlock;
+mod io_driver_stalled;
+mod never_yields;
+mod starved_task;
 
 use super::Lint;
 
@@ -11,6 +16,11 @@ pub static LINTS: &[&dyn Lint] = &[
     &deadlock::Deadlock,
     &blocking_call::BlockingCalls,
     &blocked_executor::BlockedExecutor,
+    &never_yields::NeverYields,
+    &cpu_bound_poll::CpuBoundPoll,
+    &busy_loop::BusyLoop,
+    &starved_task::StarvedTask,
+    &io_driver_stalled::IoDriverStalled,
 ];
 
 /// The lint of that name.

@@ -22,6 +22,7 @@ pub const CASES: &[Case] = &[
     ("blocking-call-channel", || blocks("std::sync::mpsc", receives)),
     ("blocking-call-block-on", || blocks("block_on", blocks_on)),
     ("blocking-call-pool-not", pool),
+    ("blocking-call-pool-again-not", pool_again),
     ("blocking-call-in-place-not", in_place),
     ("blocking-call-short-not", short),
     ("blocked-executor-foreign", foreign),
@@ -171,6 +172,23 @@ fn pool() {
     let runtime = runtime(2);
     runtime.spawn(async {
         let _ = tokio::task::spawn_blocking(|| thread::sleep(LONG)).await;
+    });
+    ready_soon_and_wait()
+}
+
+/// The same while it is looked at: some sleep there, some compute.
+fn pool_again() {
+    let runtime = runtime(2);
+    runtime.spawn(async {
+        loop {
+            let slept = tokio::task::spawn_blocking(|| thread::sleep(Duration::from_millis(150)));
+            let computed = tokio::task::spawn_blocking(|| {
+                let end = std::time::Instant::now() + Duration::from_millis(250);
+                while std::time::Instant::now() < end {}
+            });
+            let _ = slept.await;
+            let _ = computed.await;
+        }
     });
     ready_soon_and_wait()
 }

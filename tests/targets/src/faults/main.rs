@@ -3,7 +3,9 @@
 //! Each prints what is to be found in it, then `ready`, and goes on until its stdin ends.
 
 mod blocking;
+mod computing;
 mod deadlock;
+mod starved;
 mod told;
 
 use std::io::Read as _;
@@ -12,7 +14,7 @@ use std::io::Read as _;
 type Case = (&'static str, fn());
 
 fn cases() -> impl Iterator<Item = Case> {
-    [deadlock::CASES, blocking::CASES].into_iter().flatten().copied()
+    [deadlock::CASES, blocking::CASES, computing::CASES, starved::CASES].into_iter().flatten().copied()
 }
 
 fn main() {
