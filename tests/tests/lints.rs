@@ -23,6 +23,16 @@ const WATCHED: &[(&str, Look)] = &[
     ("cancelled", Look::Watch("1.5")),
     ("sequential", Look::Watch("1.5")),
     ("task-leak", Look::Watch("3")),
+    ("blocking-call-repeated", Look::Watch("2")),
+    ("blocking-call-crowd", Look::Watch("3")),
+    ("blocking-call-in-place", Look::Watch("2")),
+    ("blocking-call-pool-again", Look::Watch("2")),
+    ("blocking-call-short", Look::Watch("2")),
+    ("blocked-executor-foreign-repeated", Look::Watch("2")),
+    ("cpu-bound-poll", Look::Watch("2")),
+    ("never-yields", Look::Watch("3")),
+    ("busy-loop", Look::Watch("2")),
+    ("starved-task-load", Look::Watch("2")),
 ];
 
 fn main() {

@@ -1,7 +1,9 @@
 //! What lints look at: a snapshot, what did not move since an earlier one, and what was seen over time.
 
 use super::{FoundPlace, Relations};
-use crate::decode::{Frame, Frames, Node, RuntimeInfo, Snapshot, SourceLine, Task, TaskId};
+use crate::decode::{
+    Frame, FrameId, Frames, Lasting, Node, RuntimeInfo, Snapshot, SourceLine, Task, TaskId, ThreadPoll,
+};
 use crate::model::{Model, TaskEntry};
 use crate::target::Avma;
 use std::cell::OnceCell;
@@ -16,6 +18,8 @@ pub struct Case<'a> {
     /// By index of a task in the snapshot: since when it was read the same each time, CLOCK_MONOTONIC ns.
     /// None: it was read once, or it moved.
     unmoved: Vec<Option<u64>>,
+    /// By index of a poll in the snapshot.
+    lasting: Vec<Option<Lasting>>,
     /// Whether there was an earlier reading at all.
     pub read_twice: bool,
     /// By address: since when a runtime has been read as closed each time, CLOCK_MONOTONIC ns.
@@ -27,7 +31,7 @@ pub struct Case<'a> {
 impl<'a> Case<'a> {
     /// Of what was read once. A snapshot is not atomic, so nothing that links two tasks is proven by it.
     pub fn of_one(snapshot: &'a Snapshot) -> Case<'a> {
-        Case::new(snapshot, None, vec![None; snapshot.tasks.len()], false)
+        Case::new(snapshot, None, vec![None; snapshot.tasks.len()], Lasting::of(None, snapshot), false)
     }
 
     /// Of what was read twice, `before` first.
@@ -36,7 +40,8 @@ impl<'a> Case<'a> {
         let since = before.t_ns.unwrap_or(0);
         let stood = |task: &Task| known.get(&task.id).is_some_and(|before| task.stands_as(before));
         let unmoved = snapshot.tasks.iter().map(|task| stood(task).then_some(since)).collect();
-        let mut case = Case::new(snapshot, None, unmoved, true);
+        let lasting = Lasting::of(Some((before, &[])), snapshot);
+        let mut case = Case::new(snapshot, None, unmoved, lasting, true);
         let closed = before.runtimes.iter().filter(|runtime| runtime.closed == Some(true));
         case.closed = closed.map(|runtime| (runtime.address, since)).collect();
         case
@@ -46,17 +51,19 @@ impl<'a> Case<'a> {
     pub fn of_model(model: &'a Model) -> Option<Case<'a>> {
         let snapshot = model.snapshot()?;
         let unmoved = snapshot.tasks.iter().map(|task| model.unmoved_since(task.id)).collect();
-        Some(Case::new(snapshot, Some(model), unmoved, model.snapshots_taken() > 1))
+        let lasting = model.lasting().to_vec();
+        Some(Case::new(snapshot, Some(model), unmoved, lasting, model.snapshots_taken() > 1))
     }
 
     fn new(
         snapshot: &'a Snapshot,
         watched: Option<&'a Model>,
         unmoved: Vec<Option<u64>>,
+        lasting: Vec<Option<Lasting>>,
         read_twice: bool,
     ) -> Case<'a> {
         let (relations, indices) = (OnceCell::new(), OnceCell::new());
-        Case { snapshot, watched, unmoved, read_twice, closed: HashMap::new(), relations, indices }
+        Case { snapshot, watched, unmoved, lasting, read_twice, closed: HashMap::new(), relations, indices }
     }
 
     pub fn frames(&self) -> &'a Frames {
@@ -102,6 +109,12 @@ impl<'a> Case<'a> {
         Some(self.now_ns()?.saturating_sub(since.filter(|_| closed)?))
     }
 
+    /// What threads polled when the snapshot was taken, with how long that was seen to last.
+    pub fn polls(&self) -> impl Iterator<Item = (&'a ThreadPoll, Option<Lasting>)> {
+        let lasting = self.lasting.iter().copied().chain(std::iter::repeat(None));
+        self.snapshot.polls.iter().flatten().zip(lasting)
+    }
+
     /// How long a task has stood where it is: not been polled, as far as was seen, ns. At least so long.
     pub fn stands_for(&self, index: usize) -> Option<u64> {
         let now_ns = self.now_ns()?;
@@ -121,6 +134,15 @@ impl<'a> Case<'a> {
         let of_frame =
             |frame: Arc<Frame>| FoundPlace { function: frame.function.clone(), line: frame.line.clone() };
         innermost.map_or_else(|| FoundPlace { function: task.name.clone(), line: None }, of_frame)
+    }
+
+    /// The await of a frame; `name`: the task's, for one that is before its first await.
+    pub fn place_at(&self, frame: Option<FrameId>, name: &Arc<str>) -> FoundPlace {
+        let known = frame.map(|frame| self.frames().get(frame));
+        known.map_or_else(
+            || FoundPlace { function: name.clone(), line: None },
+            |frame| FoundPlace { function: frame.function.clone(), line: frame.line.clone() },
+        )
     }
 }
 

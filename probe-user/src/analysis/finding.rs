@@ -66,6 +66,12 @@ impl From<TaskId> for Part {
     }
 }
 
+impl From<u64> for Part {
+    fn from(count: u64) -> Part {
+        Part::Count(count)
+    }
+}
+
 impl From<&SourceLine> for Part {
     fn from(line: &SourceLine) -> Part {
         Part::At(line.clone())
@@ -117,7 +123,8 @@ impl Finding {
             return FindingKey { lint: self.lint, resources, places: Vec::new(), task: None };
         }
         // What many tasks do at one place stays the same bug while those tasks come and go.
-        let task = if let [only] = self.tasks[..] { Some(only) } else { None };
+        let at_a_place = self.places.iter().any(|place| place.line.is_some());
+        let task = if let [only] = self.tasks[..] { Some(only).filter(|_| !at_a_place) } else { None };
         FindingKey { lint: self.lint, resources: Vec::new(), places: self.places.clone(), task }
     }
 }

@@ -4,17 +4,23 @@
 //! remembers what they found.
 
 mod bottlenecks;
+mod calls;
 mod case;
 mod compare;
+mod computing;
 mod critical_path;
 mod diagnosis;
 mod finding;
 mod fold;
+mod held_workers;
 mod lint;
 mod lints;
 mod lookout;
 mod relations;
+mod stalls;
 mod stuck;
+#[cfg(test)]
+mod time_tests;
 
 pub use bottlenecks::{Bottlenecks, PollRank, WaitRank};
 pub use case::Case;

@@ -1,8 +1,8 @@
 //! A thread that looks at polls while they are under way, and tells of those that take long what holds them up.
 
 use super::clock::monotonic_ns;
-use crate::decode::{Asleep, Blockers};
-use crate::trace::{Doing, LongPoll, PollUnderWay, Running, TraceEvent};
+use crate::decode::{Asleep, Blockers, TaskId};
+use crate::trace::{Doing, LongPoll, OffCpu, PollUnderWay, Running, TraceEvent};
 use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::sync::Arc;
@@ -78,6 +78,23 @@ struct Known {
     /// Looks at which it waited for a CPU, and how long it had run at the first of them, ns.
     ready: u8,
     ran_ns: Option<u64>,
+    /// When it was seen last, and what is known of it then.
+    seen_ns: u64,
+    task: Option<TaskId>,
+    off_cpu: Option<OffCpu>,
+    /// It is told again when it lasts longer than this, ns.
+    next_ns: u64,
+}
+
+impl Known {
+    fn was_told(&self) -> bool {
+        self.asleep || self.running
+    }
+
+    fn lasts(&self, tid: u32, over: bool) -> Option<TraceEvent> {
+        let (task, Known { seen_ns: t_ns, since_ns, off_cpu, .. }) = (self.task?, *self);
+        Some(TraceEvent::LongPollLasts { t_ns, task, tid, since_ns, off_cpu, over })
+    }
 }
 
 struct Look {
@@ -104,13 +121,18 @@ impl Look {
     fn all(&mut self) {
         let now_ns = monotonic_ns();
         let polls = self.running.polls(now_ns, now_ns.saturating_sub(self.after_ns));
+        let tell = &self.tell;
         self.polls.retain(|tid, known| {
-            polls.iter().any(|poll| (poll.tid, poll.since_ns) == (*tid, known.since_ns))
+            let lasts = polls.iter().any(|poll| (poll.tid, poll.since_ns) == (*tid, known.since_ns));
+            if !lasts && known.was_told() {
+                known.lasts(*tid, true).into_iter().for_each(|event| drop(tell.send(event)));
+            }
+            lasts
         });
         if now_ns / 1_000_000_000 != self.second {
             (self.second, self.told, self.stacks) = (now_ns / 1_000_000_000, 0, 0);
         }
-        let mut found = Vec::new();
+        let (mut found, mut again) = (Vec::new(), Vec::new());
         for poll in &polls {
             let fresh = Known { since_ns: poll.since_ns, ..Known::default() };
             let mut known = self.polls.get(&poll.tid).copied().unwrap_or(fresh);
@@ -119,6 +141,17 @@ impl Look {
             {
                 self.told += 1;
                 found.push((poll, long));
+            }
+            known = Known {
+                seen_ns: now_ns,
+                task: Some(poll.task),
+                off_cpu: poll.off_cpu.map(|(sums, _)| sums),
+                ..known
+            };
+            let ns = now_ns.saturating_sub(poll.since_ns);
+            if known.was_told() && ns >= known.next_ns {
+                again.extend(known.lasts(poll.tid, false).filter(|_| known.next_ns > 0));
+                known.next_ns = ns.saturating_mul(2);
             }
             self.polls.insert(poll.tid, known);
         }
@@ -133,6 +166,7 @@ impl Look {
             // Nobody listens any more.
             let _ = self.tell.send(event);
         }
+        again.into_iter().for_each(|event| drop(self.tell.send(event)));
     }
 
     /// The scheduler's tracepoint now and then does not tell that a thread is back on a CPU. One that has run since it was first seen

@@ -3,32 +3,16 @@
 //! The thread is not stopped. A thread that sleeps does not change its stack, so what was copied counts only if it slept in
 //! the same call before and after.
 
-use super::SourceLine;
+use super::CodeFrame;
+use super::code_names::{CodeNames, CodeSource};
 use super::inspector::Inspector;
 use super::stacks::{Libraries, StackFrame, ThreadStack};
 use super::system_calls::call_name;
-use crate::dwarf::{CodePlace, Program, function_symbol};
-use crate::target::{Avma, Image, Process, Svma, SystemCall, TargetError};
-use serde::{Deserialize, Serialize};
-use std::collections::HashMap;
+use crate::dwarf::Program;
+use crate::target::{Avma, Image, Process, SystemCall, TargetError};
 use std::sync::Arc;
 
-/// Functions kept of one stack, the innermost.
-const MAX_FUNCTIONS: usize = 256;
-/// Addresses whose functions are remembered.
-const MAX_KNOWN: usize = 1 << 14;
-
-/// One function on a stack.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct CodeFrame {
-    /// None where nothing names it.
-    pub function: Option<Arc<str>>,
-    pub line: Option<SourceLine>,
-    pub inlined: bool,
-    pub own_code: bool,
-}
-
-/// The same before its addresses are looked up, which may take a while.
+/// What [`Blockers::look`] found, before addresses are looked up, which may take a while.
 #[derive(Clone, Debug)]
 pub struct Asleep {
     call: Option<SystemCall>,
@@ -55,7 +39,7 @@ pub struct Blockers {
     debug: Option<&'static [u8]>,
     user_crates: Vec<String>,
     libraries: Libraries,
-    known: HashMap<Avma, Arc<[CodeFrame]>>,
+    names: CodeNames,
 }
 
 impl Blockers {
@@ -76,7 +60,7 @@ impl Blockers {
             debug: model.files.debug.as_ref().map(|located| &*located.bytes),
             user_crates: model.recipes.user_crates.clone(),
             libraries: Libraries::default(),
-            known: HashMap::new(),
+            names: CodeNames::default(),
         })
     }
 
@@ -107,69 +91,17 @@ impl Blockers {
 
     /// Names what [`Blockers::look`] found.
     pub fn name(&mut self, asleep: &Asleep) -> Blocker {
+        let source = CodeSource {
+            image: &self.image,
+            program: self.program,
+            main: self.main,
+            debug: self.debug,
+            user_crates: &self.user_crates,
+            libraries: &self.libraries,
+        };
         Blocker {
             system_call: asleep.call.and_then(|call| call_name(call.number)).map(Arc::from),
-            stack: self.functions(&asleep.frames),
+            stack: self.names.of(&source, &asleep.frames),
         }
     }
-
-    fn functions(&mut self, frames: &[StackFrame]) -> Box<[CodeFrame]> {
-        let mut all = Vec::new();
-        for frame in frames {
-            if all.len() >= MAX_FUNCTIONS {
-                break;
-            }
-            all.extend_from_slice(&self.at(frame.code));
-        }
-        all.truncate(MAX_FUNCTIONS);
-        all.into()
-    }
-
-    fn at(&mut self, code: Avma) -> Arc<[CodeFrame]> {
-        if let Some(known) = self.known.get(&code) {
-            return known.clone();
-        }
-        let found: Arc<[CodeFrame]> = match self.image.to_svma(code) {
-            Some(stated) => self.in_program(stated).into(),
-            None => self.in_library(code).into_iter().collect(),
-        };
-        // A library may be unmapped, and another come to its place.
-        if self.image.to_svma(code).is_some() {
-            if self.known.len() >= MAX_KNOWN {
-                self.known.clear();
-            }
-            self.known.insert(code, found.clone());
-        }
-        found
-    }
-
-    fn in_program(&self, stated: Svma) -> Vec<CodeFrame> {
-        let places = self.program.code_places(stated);
-        if !places.is_empty() {
-            return places.into_iter().map(|place| self.frame(place)).collect();
-        }
-        let symbol = function_symbol(self.main, stated)
-            .or_else(|| self.debug.and_then(|debug| function_symbol(debug, stated)));
-        vec![unplaced(symbol)]
-    }
-
-    fn in_library(&self, code: Avma) -> Option<CodeFrame> {
-        let (image, bytes) = self.libraries.at(code)?;
-        Some(unplaced(function_symbol(bytes, image.to_svma(code)?)))
-    }
-
-    fn frame(&self, place: CodePlace) -> CodeFrame {
-        let CodePlace { function, line, inlined } = place;
-        let start = function.trim_start_matches(['<', '&']);
-        let of_crate =
-            |name: &String| start.strip_prefix(name.as_str()).is_some_and(|rest| rest.starts_with("::"));
-        let own_file = line.as_ref().is_some_and(|(file, _)| self.program.is_own_code(file));
-        let own_code = own_file || self.user_crates.iter().any(of_crate);
-        let line = line.map(|(file, line)| SourceLine { file, line });
-        CodeFrame { function: Some(function.into()), line, inlined, own_code }
-    }
-}
-
-fn unplaced(symbol: Option<String>) -> CodeFrame {
-    CodeFrame { function: symbol.map(Arc::from), line: None, inlined: false, own_code: false }
 }

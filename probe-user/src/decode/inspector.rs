@@ -220,8 +220,8 @@ impl<S: Subject> Inspector<S> {
         let mut parts = tasks(recipes, &self.process, bias, &discovery, version);
         self.add_queues(&mut parts, &discovery, &tls_blocks);
         add_executors(recipes, &self.process, bias, &discovery.executors, &mut parts);
-        self.add_threads(&mut parts, &discovery, &tls_blocks);
-        let SnapshotParts { claims, runtimes, mut coverage } = parts;
+        self.add_threads(&mut parts, &discovery, &tls_blocks, t_ns.is_some());
+        let SnapshotParts { claims, runtimes, mut coverage, polls } = parts;
         let descriptors = self.process.descriptors();
         let describe = |fd, doing: Doing| match &descriptors {
             Some(descriptors) => {
@@ -251,6 +251,7 @@ impl<S: Subject> Inspector<S> {
             coverage,
             tasks,
             frames: self.model.recipes.frames.clone(),
+            polls,
         })
     }
 

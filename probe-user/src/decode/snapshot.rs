@@ -4,7 +4,7 @@ use super::discover::{Discovery, Found, HEADER_VTABLE};
 use super::recipe::Recipes;
 use super::relations::Claims;
 use super::walk::Walker;
-use super::{Coverage, Node, RuntimeInfo, RuntimeKind, SourceLine, Task, TaskId, TaskState};
+use super::{Coverage, Node, RuntimeInfo, RuntimeKind, SourceLine, Task, TaskId, TaskState, ThreadPoll};
 use crate::runtime::{Flavor, TaskWord};
 use crate::target::{Avma, Bias, CachedMemory, Memory};
 use rayon::prelude::*;
@@ -25,6 +25,7 @@ pub(super) struct SnapshotParts {
     pub claims: Vec<Claims>,
     pub runtimes: Vec<RuntimeInfo>,
     pub coverage: Coverage,
+    pub polls: Option<Vec<ThreadPoll>>,
 }
 
 struct Decoded {

@@ -1,6 +1,7 @@
 //! What threads do that no task shows: futures in `block_on`, closures of the blocking pool.
 
 use super::blocking;
+use super::code_names::CodeNames;
 use super::discover::Discovery;
 use super::relations::Claims;
 use super::roots::{Root, RootSearch};
@@ -13,21 +14,24 @@ use std::collections::HashMap;
 /// What is remembered of threads from one snapshot to the next.
 #[derive(Debug, Default)]
 pub struct Threads {
-    libraries: Libraries,
+    pub(super) libraries: Libraries,
+    pub(super) names: CodeNames,
     /// Roots by thread, as they were last seen.
     roots: HashMap<u32, Vec<Root>>,
 }
 
 impl<S: Subject> Inspector<S> {
-    /// `tls_blocks` are the threads', by tid.
+    /// `tls_blocks` are the threads', by tid. `alive`: of each thread the kernel tells what it does.
     pub(super) fn add_threads(
         &mut self,
         parts: &mut SnapshotParts,
         discovery: &Discovery,
         tls_blocks: &HashMap<u32, Avma>,
+        alive: bool,
     ) {
         self.threads.libraries.refresh(&self.process);
         let stacks = self.stacks();
+        parts.polls = self.polls(tls_blocks, discovery, &stacks, alive);
         let closures = blocking::closures(&self.process, &discovery.blocking, &stacks);
         parts.coverage.tasks_found += closures.len() as u64;
         parts.coverage.tasks_decoded += closures.len() as u64;

@@ -3,7 +3,7 @@
 //! Made for size: 300,000 tasks must fit, so all that is the same for every task in the same place
 //! (names, lines, types) is a [`Frame`], interned once; a [`Node`] is a frame at an address.
 
-use super::{Hold, LargePart, QueueKind, Wait};
+use super::{Hold, LargePart, QueueKind, ThreadPoll, Wait};
 use crate::target::Avma;
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
@@ -240,6 +240,9 @@ pub struct Snapshot {
     pub tasks: Vec<Task>,
     #[serde(skip)]
     pub frames: Arc<Frames>,
+    /// What threads poll. None where this program's threads do not tell.
+    #[serde(default)]
+    pub polls: Option<Vec<ThreadPoll>>,
 }
 
 impl Task {

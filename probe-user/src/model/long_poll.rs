@@ -1,11 +1,16 @@
 //! Polls that take long, and time off CPU.
 
-use super::{Event, Model, TaskPhase};
+use super::{Event, LongPolls, Model, TaskEntry, TaskPhase};
 use crate::decode::TaskId;
 use crate::trace::{LongPoll, OffCpu};
 use std::sync::Arc;
 
 impl Model {
+    /// Polls that took long, by what they were held up by; also of tasks that have ended.
+    pub fn long_polls(&self) -> &[LongPolls] {
+        self.held_up.all()
+    }
+
     /// In a poll that has just been added, which ended at `t_ns`.
     pub(super) fn was_off_cpu(&mut self, id: TaskId, t_ns: u64, off_cpu: Option<OffCpu>) {
         let mut task = self.live.get_mut(&id);
@@ -35,6 +40,8 @@ impl Model {
         out: &mut Vec<Event>,
     ) {
         self.now_ns = self.now_ns.max(t_ns);
+        let at = self.get(task).and_then(TaskEntry::path).cloned();
+        self.held_up.begins(t_ns, (task, tid), &name, at, &poll);
         if let Some(entry) = self.live.get_mut(&task) {
             // Its end may have been told already.
             if entry.idle.is_none_or(|idle| idle.t_ns <= poll.since_ns) {

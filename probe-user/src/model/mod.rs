@@ -5,6 +5,7 @@
 
 mod cancels;
 mod event;
+mod held_up;
 mod joins;
 mod limits;
 mod locks;
@@ -27,6 +28,7 @@ mod tests;
 
 pub use cancels::Cancels;
 pub use event::{Ending, Event};
+pub use held_up::{LongPolls, PollSpan};
 pub use joins::Sequence;
 pub use limits::Limits;
 pub use locks::LockWaits;

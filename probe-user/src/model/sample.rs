@@ -183,6 +183,7 @@ impl Shop {
             },
             tasks,
             frames: self.frames.clone(),
+            polls: None,
         }
     }
 

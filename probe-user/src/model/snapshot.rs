@@ -4,7 +4,7 @@ use super::path::primary_chain;
 use super::task::{Known, SeenIn, Since, Stop};
 use super::tasks::{is_traced, is_unnamed};
 use super::{Ending, Event, Model, TaskPhase};
-use crate::decode::{Snapshot, Task, TaskId};
+use crate::decode::{Lasting, Snapshot, Task, TaskId, ThreadPoll};
 use crate::target::Avma;
 
 /// A task is given up as gone when this many snapshots in a row lack it: a list that is walked while it
@@ -33,6 +33,9 @@ impl Model {
         let closed = snapshot.runtimes.iter().filter(|runtime| runtime.closed == Some(true));
         let since = |at: Avma| (at, self.closed.get(&at).copied().unwrap_or(t_ns));
         self.closed = closed.map(|runtime| since(runtime.address)).collect();
+        self.note_in_place(&snapshot);
+        let before = self.latest.as_deref().map(|before| (before, &self.lasting[..]));
+        self.lasting = Lasting::of(before, &snapshot);
         self.latest = Some(snapshot.into());
     }
 
@@ -57,6 +60,27 @@ impl Model {
         let since = entry.seen.unmoved_ns?;
         let moved = |stop: &Stop| stop.since.known == Known::Exact && stop.since.t_ns > since;
         (!entry.history.back().is_some_and(moved)).then_some(since)
+    }
+
+    fn note_in_place(&mut self, snapshot: &Snapshot) {
+        let given_away = |poll: &&ThreadPoll| poll.worker.is_some() && poll.tick.is_none();
+        for poll in snapshot.polls.iter().flatten().filter(given_away) {
+            if let Some(entry) =
+                self.live.get(&poll.task).filter(|_| self.in_place.len() < self.limits.places)
+            {
+                self.in_place.insert(entry.name.clone());
+            }
+        }
+    }
+
+    /// Whether a snapshot showed a task of this name within `block_in_place`.
+    pub fn gives_workers_away(&self, name: &str) -> bool {
+        self.in_place.contains(name)
+    }
+
+    /// Of each poll in the latest snapshot, how long it was seen to last.
+    pub fn lasting(&self) -> &[Option<Lasting>] {
+        &self.lasting
     }
 
     pub fn snapshots_taken(&self) -> u32 {

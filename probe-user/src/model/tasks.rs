@@ -1,6 +1,7 @@
 //! The task table, and how trace events change it.
 
 use super::cancels::CancelCounts;
+use super::held_up::HeldUp;
 use super::joins::Sequences;
 use super::locks::Locks;
 use super::path::Paths;
@@ -9,10 +10,10 @@ use super::{
     AwaitPath, Cancels, Cost, Delays, Ending, Event, Limits, LockWaits, Looks, Mode, PlaceTimes, PlaceTotals,
     Sequence, Spot, TaskEntry, TaskPhase, Totals,
 };
-use crate::decode::{FrameId, Frames, RuntimeKind, Snapshot, TaskId};
+use crate::decode::{FrameId, Frames, Lasting, RuntimeKind, Snapshot, TaskId};
 use crate::target::Avma;
 use crate::trace::{Doer, OffCpu, PollEnd, TraceEvent};
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
 /// Everything known of a target's tasks. A clone is a frozen picture of it.
@@ -38,6 +39,11 @@ pub struct Model {
     pub(super) locks: Locks,
     pub(super) cancels: CancelCounts,
     pub(super) sequences: Sequences,
+    pub(super) held_up: HeldUp,
+    /// Names of tasks that were seen to give their worker's part to another thread (`block_in_place`).
+    pub(super) in_place: HashSet<Arc<str>>,
+    /// Of the polls in the latest snapshot.
+    pub(super) lasting: Vec<Option<Lasting>>,
     pub(super) latest: Option<Arc<Snapshot>>,
     /// Runtimes that all snapshots since then had as closed, CLOCK_MONOTONIC ns.
     pub(super) closed: HashMap<Avma, u64>,
@@ -72,6 +78,9 @@ impl Model {
             locks: Locks::default(),
             cancels: CancelCounts::default(),
             sequences: Sequences::default(),
+            held_up: HeldUp::new(limits.places),
+            in_place: HashSet::new(),
+            lasting: Vec::new(),
             latest: None,
             closed: HashMap::new(),
             generation: 0,
@@ -215,6 +224,10 @@ impl Model {
             }
             TraceEvent::LongPoll { t_ns, task, tid, name, poll } => {
                 self.takes_long(t_ns, task, tid, name, poll, out);
+            }
+            TraceEvent::LongPollLasts { t_ns, tid, since_ns, off_cpu, over, .. } => {
+                self.now_ns = self.now_ns.max(t_ns);
+                self.held_up.lasts(tid, since_ns, t_ns, off_cpu, over);
             }
             TraceEvent::State { t_ns, task, from, to } => {
                 self.now_ns = self.now_ns.max(t_ns);

@@ -75,6 +75,11 @@ impl Model {
         places
     }
 
+    /// Of tasks of this name from this place; None where nothing is known of them.
+    pub fn times_at(&self, name: &Arc<str>, at: Spot) -> Option<&PlaceTimes> {
+        self.times.get(&(name.clone(), at))
+    }
+
     /// In the order of names.
     pub fn kind_times(&self) -> Vec<KindTimes> {
         let mut kinds: BTreeMap<&Arc<str>, KindTimes> = BTreeMap::new();

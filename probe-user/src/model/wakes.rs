@@ -37,6 +37,8 @@ impl Delays {
 pub struct Wakes {
     /// Uses of its waker since we began to watch, also those that found it woken already.
     pub count: u64,
+    /// Of these, by the task itself while it was polled.
+    pub by_itself: u64,
     /// When, and by whom, last. CLOCK_MONOTONIC, ns.
     pub last: Option<(u64, Doer)>,
     pub delays: Delays,
@@ -49,6 +51,7 @@ impl Model {
         *self.totals.wakes.get_or_insert(0) += 1;
         if let Some(wakes) = self.wakes_of(task) {
             wakes.count += 1;
+            wakes.by_itself += u64::from(by == Doer::Task(task));
             wakes.last = Some((t_ns, by));
         }
         out.push(Event::Wake { t_ns, task, by });

@@ -25,6 +25,9 @@ pub(super) fn event(event: &TraceEvent, frames: usize) -> bool {
                 let off_cpu = poll.off_cpu.is_none_or(|off_cpu| off_cpu.sum_ns() < PLAUSIBLE);
                 poll.since_ns <= *t_ns && off_cpu
             }
+            TraceEvent::LongPollLasts { t_ns, since_ns, off_cpu, .. } => {
+                since_ns <= t_ns && off_cpu.is_none_or(|off_cpu| off_cpu.sum_ns() < PLAUSIBLE)
+            }
             TraceEvent::Delays { count, sum_ns, max_ns, idle_ns, poll_max_ns, .. } => {
                 [*count, *sum_ns, *max_ns, idle_ns.unwrap_or(0), poll_max_ns.unwrap_or(0)]
                     .iter()

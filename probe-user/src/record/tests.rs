@@ -87,6 +87,14 @@ pub(super) fn day(shop: &Shop) -> Vec<Update> {
             timed(t + 5 * MS, Some(shop.sleeping().into())),
             timed(t + 5 * MS, None),
             TraceEvent::LongPoll { t_ns: t + 5 * MS, task, tid: 7, name: name_again, poll: long },
+            TraceEvent::LongPollLasts {
+                t_ns: t + 5 * MS,
+                task,
+                tid: 7,
+                since_ns: t,
+                off_cpu: None,
+                over: true,
+            },
             moved(t + 5 * MS, shop.sleeping(), shop.reading()),
         ]),
         Update::Snapshot(Box::new(shop.deadlock(t + SECOND))),
@@ -118,9 +126,21 @@ fn read(bytes: &[u8]) -> Vec<Update> {
 fn words(update: &Update) -> String {
     match update {
         Update::Snapshot(snapshot) => {
-            let Snapshot { tasks, frames: _, pid, exe, taken_at_ns, t_ns, debuginfo, runtimes, coverage } =
-                &**snapshot;
-            format!("{pid} {exe} {taken_at_ns} {t_ns:?} {debuginfo:?} {runtimes:?} {coverage:?} {tasks:?}")
+            let Snapshot {
+                tasks,
+                frames: _,
+                pid,
+                exe,
+                taken_at_ns,
+                t_ns,
+                debuginfo,
+                runtimes,
+                coverage,
+                polls,
+            } = &**snapshot;
+            format!(
+                "{pid} {exe} {taken_at_ns} {t_ns:?} {debuginfo:?} {runtimes:?} {coverage:?} {tasks:?} {polls:?}"
+            )
         }
         other => format!("{other:?}"),
     }

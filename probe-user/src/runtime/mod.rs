@@ -14,6 +14,7 @@ mod routines;
 mod sync;
 mod things;
 mod tokio;
+mod worker;
 
 pub use async_task::{AsyncTaskSlots, AsyncTaskWord, ExecutorPointer, RawTaskLayout, Registration};
 pub use current_task::CurrentTask;
@@ -31,3 +32,4 @@ pub use routines::{Routine, Routines};
 pub use sync::{LockLayout, LockState, Readiness, Waiter, receiver_wakes, registered_waker};
 pub use things::{Admits, Part, ResourceKind, Thing, thing};
 pub use tokio::{CellLayout, Flavor, OwnedList, SchedulerLayout, TaskWord, UnknownLayout, VtableLayout};
+pub use worker::{ThreadWorker, thread_worker};

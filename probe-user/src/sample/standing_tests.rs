@@ -60,6 +60,7 @@ fn plan() -> TracePlan {
         arm_ends: vec![None; 8],
         vtables: vec![],
         long_after: None,
+        pool_sites: Default::default(),
     }
 }
 

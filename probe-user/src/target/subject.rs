@@ -1,8 +1,8 @@
 //! What a snapshot is taken of: a process that lives, or what a core file keeps of one that does not.
 
 use super::{
-    DebugFiles, Descriptors, Image, Memory, Process, TargetError, ThreadPlace, ThreadPointers,
-    procdir::ProcDir,
+    DebugFiles, Descriptors, Image, Memory, Process, SystemCall, TargetError, ThreadPlace, ThreadPointers,
+    ThreadRegisters, procdir::ProcDir,
 };
 use std::fmt::Debug;
 use std::path::Path;
@@ -36,6 +36,16 @@ pub trait Subject: Memory + Debug {
 
     /// What its file descriptors are. None of a dead process, which has none any more.
     fn descriptors(&self) -> Option<Descriptors<'_>> {
+        None
+    }
+
+    /// As [`Process::thread_call`].
+    fn thread_call(&self, _tid: u32) -> Option<(ThreadRegisters, Option<SystemCall>)> {
+        None
+    }
+
+    /// As [`Process::thread_ran_ns`].
+    fn thread_ran_ns(&self, _tid: u32) -> Option<u64> {
         None
     }
 
@@ -90,6 +100,14 @@ impl Subject for Process {
 
     fn thread_pointers(&self) -> Result<ThreadPointers, TargetError> {
         Process::thread_pointers(self)
+    }
+
+    fn thread_call(&self, tid: u32) -> Option<(ThreadRegisters, Option<SystemCall>)> {
+        Process::thread_call(self, tid)
+    }
+
+    fn thread_ran_ns(&self, tid: u32) -> Option<u64> {
+        Process::thread_ran_ns(self, tid)
     }
 
     fn descriptors(&self) -> Option<Descriptors<'_>> {

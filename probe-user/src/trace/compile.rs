@@ -3,7 +3,7 @@
 use super::{PollEnd, SitePlan, TracePlan};
 use crate::decode::{Child, FrameId, Recipe, RecipeId, Recipes, Sites, Typed, switch_of};
 use crate::dwarf::{DieRef, Discriminant, Type};
-use crate::runtime::places;
+use crate::runtime::{Flavor, places};
 use crate::target::{Image, Svma};
 use async_inspect_ebpf::{ARM_DEREF, ARM_ENDS, NONE, NodeKind, WalkArm, WalkNode};
 use std::collections::HashMap;
@@ -32,6 +32,7 @@ pub fn compile(
     let mut taken = HashMap::new();
     for site in sites.iter() {
         let Some(offset) = image.file_offset(site.poll) else { continue };
+        let is_pool = site.flavor == Some(Flavor::Blocking);
         let (root, id_offset) = match &site.typed {
             Some(typed) => (compiler.site(typed), typed.cell.id as u32),
             None => (NONE, ids.get(&site.poll).and_then(|id| u32::try_from(*id).ok()).unwrap_or(NONE)),
@@ -39,11 +40,17 @@ pub fn compile(
         // Folded functions share an address, and then no path can be believed.
         match taken.get(&offset) {
             Some(first) => {
-                let first: &mut SitePlan = &mut compiler.plan.sites[*first];
-                first.root = NONE;
+                let first: usize = *first;
+                compiler.plan.sites[first].root = NONE;
+                if !is_pool {
+                    compiler.plan.pool_sites.remove(&(first as u32));
+                }
             }
             None => {
                 taken.insert(offset, compiler.plan.sites.len());
+                if is_pool {
+                    compiler.plan.pool_sites.insert(compiler.plan.sites.len() as u32);
+                }
                 let (address, name) = (image.to_avma(site.poll), site.name.clone());
                 compiler.plan.sites.push(SitePlan { offset, address, name, root, id_offset });
             }

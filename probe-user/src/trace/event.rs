@@ -136,6 +136,17 @@ pub enum TraceEvent {
         name: Arc<str>,
         poll: Arc<LongPoll>,
     },
+    /// A poll that was told to take long lasted at least until then: told each time that it has taken twice as long, and at
+    /// its end.
+    LongPollLasts {
+        t_ns: u64,
+        task: TaskId,
+        tid: u32,
+        since_ns: u64,
+        /// Up to then; None where it is not watched.
+        off_cpu: Option<OffCpu>,
+        over: bool,
+    },
     /// The path at poll exit differs from that at poll entry.
     State {
         t_ns: u64,
@@ -172,6 +183,7 @@ impl TraceEvent {
             | TraceEvent::Delays { t_ns, .. }
             | TraceEvent::Poll { t_ns, .. }
             | TraceEvent::LongPoll { t_ns, .. }
+            | TraceEvent::LongPollLasts { t_ns, .. }
             | TraceEvent::State { t_ns, .. }
             | TraceEvent::Timed { t_ns, .. }
             | TraceEvent::Lost { t_ns, .. }

@@ -28,6 +28,8 @@ pub struct SitePlan {
 pub struct TracePlan {
     /// No two at the same offset.
     pub sites: Vec<SitePlan>,
+    /// Numbers of those sites that run closures of the blocking pool, which may block.
+    pub pool_sites: HashSet<u32>,
     pub nodes: Vec<WalkNode>,
     pub arms: Vec<WalkArm>,
     /// For each arm, the frame that it means, if it is one that people see.
@@ -176,6 +178,7 @@ mod tests {
             vtables: vec![(Avma(0x1000), 1)],
             causes: CausePlan::default(),
             long_after: None,
+            pool_sites: Default::default(),
         }
     }
 

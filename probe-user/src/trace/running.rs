@@ -2,11 +2,12 @@
 
 use super::identity::Identity;
 use super::slots::{Slot, Table};
-use super::{Doing, OffCpu, TracePlan};
+use super::{Doing, OffCpu, SitePlan, TracePlan};
 use crate::decode::{RuntimeKind, TaskId};
 use crate::target::Avma;
 use async_inspect_ebpf::{EVENT_UNREADABLE, Frame, NONE, Thread};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// A poll that has begun and not ended.
 #[derive(Clone, Debug)]
@@ -29,8 +30,10 @@ pub struct PollUnderWay {
 /// Reads what polls are under way. Beside a [`super::Tracer`], on any thread; while its probes are out it sees none.
 pub struct Running {
     threads: Arc<Table<Thread>>,
+    /// Set before the probes go: what then stands in the table may have ended.
+    out: Arc<AtomicBool>,
     identity: Identity,
-    /// Names of the sites; None where their tasks are not told apart.
+    /// Names of the sites; None where their tasks are not told apart, or run where they may block.
     names: Vec<Option<Arc<str>>>,
     watches_off_cpu: bool,
 }
@@ -38,18 +41,24 @@ pub struct Running {
 impl Running {
     pub(super) fn of(
         threads: Arc<Table<Thread>>,
+        out: Arc<AtomicBool>,
         identity: Identity,
         plan: &TracePlan,
         watches_off_cpu: bool,
     ) -> Running {
-        let sites = plan.sites.iter();
-        let names = sites.map(|site| (site.id_offset != NONE).then(|| site.name.clone())).collect();
-        Running { threads, identity, names, watches_off_cpu }
+        let told = |(number, site): (usize, &SitePlan)| {
+            (site.id_offset != NONE && !plan.pool_sites.contains(&(number as u32))).then(|| site.name.clone())
+        };
+        let names = plan.sites.iter().enumerate().map(told).collect();
+        Running { threads, out, identity, names, watches_off_cpu }
     }
 
     /// The innermost poll of each thread that polls, begun before `before_ns` (CLOCK_MONOTONIC).
     pub fn polls(&mut self, now_ns: u64, before_ns: u64) -> Vec<PollUnderWay> {
         let mut found = Vec::new();
+        if self.out.load(Ordering::SeqCst) {
+            return found;
+        }
         for (slot, key) in self.threads.keys() {
             let thread = self.steady(slot);
             let Some(frame) = innermost(&thread).filter(|frame| frame.start_ns <= before_ns) else {
@@ -92,7 +101,8 @@ impl Running {
     pub fn is_under_way(&self, poll: &PollUnderWay) -> bool {
         let thread = self.threads.value(poll.slot);
         // Where the probes have gone out, or the thread has ended, what stood in the slot is still there.
-        self.threads.key(poll.slot) == poll.key
+        !self.out.load(Ordering::SeqCst)
+            && self.threads.key(poll.slot) == poll.key
             && innermost(&thread)
                 .is_some_and(|frame| (frame.start_ns, frame.sp) == (poll.since_ns, poll.sp.0))
     }

@@ -21,6 +21,7 @@ use rustix::time::{ClockId, clock_gettime};
 use std::collections::HashSet;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 use zerocopy::FromBytes;
 
@@ -63,6 +64,8 @@ pub struct Tracer {
     causes: CausePlan,
     /// Told first.
     watches: Option<TraceEvent>,
+    /// The probes are out, or on their way: ends of polls may be missed.
+    out: Arc<AtomicBool>,
     /// Of threads that are gone; see [`add_hits`].
     ended_threads: [u64; 4],
     /// Keys of threads that had ended at the last sweep.
@@ -157,6 +160,7 @@ impl Tracer {
             config,
             programs,
             written,
+            out: Arc::default(),
             ended_threads: [0; 4],
             missing: HashSet::new(),
             accounts_read: Instant::now(),
@@ -175,11 +179,13 @@ impl Tracer {
     /// See [`TraceError`].
     pub fn running_polls(&self, plan: &TracePlan) -> Result<Running, TraceError> {
         let watches_off_cpu = self.config.kernel_ids != NONE;
-        Ok(Running::of(self.written.threads.clone(), Identity::of(self.places.pid)?, plan, watches_off_cpu))
+        let (threads, out) = (self.written.threads.clone(), self.out.clone());
+        Ok(Running::of(threads, out, Identity::of(self.places.pid)?, plan, watches_off_cpu))
     }
 
     /// Takes the probes out for a while. What they said before stays, and [`Tracer::drain`] hands it out.
     pub fn pause(&mut self) {
+        self.out.store(true, Ordering::SeqCst);
         drop(self.links.take());
         // No program runs any more. Polls that were under way will end unseen.
         let threads: Vec<(Slot, u64)> = self.written.threads.keys().collect();
@@ -204,6 +210,7 @@ impl Tracer {
         links.append(&mut attach_causes::attach(&self.programs, &self.places, &self.causes, self.mode)?);
         switches.into_iter().for_each(|link| links.add(link));
         self.links = Some(links);
+        self.out.store(false, Ordering::SeqCst);
         Ok(())
     }
 

@@ -60,6 +60,7 @@ fn by_task(events: &[TraceEvent]) -> BTreeMap<u64, Seen> {
             }
             TraceEvent::Watches { .. }
             | TraceEvent::LongPoll { .. }
+            | TraceEvent::LongPollLasts { .. }
             | TraceEvent::Wake { .. }
             | TraceEvent::Delays { .. }
             | TraceEvent::Timed { .. }

@@ -300,6 +300,7 @@ pub fn plan_of(pid: u32) -> TracePlan {
         vtables: vec![(vtable("toy_vtable_a"), 5), (vtable("toy_vtable_b"), 6)],
         causes: CausePlan::default(),
         long_after: None,
+        pool_sites: Default::default(),
     }
 }
 

@@ -2,15 +2,18 @@
 //!
 //! Each prints what is to be found in it, then `ready`, and goes on until its stdin ends.
 
+mod blocking;
 mod cancelled;
-mod deadlock;
-mod lock_convoy;
-mod sequential_awaits;
 mod channel_full;
+mod computing;
+mod deadlock;
 mod futurelock;
 mod large_future;
 mod lock_across_await;
+mod lock_convoy;
 mod lost_wakeup;
+mod sequential_awaits;
+mod starved;
 mod stuck_shutdown;
 mod task_leak;
 mod told;
@@ -22,8 +25,10 @@ type Case = (&'static str, fn());
 
 fn cases() -> impl Iterator<Item = Case> {
     [
+        blocking::CASES,
         cancelled::CASES,
         channel_full::CASES,
+        computing::CASES,
         deadlock::CASES,
         futurelock::CASES,
         large_future::CASES,
@@ -31,6 +36,7 @@ fn cases() -> impl Iterator<Item = Case> {
         lock_convoy::CASES,
         lost_wakeup::CASES,
         sequential_awaits::CASES,
+        starved::CASES,
         stuck_shutdown::CASES,
         task_leak::CASES,
     ]
