@@ -21,7 +21,7 @@ const WATCHED: &[(&str, Look)] = &[
     ("deadlock-busy", Look::Watch("2")),
     ("lock-convoy", Look::Watch("2")),
     ("cancelled", Look::Watch("1.5")),
-    ("sequential", Look::Watch("1.5")),
+    ("sequential", Look::Watch("3")),
     ("task-leak", Look::Watch("3")),
     ("blocking-call-repeated", Look::Watch("2")),
     ("blocking-call-crowd", Look::Watch("3")),

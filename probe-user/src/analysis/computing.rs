@@ -4,7 +4,7 @@ use super::held_workers::held_workers;
 use super::stalls::who;
 use super::{Case, FoundPlace, Part, Sentence, sentence};
 use crate::decode::{Certainty, TaskId};
-use crate::model::{LongPolls, Spot};
+use crate::model::{LongPolls, PlaceTimes, Spot};
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -54,7 +54,7 @@ impl Computing {
     pub fn from(&self) -> Sentence {
         match &self.place.line {
             Some(line) => sentence![" in a poll that went on from ", line],
-            None => sentence![" in a poll that went on from its beginning"],
+            None => sentence![" in one poll"],
         }
     }
 
@@ -86,6 +86,22 @@ pub(super) fn computing(case: &Case<'_>) -> Vec<Computing> {
     all
 }
 
+/// Where a row's polls began, if that is known: a task that runs nearly all the time may never be met at rest, but the kernel's
+/// histograms, which come a second later, have where its long polls began. None before that.
+fn began_at(case: &Case<'_>, row: &LongPolls) -> Option<Spot> {
+    if let Some(place) = row.at.as_ref().and_then(|at| at.place) {
+        return Some(Spot::Await(place));
+    }
+    // Its clock stops a little earlier.
+    let least_ns = row.longest.ns() / 20 * 19;
+    let as_long = |times: &&PlaceTimes| times.name == row.name && times.polls.max_ns >= least_ns;
+    match case.watched?.place_times().into_iter().filter(as_long).collect::<Vec<_>>()[..] {
+        [] => None,
+        [only] => Some(only.at),
+        _ => Some(Spot::Elsewhere),
+    }
+}
+
 fn of_row(case: &Case<'_>, row: &LongPolls) -> Option<Computing> {
     // Its worker's other tasks go on elsewhere meanwhile.
     if case.watched.is_some_and(|model| model.gives_workers_away(&row.name)) {
@@ -104,7 +120,8 @@ fn of_row(case: &Case<'_>, row: &LongPolls) -> Option<Computing> {
         ],
         None => sentence!["the poll took ", Part::Span(span.ns()), "; how much of it on a CPU is not known"],
     };
-    let frame = row.at.as_ref().and_then(|at| at.place);
+    let began_at = began_at(case, row)?;
+    let frame = if let Spot::Await(place) = began_at { Some(place) } else { None };
     Some(Computing {
         name: row.name.clone(),
         tasks: row.tasks.clone(),
@@ -116,7 +133,7 @@ fn of_row(case: &Case<'_>, row: &LongPolls) -> Option<Computing> {
         over: span.over,
         proven: span.on_cpu_ns().is_some(),
         rests_on,
-        others: others(case, &row.name, frame.map_or(Spot::Start, Spot::Await)),
+        others: others(case, &row.name, began_at),
     })
 }
 

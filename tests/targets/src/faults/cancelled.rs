@@ -1,7 +1,7 @@
 //! Tasks that are aborted in the middle, and tasks that come to their end.
 
 use super::Case;
-use super::told::{Fault, ready, runtime, wait};
+use super::told::{Fault, may_be_told, ready, runtime, wait};
 use std::time::Duration;
 
 pub const CASES: &[Case] = &[("cancelled-abort", || aborts(true)), ("cancelled-abort-not", || aborts(false))];
@@ -19,6 +19,8 @@ fn aborts(early: bool) {
     if early {
         Fault::possible("cancelled-mid-await").lines([LINE]).is_here();
     }
+    // One after the other it is.
+    may_be_told("sequential-awaits");
     ready();
     runtime.block_on(async {
         // The watcher comes some time after.

@@ -1,7 +1,7 @@
 //! Runtimes that cannot end, and such that only have much to do.
 
 use super::Case;
-use super::told::{Fault, may_be_told, ready_soon_and_wait, runtime};
+use super::told::{Fault, ready_soon_and_wait, runtime};
 use std::time::Duration;
 
 pub const CASES: &[Case] = &[
@@ -14,6 +14,9 @@ pub const CASES: &[Case] = &[
 fn sleeps() {
     std::thread::sleep(Duration::from_secs(600));
 }
+
+/// Line of the call.
+const SLEEPS: u32 = line!() - 4;
 
 fn closure() {
     let runtime = runtime(2);
@@ -29,7 +32,7 @@ fn poll() {
     let runtime = runtime(1);
     let task = runtime.spawn(async { sleeps() });
     Fault::possible("stuck-shutdown").tasks([task.id()]).says("poll").is_here();
-    may_be_told("blocked-executor");
+    Fault::proven("blocking-call").tasks([task.id()]).lines([SLEEPS]).says("std::thread::sleep").is_here();
     std::thread::sleep(Duration::from_millis(50));
     std::thread::spawn(move || drop(runtime));
     ready_soon_and_wait()
