@@ -190,6 +190,8 @@ fn pool_again() {
             let _ = computed.await;
         }
     });
+    // It spawns two at once, but the next two only when both have ended.
+    may_be_told("sequential-awaits");
     ready_soon_and_wait()
 }
 
