@@ -1,7 +1,7 @@
 //! Tasks that block their threads, in calls that are recognised and in others, and such that may.
 
 use super::Case;
-use super::told::{Fault, ready_soon_and_wait, runtime};
+use super::told::{Fault, may_be_told, ready_soon_and_wait, runtime};
 use std::future::Future;
 use std::io::Read as _;
 use std::pin::pin;
