@@ -3,7 +3,7 @@
 use anyhow::{Context, Result, ensure};
 use e2e::schema::{CodeFrame, Line};
 use e2e::tracer::Traced;
-use e2e::{Lto, Mangling, Panic, Tokio, Truth, Variant, rights};
+use e2e::{Lto, Mangling, Panic, Tokio, Truth, Variant, rights, slowness};
 
 /// Longer than a busy machine makes a thread wait for a CPU, shorter than the program holds up its threads.
 const LONG: &str = "300";
@@ -70,6 +70,9 @@ fn check_one(truth: &Truth, traced: &Traced) -> Result<()> {
         return Ok(());
     }
     let calls = calls(case);
+    // On an emulated processor the way to a sleep may take longer than LONG, and is told as what it is: computing.
+    let emulated = slowness() > 1 && !calls.is_empty();
+    let long: Vec<Long<'_>> = long.into_iter().filter(|told| !(emulated && told.on_cpu)).collect();
     let [told] = &long[..] else { anyhow::bail!("told {} times: {long:?}", long.len()) };
     ensure!(told.on_cpu == calls.is_empty(), "{told:?}");
     ensure!(told.for_ns >= 300_000_000 && told.for_ns <= duration, "{} of {duration}", told.for_ns);
