@@ -87,7 +87,9 @@ fn check_one(truth: &Truth, traced: &Traced) -> Result<()> {
         ensure!(blocked * 10 <= duration, "asleep {blocked} of {duration}");
         return Ok(());
     }
-    ensure!(blocked * 10 >= slept * 9, "asleep {blocked}, not {slept}");
+    // On an emulated machine some of what passed was no CPU's to give: the program took it for sleep, and nobody else.
+    let least = if emulated { slept * 7 } else { slept * 9 };
+    ensure!(blocked * 10 >= least, "asleep {blocked}, not {slept}");
     ensure!(told.system_call.is_some_and(|call| calls.contains(&call)), "{told:?}");
     // `measured` is a part of the function that calls it, and its closure of the line that holds up.
     let at = |frame: &&CodeFrame| frame.function.as_deref() == Some(function) && frame.line == Some(*line);
