@@ -15,12 +15,19 @@ pub struct Bottlenecks {
     pub waits: Vec<WaitRank>,
     pub polls: Vec<PollRank>,
     pub locks: Vec<LockWaits>,
+    /// As [`Profile::not_kept`].
+    pub not_kept: u64,
 }
 
 /// An await point, and how long tasks waited there within the watch.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WaitRank {
-    pub point: Option<AwaitPoint>,
+    pub point: AwaitPoint,
+    pub waits: Waits,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Waits {
     /// That stand there at the end.
     pub tasks: u64,
     /// Sum over all tasks, of stays that ended and of those that last, ns.
@@ -41,7 +48,12 @@ pub struct PollRank {
 impl Bottlenecks {
     /// Of all that was watched.
     pub fn of(profile: &Profile, model: &Model) -> Bottlenecks {
-        Bottlenecks { waits: waits(profile, model), polls: polls(profile), locks: locks(model) }
+        Bottlenecks {
+            waits: waits(profile, model),
+            polls: polls(profile),
+            locks: locks(model),
+            not_kept: profile.not_kept,
+        }
     }
 
     pub fn is_empty(&self) -> bool {
@@ -50,7 +62,7 @@ impl Bottlenecks {
 }
 
 fn waits(profile: &Profile, model: &Model) -> Vec<WaitRank> {
-    let mut ranks: BTreeMap<AwaitPoint, WaitRank> = BTreeMap::new();
+    let mut ranks: BTreeMap<AwaitPoint, Waits> = BTreeMap::new();
     for (point, times) in profile.points().filter(|(_, times)| !times.stays.all.is_empty()) {
         let rank = ranks.entry(point.clone()).or_default();
         rank.waited_ns = times.stays.all.sum_ns;
@@ -69,8 +81,8 @@ fn waits(profile: &Profile, model: &Model) -> Vec<WaitRank> {
         rank.waits_for.extend(kinds.filter(|kind| *kind != ResourceKind::Unknown).map(ResourceKind::as_str));
     }
     let mut ranks: Vec<WaitRank> =
-        ranks.into_iter().map(|(point, rank)| WaitRank { point: Some(point), ..rank }).collect();
-    ranks.sort_by_key(|rank| Reverse(rank.waited_ns));
+        ranks.into_iter().map(|(point, waits)| WaitRank { point, waits }).collect();
+    ranks.sort_by_key(|rank| Reverse(rank.waits.waited_ns));
     ranks.truncate(ROWS);
     ranks
 }

@@ -1,6 +1,6 @@
 //! What lints look at: a snapshot, what did not move since an earlier one, and what was seen over time.
 
-use super::{FoundPlace, Relations};
+use super::FoundPlace;
 use crate::decode::{
     Frame, FrameId, Frames, Lasting, Node, RuntimeInfo, Snapshot, SourceLine, Task, TaskId, ThreadPoll,
 };
@@ -24,7 +24,6 @@ pub struct Case<'a> {
     pub read_twice: bool,
     /// By address: since when a runtime has been read as closed each time, CLOCK_MONOTONIC ns.
     closed: HashMap<Avma, u64>,
-    relations: OnceCell<Relations>,
     indices: OnceCell<HashMap<TaskId, u32>>,
 }
 
@@ -62,8 +61,8 @@ impl<'a> Case<'a> {
         lasting: Vec<Option<Lasting>>,
         read_twice: bool,
     ) -> Case<'a> {
-        let (relations, indices) = (OnceCell::new(), OnceCell::new());
-        Case { snapshot, watched, unmoved, lasting, read_twice, closed: HashMap::new(), relations, indices }
+        let (closed, indices) = (HashMap::new(), OnceCell::new());
+        Case { snapshot, watched, unmoved, lasting, read_twice, closed, indices }
     }
 
     pub fn frames(&self) -> &'a Frames {
@@ -73,11 +72,6 @@ impl<'a> Case<'a> {
     /// CLOCK_MONOTONIC, ns; None of a core file.
     pub fn now_ns(&self) -> Option<u64> {
         self.watched.map(Model::now_ns).or(self.snapshot.t_ns)
-    }
-
-    /// Who waits for what, and who holds it.
-    pub fn relations(&self) -> &Relations {
-        self.relations.get_or_init(|| Relations::of(self.snapshot, &[]))
     }
 
     pub fn index(&self, id: TaskId) -> Option<usize> {

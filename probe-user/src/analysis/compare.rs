@@ -67,11 +67,28 @@ pub struct Comparison {
 }
 
 /// Stable across builds: a function's awaits keep their order when lines move.
-type Key = (Arc<str>, Arc<str>, u32);
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Key {
+    task: Arc<str>,
+    function: Arc<str>,
+    /// None before the first await.
+    ordinal: Option<u32>,
+    /// Of several that are the same but for their lines, in the order of those.
+    nth: u32,
+}
 
 fn by_key(profile: &Profile) -> BTreeMap<Key, (&AwaitPoint, &PointTimes)> {
-    let key = |point: &AwaitPoint| (point.task.clone(), point.function.clone(), point.ordinal);
-    profile.points().map(|(point, times)| (key(point), (point, times))).collect()
+    let mut known = BTreeMap::new();
+    // In the order of lines, for such of one function.
+    for (point, times) in profile.points() {
+        let ordinal = (point.line > 0).then_some(point.ordinal);
+        let mut key = Key { task: point.task.clone(), function: point.function.clone(), ordinal, nth: 0 };
+        while known.contains_key(&key) {
+            key.nth += 1;
+        }
+        known.insert(key, (point, times));
+    }
+    known
 }
 
 impl Comparison {
@@ -172,6 +189,10 @@ impl Moments {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::decode::{Frame, SourceLine};
+    use crate::model::sample::{SECOND, Shop};
+    use crate::model::{Limits, Mode, Model};
+    use crate::trace::{Timed, TraceEvent};
     use proptest::prelude::*;
 
     /// Blocks with a mean of about this, each off by up to `noise`, as a fixed sequence has it.
@@ -192,6 +213,38 @@ mod tests {
         assert!(low < 1.0 && high > 1.0, "{low} – {high}");
         assert_eq!(ratio(&[1.0, 2.0], &[1.0, 2.0, 3.0]), None);
         assert_eq!(ratio(&[5.0; 4], &[5.0; 4]), Some((1.0, 1.0, 1.0)));
+    }
+
+    #[test]
+    fn a_start_and_a_first_await_are_two_points_and_lines_may_move() {
+        let shop = Shop::new();
+        let profile = |line: u32| {
+            let mut model = Model::new(Mode::Session, shop.frames.clone(), SECOND, Limits::default());
+            let mut profile = Profile::default();
+            let name: Arc<str> = "shop::api::fetch_user".into();
+            let frame = Frame {
+                function: name.clone(),
+                suspend_point: Some(0),
+                line: Some(SourceLine { file: "src/api.rs".into(), line }),
+                own_code: true,
+                ..(*shop.frames.get(shop.sleeping()[0])).clone()
+            };
+            let place = shop.frames.intern(frame);
+            for path in [vec![], vec![place]] {
+                let (polls, delays) = (Histogram::of([1000]), Histogram::default());
+                let of = Timed { name: name.clone(), at: Some(path.into()), polls, delays, idle_ns: 0 };
+                let mut events = Vec::new();
+                model.trace(TraceEvent::Timed { t_ns: SECOND, of: Box::new(of) }, &mut events);
+                events.iter().for_each(|event| profile.take(event, &model));
+            }
+            profile
+        };
+        let comparison = Comparison::of(&profile(150), &profile(160));
+        let mut lines: Vec<_> =
+            comparison.changes.iter().map(|change| (change.line_before, change.point.line)).collect();
+        lines.sort_unstable();
+        assert_eq!(lines, [(0, 0), (150, 160)]);
+        assert!(comparison.only_before.is_empty() && comparison.only_after.is_empty());
     }
 
     proptest! {

@@ -39,11 +39,13 @@ pub struct CriticalPath {
     pub task: TaskId,
     chains: HashMap<Vec<Step>, u64>,
     last: Option<(u64, Vec<Step>)>,
+    /// In chains beyond those that are told apart, ns.
+    pub elsewhere_ns: u64,
 }
 
 impl CriticalPath {
     pub fn new(task: TaskId) -> CriticalPath {
-        CriticalPath { task, chains: HashMap::new(), last: None }
+        CriticalPath { task, chains: HashMap::new(), last: None, elsewhere_ns: 0 }
     }
 
     /// Looks once more: what was so at the last look is taken to have lasted until now.
@@ -52,7 +54,10 @@ impl CriticalPath {
         if let Some((then_ns, chain)) = self.last.take() {
             let passed = now_ns.saturating_sub(then_ns);
             if self.chains.len() < CHAINS || self.chains.contains_key(&chain) {
-                *self.chains.entry(chain).or_default() += passed;
+                let lasted = self.chains.entry(chain).or_default();
+                *lasted = lasted.saturating_add(passed);
+            } else {
+                self.elsewhere_ns = self.elsewhere_ns.saturating_add(passed);
             }
         }
         let chain = chain(case, self.task);

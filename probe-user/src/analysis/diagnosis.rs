@@ -9,8 +9,9 @@ use std::time::Duration;
 /// What was found so far. A bug that was proven stays; what only looked like one goes when it is gone.
 #[derive(Clone, Debug, Default)]
 pub struct Diagnosis {
-    found: Vec<Known>,
-    known: HashMap<FindingKey, usize>,
+    found: HashMap<FindingKey, Known>,
+    found_ever: u64,
+    not_kept: u64,
     again: Option<Duration>,
     blind: BTreeMap<&'static str, &'static str>,
     looks: u32,
@@ -19,6 +20,8 @@ pub struct Diagnosis {
 #[derive(Clone, Debug)]
 struct Known {
     finding: Finding,
+    /// How many were found before it.
+    nth: u64,
     /// In which look it was found last.
     look: u32,
 }
@@ -57,12 +60,15 @@ impl Diagnosis {
 
     /// What is found now, and what was proven before; the certain first.
     pub fn findings(&self) -> Vec<&Finding> {
-        let lasting =
-            |known: &&Known| known.look == self.looks || known.finding.certainty == Certainty::Proven;
-        let mut findings: Vec<&Finding> =
-            self.found.iter().filter(lasting).map(|known| &known.finding).collect();
-        findings.sort_by_key(|finding| finding.certainty);
-        findings
+        let mut known: Vec<&Known> =
+            self.found.values().filter(|known| known.lasts_until(self.looks)).collect();
+        known.sort_by_key(|known| (known.finding.certainty, known.nth));
+        known.into_iter().map(|known| &known.finding).collect()
+    }
+
+    /// Findings for which there was no room, each time that they were found.
+    pub fn not_kept(&self) -> u64 {
+        self.not_kept
     }
 
     /// After how long another look may tell more.
@@ -78,18 +84,30 @@ impl Diagnosis {
     fn take(&mut self, finding: Finding) -> Option<Finding> {
         let look = self.looks;
         let key = finding.key();
-        if let Some(known) = self.known.get(&key).and_then(|index| self.found.get_mut(*index)) {
+        if let Some(known) = self.found.get_mut(&key) {
             let news = finding.certainty < known.finding.certainty;
             let certainty = finding.certainty.min(known.finding.certainty);
-            *known = Known { finding: Finding { certainty, ..finding }, look };
+            *known = Known { finding: Finding { certainty, ..finding }, nth: known.nth, look };
             return news.then(|| known.finding.clone());
         }
         if self.found.len() >= KEPT {
+            // Those of the look before may be found again in this one.
+            self.found.retain(|_, known| known.lasts_until(look) || known.lasts_until(look - 1));
+        }
+        if self.found.len() >= KEPT {
+            self.not_kept += 1;
             return None;
         }
-        self.known.insert(key, self.found.len());
-        self.found.push(Known { finding: finding.clone(), look });
+        self.found_ever += 1;
+        self.found.insert(key, Known { finding: finding.clone(), nth: self.found_ever, look });
         Some(finding)
+    }
+}
+
+impl Known {
+    /// Whether it is a finding still, as of a look.
+    fn lasts_until(&self, look: u32) -> bool {
+        self.look == look || self.finding.certainty == Certainty::Proven
     }
 }
 

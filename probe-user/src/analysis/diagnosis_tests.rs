@@ -85,6 +85,28 @@ fn what_was_proven_stays_and_what_only_seemed_so_goes() {
 }
 
 #[test]
+fn a_full_table_makes_room_and_counts_what_it_cannot_keep() {
+    let finding = |nth: u64, certainty| Finding {
+        lint: "deadlock",
+        certainty,
+        tasks: vec![tokio(nth)],
+        places: Vec::new(),
+        resources: vec![Avma(nth)],
+        message: crate::analysis::Sentence::default(),
+        evidence: Vec::new(),
+        remedy: "",
+    };
+    let mut diagnosis = Diagnosis { looks: 1, ..Diagnosis::default() };
+    let all = KEPT as u64;
+    let taken = (0..all + 5).filter(|nth| diagnosis.take(finding(*nth, Certainty::Possible)).is_some());
+    assert_eq!((taken.count() as u64, diagnosis.not_kept()), (all, 5));
+    // Two looks later none of them is found any more.
+    diagnosis.looks = 3;
+    assert!(diagnosis.take(finding(7 * all, Certainty::Proven)).is_some());
+    assert_eq!(diagnosis.findings().len(), 1);
+}
+
+#[test]
 fn every_lint_has_a_name_of_its_own_and_is_found_by_it() {
     for lint in LINTS {
         let found = super::super::named(lint.name()).expect("it is listed");

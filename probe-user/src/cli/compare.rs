@@ -6,21 +6,19 @@ use super::attach::{self, Wanted, Watch};
 use super::child::Keep;
 use super::feed::Feed;
 use super::output::{self, Quit, Say};
+use super::profiled::{Profiled, profiled};
 use super::watch::Begun;
 use super::{diagnose, replay};
 use crate::analysis::Comparison;
 use crate::decode::Frames;
 use crate::export::compare as json;
-use crate::model::{Aside, End, Limits, Mode, Model, Profile};
+use crate::model::{Mode, Profile};
 use crate::present::compare;
 use crate::present::places::Places;
 use std::io::{IsTerminal, Write};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
-use std::time::Duration;
-
-const WAIT: Duration = Duration::from_millis(100);
 
 /// One of the two, as it was watched.
 struct Watched {
@@ -49,6 +47,7 @@ pub fn run(args: &CompareArgs, common: &Common, stop: &Arc<AtomicBool>) -> Resul
         what: watched.what.clone(),
         mode: watched.mode,
         watched_ns: watched.watched_ns,
+        not_kept: watched.profile.not_kept,
     };
     let sides = [side(&before), side(&after)];
     let mut out = output::stdout();
@@ -73,7 +72,7 @@ fn watched(
     if diagnose::is_recording(name) {
         let mut recording = replay::open(Path::new(name))?;
         let begun = replay::begin(&mut recording);
-        return Ok(Some(profiled(name, begun, &mut replay::at_once(recording), say)));
+        return Ok(Some(of(name, begun, &mut replay::at_once(recording), say)));
     }
     let wanted = Wanted {
         target: Some(name),
@@ -87,31 +86,11 @@ fn watched(
     let Some(Watch { begun, mut updates, .. }) = attach::begin(&wanted, common, stop.clone(), say)? else {
         return Ok(None);
     };
-    Ok(Some(profiled(name, begun, &mut updates, say)))
+    Ok(Some(of(name, begun, &mut updates, say)))
 }
 
-fn profiled(name: &str, mut begun: Begun, feed: &mut dyn Feed, say: &Say) -> Watched {
-    let mut events = Vec::new();
-    let mut model = Model::new(begun.mode, begun.frames.clone(), begun.t_ns, Limits::default());
-    let mut profile = Profile::default();
-    if let Some(first) = begun.first.take() {
-        model.snapshot_taken(first, &mut events);
-    }
-    let ended_ns = loop {
-        let Some(update) = feed.next(WAIT) else { continue };
-        let aside = model.apply(update, &mut events);
-        events.drain(..).for_each(|event| profile.take(&event, &model));
-        match aside {
-            Some(Aside::Note(text)) => say.warn(&text),
-            Some(Aside::End { t_ns, end }) => {
-                if let End::Failed(why) = end {
-                    say.warn(&format!("{name}: {why}"));
-                }
-                break t_ns;
-            }
-            Some(Aside::Cost(_)) | None => {}
-        }
-    };
+fn of(name: &str, mut begun: Begun, feed: &mut dyn Feed, say: &Say) -> Watched {
+    let Profiled { model, profile, ended_ns } = profiled(&mut begun, feed, say, |_| ());
     Watched {
         what: name.to_owned(),
         mode: begun.mode,

@@ -6,16 +6,16 @@ use super::child::Keep;
 use super::diagnose_args::DiagnoseArgs;
 use super::feed::Feed;
 use super::output::{self, Quit, Say};
+use super::profiled::{Profiled, profiled};
 use super::watch::Begun;
 use super::{Exit, Failure, live, replay};
 use crate::analysis::{Bottlenecks, Case, CriticalPath, Diagnosis, Lookout};
 use crate::decode::{Certainty, Coverage, RuntimeKind, Snapshot, TaskId};
 use crate::export::findings as json;
-use crate::model::{Aside, End, Limits, Model, Profile};
 use crate::present::bottlenecks;
 use crate::present::findings::write;
 use crate::present::places::Places;
-use crate::present::units::counted;
+use crate::present::units::{count, counted};
 use std::io::{IsTerminal, Write};
 use std::path::Path;
 use std::sync::Arc;
@@ -23,8 +23,6 @@ use std::sync::atomic::AtomicBool;
 use std::thread;
 use std::time::Duration;
 
-/// How long to wait for an update before looking at the clock.
-const WAIT: Duration = Duration::from_millis(100);
 /// Between two snapshots: what moves at all has moved by then.
 const INTERVAL: Duration = Duration::from_millis(250);
 /// Readings that do not watch: a third one where two of them did not tell for lack of time.
@@ -149,34 +147,19 @@ fn of_recording(path: &Path, args: &DiagnoseArgs, say: &Say) -> Result<Found, Qu
 
 /// Looks after each snapshot, until there are no more.
 fn until_the_end(mut begun: Begun, feed: &mut dyn Feed, args: &DiagnoseArgs, say: &Say) -> Found {
-    let pid = begun.process.pid;
-    let mut events = Vec::new();
-    let mut model = Model::new(begun.mode, begun.frames.clone(), begun.t_ns, Limits::default());
     let task = args.task.map(|id| TaskId { runtime: RuntimeKind::Tokio, id });
-    let mut findings = Lookout::new().following(task);
-    let mut profile = Profile::default();
-    if let Some(first) = begun.first.take() {
-        model.snapshot_taken(first, &mut events);
+    let mut lookout = Lookout::new().following(task);
+    let Profiled { model, profile, .. } = profiled(&mut begun, feed, say, |model| drop(lookout.news(model)));
+    lookout.look(&model);
+    let (diagnosis, path) = lookout.into_parts();
+    Found {
+        pid: begun.process.pid,
+        diagnosis,
+        coverage: model.snapshot().map(|snapshot| snapshot.coverage.clone()),
+        places: Places::of(&begun.frames),
+        bottlenecks: Some(Bottlenecks::of(&profile, &model)),
+        path,
     }
-    let end = loop {
-        let Some(update) = feed.next(WAIT) else { continue };
-        let aside = model.apply(update, &mut events);
-        events.drain(..).for_each(|event| profile.take(&event, &model));
-        match aside {
-            Some(Aside::Note(text)) => say.warn(&text),
-            Some(Aside::End { end, .. }) => break end,
-            Some(Aside::Cost(_)) | None => {}
-        }
-        findings.news(&model);
-    };
-    findings.look(&model);
-    if let End::Failed(why) = end {
-        say.warn(&why);
-    }
-    let coverage = model.snapshot().map(|snapshot| snapshot.coverage.clone());
-    let (diagnosis, path) = findings.into_parts();
-    let bottlenecks = Some(Bottlenecks::of(&profile, &model));
-    Found { pid, diagnosis, coverage, places: Places::of(&begun.frames), bottlenecks, path }
 }
 
 fn tell(
@@ -205,6 +188,9 @@ fn tell(
     }
     if decoded < tasks {
         say.warn(&format!("{} of them could not be decoded", counted(tasks - decoded, "task")));
+    }
+    if found.diagnosis.not_kept() > 0 {
+        say.warn(&format!("{} more were found and not kept", count(found.diagnosis.not_kept())));
     }
     for (lint, why) in found.diagnosis.blind() {
         say.note(&format!("not looked for: {lint}: {why}"));

@@ -19,6 +19,7 @@ mod manual;
 mod output;
 mod probe_args;
 mod probes;
+mod profiled;
 mod record;
 mod recording_args;
 mod replay;

@@ -1,7 +1,7 @@
 //! Rankings of where the time goes, and a critical path, as JSON; parts of DIAGNOSIS.
 
 use super::json::Text;
-use crate::analysis::{Bottlenecks, CriticalPath, Doing};
+use crate::analysis::{Bottlenecks, CriticalPath, Doing, WaitRank};
 use crate::decode::SourceLine;
 use crate::model::{AwaitPoint, LockWaits};
 use crate::target::Avma;
@@ -13,6 +13,8 @@ pub struct BottlenecksJson<'a> {
     waits: Vec<WaitJson<'a>>,
     polls: Vec<PollJson<'a>>,
     locks: Vec<LockJson<'a>>,
+    /// Stays, and histograms of polls, that there was no room for.
+    not_kept: u64,
 }
 
 #[derive(Serialize)]
@@ -28,7 +30,7 @@ pub struct PointJson<'a> {
 #[derive(Serialize)]
 struct WaitJson<'a> {
     #[serde(flatten)]
-    point: Option<PointJson<'a>>,
+    point: PointJson<'a>,
     tasks: u64,
     waited_ns: u64,
     stays: TimesJson,
@@ -76,6 +78,8 @@ struct LineJson<'a> {
 pub struct PathJson<'a> {
     task: Text<u64>,
     chains: Vec<ChainJson<'a>>,
+    /// In chains beyond those that are told apart.
+    elsewhere_ns: u64,
 }
 
 #[derive(Serialize)]
@@ -141,8 +145,8 @@ impl<'a> From<&'a LockWaits> for LockJson<'a> {
 
 impl<'a> From<&'a Bottlenecks> for BottlenecksJson<'a> {
     fn from(all: &'a Bottlenecks) -> BottlenecksJson<'a> {
-        let waits = all.waits.iter().map(|rank| WaitJson {
-            point: rank.point.as_ref().map(PointJson::from),
+        let waits = all.waits.iter().map(|WaitRank { point, waits: rank }| WaitJson {
+            point: PointJson::from(point),
             tasks: rank.tasks,
             waited_ns: rank.waited_ns,
             stays: TimesJson::from(&rank.times.stays.all),
@@ -154,7 +158,8 @@ impl<'a> From<&'a Bottlenecks> for BottlenecksJson<'a> {
             delays: TimesJson::from(&rank.times.delays.all),
         });
         let (waits, polls) = (waits.collect(), polls.collect());
-        BottlenecksJson { waits, polls, locks: all.locks.iter().map(LockJson::from).collect() }
+        let locks = all.locks.iter().map(LockJson::from).collect();
+        BottlenecksJson { waits, polls, locks, not_kept: all.not_kept }
     }
 }
 
@@ -181,6 +186,6 @@ impl<'a> From<&'a CriticalPath> for PathJson<'a> {
         let chains = path.chains().into_iter();
         let chains =
             chains.map(|(steps, lasted_ns)| ChainJson { lasted_ns, steps: steps.iter().map(step).collect() });
-        PathJson { task: Text(path.task.id), chains: chains.collect() }
+        PathJson { task: Text(path.task.id), chains: chains.collect(), elsewhere_ns: path.elsewhere_ns }
     }
 }

@@ -23,6 +23,7 @@ struct SideJson<'a> {
     what: &'a str,
     mode: &'static str,
     watched_ns: u64,
+    not_kept: u64,
 }
 
 #[derive(Serialize)]
@@ -57,7 +58,8 @@ impl<'a> From<&'a Change> for ChangeJson<'a> {
 
 impl<'a> From<&'a Side> for SideJson<'a> {
     fn from(side: &'a Side) -> SideJson<'a> {
-        SideJson { what: &side.what, mode: side.mode.as_str(), watched_ns: side.watched_ns }
+        let (mode, not_kept) = (side.mode.as_str(), side.not_kept);
+        SideJson { what: &side.what, mode, watched_ns: side.watched_ns, not_kept }
     }
 }
 

@@ -50,6 +50,8 @@ struct CoverageJson<'a> {
     issues: Vec<&'a str>,
     /// Lints that could not see what they look for.
     blind: Vec<BlindJson>,
+    /// Findings for which there was no room.
+    findings_not_kept: u64,
 }
 
 #[derive(Serialize)]
@@ -130,6 +132,7 @@ pub fn write(out: &mut impl Write, told: Told<'_>) -> io::Result<()> {
             tasks_decoded: coverage.tasks_decoded,
             torn_retries: coverage.torn_retries,
             issues: coverage.issues.iter().map(String::as_str).collect(),
+            findings_not_kept: diagnosis.not_kept(),
             blind: diagnosis.blind().map(|(lint, why)| BlindJson { lint, why }).collect(),
         },
         look_again_in_ms: diagnosis.look_again_in().map(|after| after.as_millis() as u64),

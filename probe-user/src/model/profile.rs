@@ -11,6 +11,8 @@ use std::sync::Arc;
 
 /// A stretch of time that is an observation of its own, ns: what varies within a run varies from one to the next.
 const BLOCK_NS: u64 = 1_000_000_000;
+/// Of a longer run they are longer.
+const BLOCKS: usize = 64;
 /// Points that are kept.
 const POINTS: usize = 10_000;
 /// Tasks whose stay is followed at once.
@@ -32,8 +34,9 @@ pub struct AwaitPoint {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Series {
     pub all: Histogram,
-    /// By block of a second, those without any left out: how many, and their sum in ns.
+    /// By block of a second times 2 to the `doubled`, those without any left out: how many, and their sum in ns.
     blocks: BTreeMap<u64, (u64, u64)>,
+    doubled: u32,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -50,9 +53,17 @@ pub struct PointTimes {
 #[derive(Clone, Debug, Default)]
 pub struct Profile {
     points: BTreeMap<AwaitPoint, PointTimes>,
-    stays: HashMap<TaskId, (u64, FrameId)>,
-    /// Stays and polls at points beyond what is kept.
+    stays: HashMap<TaskId, Stay>,
+    /// Stays, and histograms of polls, that there was no room for.
     pub not_kept: u64,
+}
+
+/// Of a task that has come to an await.
+#[derive(Clone, Debug)]
+struct Stay {
+    since_ns: u64,
+    place: FrameId,
+    name: Arc<str>,
 }
 
 impl Series {
@@ -61,9 +72,18 @@ impl Series {
             return;
         }
         self.all.add(more);
-        let block = self.blocks.entry(t_ns / BLOCK_NS).or_default();
-        block.0 += more.count();
-        block.1 = block.1.saturating_add(more.sum_ns);
+        self.add_to((t_ns / BLOCK_NS) >> self.doubled, (more.count(), more.sum_ns));
+        while self.blocks.len() > BLOCKS {
+            self.doubled += 1;
+            for (block, sums) in std::mem::take(&mut self.blocks) {
+                self.add_to(block >> 1, sums);
+            }
+        }
+    }
+
+    fn add_to(&mut self, block: u64, (count, sum_ns): (u64, u64)) {
+        let sums = self.blocks.entry(block).or_default();
+        *sums = (sums.0.saturating_add(count), sums.1.saturating_add(sum_ns));
     }
 
     /// The mean of each block, ns.
@@ -98,17 +118,18 @@ impl Profile {
             return;
         }
         self.leaves(t_ns, task, model);
-        if let Some(place) = to.place
-            && self.stays.len() < STAYS
-        {
-            self.stays.insert(task, (t_ns, place));
-        }
+        let Some(place) = to.place else { return };
+        // Of many that ended at once the model has forgotten some.
+        let Some(entry) = model.get(task).filter(|_| self.stays.len() < STAYS) else {
+            self.not_kept += 1;
+            return;
+        };
+        self.stays.insert(task, Stay { since_ns: t_ns, place, name: entry.name.clone() });
     }
 
     fn leaves(&mut self, t_ns: u64, task: TaskId, model: &Model) {
-        let Some((since, place)) = self.stays.remove(&task) else { return };
-        let Some(name) = model.get(task).map(|entry| entry.name.clone()) else { return };
-        let stay = Histogram::of([t_ns.saturating_sub(since)]);
+        let Some(Stay { since_ns, place, name }) = self.stays.remove(&task) else { return };
+        let stay = Histogram::of([t_ns.saturating_sub(since_ns)]);
         if let Some(times) = self.point(&name, Spot::Await(place), model) {
             times.stays.add(t_ns, &stay);
         }
@@ -154,5 +175,22 @@ impl AwaitPoint {
             (point.file, point.line) = (line.file.clone(), line.line);
         }
         Some(point)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_long_run_has_longer_blocks_and_loses_nothing() {
+        let mut series = Series::default();
+        for second in 0..1000_u64 {
+            series.add(second * BLOCK_NS, &Histogram::of([1000, 3000]));
+        }
+        assert!((BLOCKS / 2..=BLOCKS).contains(&series.blocks.len()), "{}", series.blocks.len());
+        assert_eq!(series.blocks.values().map(|(count, _)| count).sum::<u64>(), 2000);
+        assert!(series.means().iter().all(|mean| (mean - 2000.0).abs() < 1e-9));
+        assert_eq!(series.all.count(), 2000);
     }
 }

@@ -5,7 +5,7 @@ use super::names;
 use super::paint::Paint;
 use super::places::Places;
 use super::units::{count, counted, or_dash, span};
-use crate::analysis::{Bottlenecks, CriticalPath, Doing, Step};
+use crate::analysis::{Bottlenecks, CriticalPath, Doing, Step, WaitRank};
 use crate::trace::Histogram;
 use std::io::{self, Write};
 
@@ -22,12 +22,11 @@ pub fn write(
     places: &Places,
     paint: Paint,
 ) -> io::Result<()> {
-    let Bottlenecks { waits, polls, locks } = bottlenecks;
+    let Bottlenecks { waits, polls, locks, not_kept } = bottlenecks;
     if !waits.is_empty() {
         title(out, paint, "where tasks wait", ["WAITED", "TASKS", "P50", "P95", "P99"])?;
     }
-    for rank in waits.iter().take(ROWS) {
-        let Some(point) = &rank.point else { continue };
+    for WaitRank { point, waits: rank } in waits.iter().take(ROWS) {
         let kinds: Vec<&str> = rank.waits_for.iter().copied().collect();
         let kinds = if kinds.is_empty() { String::new() } else { format!("  for {}", kinds.join(", ")) };
         let stays = &rank.times.stays.all;
@@ -66,6 +65,9 @@ pub fn write(
             lock.address,
             names::short(&lock.name),
         )?;
+    }
+    if *not_kept > 0 {
+        writeln!(out, "\n{} are not counted: there was no room for them", counted(*not_kept, "stay"))?;
     }
     Ok(())
 }
@@ -109,6 +111,9 @@ pub fn write_path(
     }
     if chains.len() > CHAINS {
         writeln!(out, "  and {} more", counted((chains.len() - CHAINS) as u64, "chain"))?;
+    }
+    if path.elsewhere_ns > 0 {
+        writeln!(out, "  {:>9}  in chains beyond those that are told apart", span(path.elsewhere_ns))?;
     }
     Ok(())
 }

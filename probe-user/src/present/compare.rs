@@ -16,6 +16,8 @@ pub struct Side {
     pub what: String,
     pub mode: Mode,
     pub watched_ns: u64,
+    /// Stays, and histograms of polls, that there was no room for.
+    pub not_kept: u64,
 }
 
 /// Rows of each table, unless all are asked for.
@@ -55,6 +57,9 @@ pub fn write(
     )?;
     if ratio.is_some_and(|ratio| !(1.0 / ALIKE..ALIKE).contains(&ratio)) {
         writeln!(out, "{}", paint.warn("most changed alike: perhaps it is the machine, or its load"))?;
+    }
+    for side in [before, after].into_iter().filter(|side| side.not_kept > 0) {
+        writeln!(out, "{} of {} are not counted", counted(side.not_kept, "stay"), side.what)?;
     }
     for (what, points) in [("before", &comparison.only_before), ("after", &comparison.only_after)] {
         if !points.is_empty() {

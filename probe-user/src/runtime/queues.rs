@@ -7,6 +7,7 @@
 
 use super::reflect::{Reflect, part, places};
 use super::tokio::SchedulerLayout;
+use super::worker::scheduler_contexts;
 use crate::dwarf::{DieRef, Program, Type, TypeKind};
 use crate::target::{Avma, Memory};
 use serde::{Deserialize, Serialize};
@@ -301,21 +302,7 @@ pub fn thread_queues<M: Memory + ?Sized>(
     ty: DieRef,
 ) -> Vec<ThreadQueue> {
     let mut found = Vec::new();
-    reflect.visit(context, ty, &mut |at, ty: &Arc<Type>| {
-        if !ty.name.starts_with("Scoped<tokio::runtime::scheduler::Context") {
-            return false;
-        }
-        if let Some(shared) = reflect.pointee(at, ty)
-            && let Some(context) = shared.ty
-        {
-            reflect.visit(shared.address, context, &mut |at, ty: &Arc<Type>| {
-                let is_one = ty.member("core").is_some();
-                found.extend(is_one.then(|| in_context(reflect, at, ty)).flatten());
-                is_one
-            });
-        }
-        true
-    });
+    scheduler_contexts(reflect, context, ty, &mut |at, ty| found.extend(in_context(reflect, at, ty)));
     found
 }
 

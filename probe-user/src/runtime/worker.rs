@@ -26,24 +26,39 @@ pub fn thread_worker<M: Memory + ?Sized>(
     ty: DieRef,
 ) -> Option<ThreadWorker> {
     let mut found = None;
+    scheduler_contexts(reflect, context, ty, &mut |at, ty| {
+        if found.is_none() {
+            found = in_context(reflect, at, ty);
+        }
+    });
+    found
+}
+
+/// The `multi_thread::Context` or `current_thread::Context` of the scheduler that a thread is inside of, with its type. `context`:
+/// the thread's own static, of type `ty`.
+pub(super) fn scheduler_contexts<M: Memory + ?Sized>(
+    reflect: &Reflect<'_, '_, M>,
+    context: Avma,
+    ty: DieRef,
+    each: &mut dyn FnMut(Avma, &Arc<Type>),
+) {
     reflect.visit(context, ty, &mut |at, ty: &Arc<Type>| {
         if !ty.name.starts_with("Scoped<tokio::runtime::scheduler::Context") {
-            return found.is_some();
+            return false;
         }
         if let Some(shared) = reflect.pointee(at, ty)
             && let Some(context) = shared.ty
         {
             reflect.visit(shared.address, context, &mut |at, ty: &Arc<Type>| {
                 let is_one = ty.member("core").is_some();
-                if is_one && found.is_none() {
-                    found = in_context(reflect, at, ty);
+                if is_one {
+                    each(at, ty);
                 }
                 is_one
             });
         }
         true
     });
-    found
 }
 
 /// Of `multi_thread::Context` or `current_thread::Context`.

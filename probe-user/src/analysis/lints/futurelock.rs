@@ -7,6 +7,7 @@ use crate::analysis::{Answer, Case, Finding, FoundPlace, Lint, Part, Sentence, s
 use crate::decode::{Certainty, Frame, Hold, Node, ResourceKind, SourceLine, Task, TaskState};
 use crate::target::Avma;
 use std::collections::{HashMap, HashSet};
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -49,7 +50,7 @@ struct Given {
     keeper: usize,
     hold: usize,
     /// Who waits for the lock.
-    waiters: Vec<usize>,
+    waiters: Rc<[usize]>,
     /// Where the keeper can go on only when it has got the lock itself.
     circle: Option<(Vec<usize>, Certainty)>,
 }
@@ -94,7 +95,7 @@ fn given(case: &Case<'_>) -> Vec<Given> {
     for (keeper, task) in tasks.iter().enumerate().filter(|(_, task)| stands(task)) {
         let unpolled = |(hold, of): (usize, &Hold)| of.unpolled.map(|_| hold);
         for hold in task.holds.iter().enumerate().filter_map(unpolled) {
-            given.push(Given { keeper, hold, waiters: Vec::new(), circle: None });
+            given.push(Given { keeper, hold, waiters: Rc::from([]), circle: None });
         }
     }
     if given.is_empty() {
@@ -109,6 +110,8 @@ fn given(case: &Case<'_>) -> Vec<Given> {
             }
         }
     }
+    let waiters: HashMap<Avma, Rc<[usize]>> =
+        waiters.into_iter().map(|(lock, line)| (lock, line.into())).collect();
     let circles = stuck::circles(case.snapshot);
     for one in &mut given {
         let (_, hold) = one.of(case);
@@ -181,7 +184,10 @@ fn finding(case: &Case<'_>, key: &Key, ones: &[&Given]) -> Finding {
     let mut known = HashSet::new();
     let keepers = ones.iter().map(|one| one.keeper);
     let circles = ones.iter().flat_map(|one| one.circle.iter().flat_map(|(members, _)| members)).copied();
-    let waiters = ones.iter().flat_map(|one| &one.waiters).copied();
+    // Of one semaphore many may have got a permit, and all of those have the same line before them.
+    let mut locks = HashSet::new();
+    let of_each_lock = ones.iter().filter(|one| locks.insert(one.of(case).1.address));
+    let waiters = of_each_lock.flat_map(|one| one.waiters.iter()).copied();
     let involved: Vec<usize> = keepers.chain(circles).chain(waiters).filter(|i| known.insert(*i)).collect();
     let wanted = some(&involved).map(|i| case.place(&tasks[*i]));
     let resources = match ones {

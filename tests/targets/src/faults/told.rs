@@ -14,8 +14,6 @@ pub struct Fault {
     words: Vec<String>,
 }
 
-// Not every fault needs all of it.
-#[allow(dead_code)]
 impl Fault {
     pub fn proven(lint: &'static str) -> Fault {
         Fault { lint, proven: true, ..Fault::default() }
