@@ -192,8 +192,12 @@ fn tell(
     if found.diagnosis.not_kept() > 0 {
         say.warn(&format!("{} more were found and not kept", count(found.diagnosis.not_kept())));
     }
-    for (lint, why) in found.diagnosis.blind() {
-        say.note(&format!("not looked for: {lint}: {why}"));
+    let blind: Vec<&str> = found.diagnosis.blind().map(|(lint, _)| lint).collect();
+    if !blind.is_empty() {
+        say.note(&format!(
+            "not looked for, as it does not show in this way: {} (--json says why)",
+            blind.join(", ")
+        ));
     }
     Ok(())
 }

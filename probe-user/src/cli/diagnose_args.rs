@@ -7,14 +7,7 @@ use clap::Args;
 use std::time::Duration;
 
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:
-  sudo async-inspect diagnose 4242                            watch for three seconds, and tell
-  sudo async-inspect diagnose shop -d 0                       from memory alone: nothing is put into the target
-  sudo async-inspect diagnose shop --json | jq .findings
-  sudo async-inspect diagnose shop -d 0 --fail-on deadlock,futurelock    a health check: exit code 1 if there is one
-  async-inspect diagnose shop.rec                             what a recording shows
-
-A finding is proven where nothing else fits what was read, twice; else it is possible.")]
+#[command(after_help = after_help())]
 pub struct DiagnoseArgs {
     /// A PID, the name of a process, or a file that record wrote
     #[arg(value_name = "TARGET|RECORDING")]
@@ -36,6 +29,23 @@ pub struct DiagnoseArgs {
     pub fail_on_possible: bool,
     #[command(flatten)]
     pub probes: ProbeArgs,
+}
+
+const EXAMPLES: &str = "Examples:
+  sudo async-inspect diagnose 4242               watch for three seconds, and tell
+  sudo async-inspect diagnose shop -d 0          from memory alone: nothing is put into it
+  sudo async-inspect diagnose shop --json | jq .findings
+  async-inspect diagnose shop.rec                what a recording shows
+
+A health check, with exit code 1 if there is one:
+  sudo async-inspect diagnose shop -d 0 --fail-on deadlock,futurelock
+
+A finding is proven where nothing else fits what was read, twice; else it is possible.";
+
+/// Examples, and every lint with what it looks for.
+fn after_help() -> String {
+    let lints: String = LINTS.iter().map(|lint| format!("\n  {:<20} {}", lint.name(), lint.what())).collect();
+    format!("{EXAMPLES}\n\nLints:{lints}")
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

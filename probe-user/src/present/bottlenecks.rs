@@ -101,7 +101,10 @@ pub fn write_path(
     let chains = path.chains();
     writeln!(out, "\n{}", paint.bold(format!("what #{} waited for", path.task.id)))?;
     if chains.is_empty() {
-        return writeln!(out, "  it was not seen twice");
+        return writeln!(
+            out,
+            "  no two snapshots had it: it may have ended (async-inspect dump TARGET lists tasks)"
+        );
     }
     for (chain, ns) in chains.iter().take(CHAINS) {
         for (nth, step) in chain.iter().enumerate() {
