@@ -10,6 +10,7 @@ pub mod decode;
 pub mod dwarf;
 pub mod export;
 pub mod model;
+pub mod outline;
 pub mod present;
 pub mod record;
 pub mod runtime;

@@ -6,13 +6,14 @@ use std::str::FromStr;
 
 /// Modules of probe-user, by who may use whom: a module uses those of lower rank and no others (DESIGN §2, ARCHITECTURE.md).
 /// Equal ranks do not know each other.
-const RANKS: [(&str, u32); 16] = [
+const RANKS: [(&str, u32); 17] = [
     ("sys", 0),
     ("target", 1),
     ("dwarf", 2),
     ("runtime", 3),
     ("decode", 4),
     ("trace", 5),
+    ("outline", 5),
     ("sample", 6),
     ("model", 7),
     ("analysis", 8),
