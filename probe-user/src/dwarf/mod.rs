@@ -6,6 +6,7 @@
 //! The input may be hostile: every parse is bounded, and what cannot be read becomes an issue, not a panic.
 
 mod code_places;
+mod coroutines;
 mod demangle;
 mod evaluate;
 mod index;

@@ -104,7 +104,8 @@ impl Excerpt {
         let mut order: Vec<FunctionId> = graph.ids().filter(|id| is_main(graph, *id)).collect();
         order.extend(graph.ids().filter(|id| root(id) && !is_main(graph, *id)));
         // Async functions before the sync ones that nobody is known to call.
-        let rank = |id: &FunctionId| (called[id.index()], graph.function(*id).kind == FunctionKind::Sync, *id);
+        let rank =
+            |id: &FunctionId| (called[id.index()], graph.function(*id).kind == FunctionKind::Sync, *id);
         let mut others: Vec<FunctionId> = graph.ids().filter(|id| !root(id)).collect();
         others.sort_by_key(rank);
         order.extend(others);
@@ -184,7 +185,9 @@ fn kept(graph: &CallGraph, roots: &[FunctionId]) -> Vec<bool> {
 /// By function that is not own: whether proven edges of these kinds lead to one that is.
 fn leads_to_own(graph: &CallGraph, kinds: impl Fn(EdgeKind) -> bool) -> Vec<bool> {
     let mut callers = vec![Vec::new(); graph.functions.len()];
-    for edge in graph.edges.iter().filter(|edge| kinds(edge.kind) && edge.certainty == super::Certainty::Proven) {
+    for edge in
+        graph.edges.iter().filter(|edge| kinds(edge.kind) && edge.certainty == super::Certainty::Proven)
+    {
         callers[edge.to.index()].push(edge.from.index());
     }
     let mut leads = vec![false; graph.functions.len()];
@@ -214,7 +217,8 @@ fn waits_of(graph: &CallGraph, id: FunctionId, only_ends: bool) -> BTreeSet<Reso
         }
         let mut awaits = graph.from(at).iter().filter(|edge| edge.kind == EdgeKind::Awaits).peekable();
         if awaits.peek().is_none() && (function.kind == FunctionKind::Future || chain.len() > 1) {
-            let above: Vec<&str> = chain[..chain.len() - 1].iter().map(|id| &*graph.function(*id).name).collect();
+            let above: Vec<&str> =
+                chain[..chain.len() - 1].iter().map(|id| &*graph.function(*id).name).collect();
             found.insert(kind_of_names(&[&function.name], &above));
         }
         if only_ends {

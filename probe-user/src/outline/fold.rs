@@ -61,7 +61,8 @@ impl CallGraph {
             .into_iter()
             .filter_map(|edge| Some(Edge { from: new(edge.from)?, to: new(edge.to)?, ..edge }))
             .collect();
-        edges.sort();
+        let order = |edge: &Edge| (edge.from, edge.kind, edge.place.clone(), edge.to, edge.through.clone());
+        edges.sort_by_cached_key(|edge| (order(edge), edge.certainty));
         edges.dedup();
         let functions = numbers.iter().map(|id| self.function(*id).clone()).collect();
         (CallGraph { functions, edges, issues: self.issues.clone() }, numbers)

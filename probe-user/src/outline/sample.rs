@@ -131,7 +131,12 @@ pub fn shop() -> CallGraph {
     edge("shop::main::{async_block#0}", Spawns, "shop::mail::deliver", "main.rs:30");
     edge("shop::main::{async_block#0}", Awaits, "axum::serve::serve", "main.rs:38");
     edge("axum::serve::serve", Spawns, "hyper::server::conn::Connection<axum::Router>", "");
-    edge("hyper::server::conn::Connection<axum::Router>", Awaits, "hyper::proto::h1::Dispatcher<axum::Router>", "");
+    edge(
+        "hyper::server::conn::Connection<axum::Router>",
+        Awaits,
+        "hyper::proto::h1::Dispatcher<axum::Router>",
+        "",
+    );
     edge("hyper::proto::h1::Dispatcher<axum::Router>", Calls, "axum::routing::Route::call", "");
     edge("axum::routing::Route::call", Awaits, "shop::api::user_page", "");
     edge("shop::api::user_page", Awaits, "shop::api::fetch_user", "api.rs:23");
@@ -155,8 +160,9 @@ pub fn shop() -> CallGraph {
     edge("shop::main", Calls, "core::iter::traits::iterator::Iterator::for_each", "main.rs:19");
     sketch.edge("shop::main", Calls, "shop::main::{async_block#0}", &src("main.rs:20")).through =
         vec!["block_on".into()];
-    sketch.edge("shop::mail::deliver", Spawns, "shop::mail::deliver::{closure#0}", &src("mail.rs:36")).through =
-        vec!["tokio::task::spawn_blocking".into()];
+    sketch
+        .edge("shop::mail::deliver", Spawns, "shop::mail::deliver::{closure#0}", &src("mail.rs:36"))
+        .through = vec!["tokio::task::spawn_blocking".into()];
     let tax = sketch.edge("shop::api::user_page", Awaits, "shop::plugins::tax", &src("api.rs:24"));
     tax.certainty = Certainty::Possible;
     tax.through = vec!["dyn Future".into()];

@@ -13,8 +13,6 @@ use std::sync::Arc;
 
 /// Lines of all trees that are made at most.
 const LINES: usize = 1_000;
-/// Branches are not drawn deeper than this.
-const DEEPEST: usize = 24;
 /// Sync functions that lead to nothing async, of one function.
 const PLAIN_SYNC: usize = 6;
 /// Places of one function's awaits of another.
@@ -25,7 +23,7 @@ const PLACES: usize = 3;
 pub struct GraphLine {
     /// The branches it is under: `│ └ `; empty where a tree begins.
     pub branches: String,
-    /// Those of what is below it.
+    /// Those of what else is said of it, below it.
     pub below: String,
     /// Whole; not escaped.
     pub name: Arc<str>,
@@ -71,11 +69,13 @@ pub fn groups(graph: &CallGraph, id: FunctionId) -> Vec<Group<'_>> {
     groups
 }
 
-pub fn trees(excerpt: &Excerpt, places: &Places) -> Trees {
+/// The trees, with branches that take at most so many columns.
+pub fn trees(excerpt: &Excerpt, places: &Places, columns: usize) -> Trees {
     let graph = &excerpt.graph;
     let mut drawing = Drawing {
         excerpt,
         places,
+        columns,
         interesting: leading_to_async(graph),
         shown: vec![false; graph.functions.len()],
         path: Vec::new(),
@@ -99,6 +99,7 @@ pub fn trees(excerpt: &Excerpt, places: &Places) -> Trees {
 struct Drawing<'a> {
     excerpt: &'a Excerpt,
     places: &'a Places,
+    columns: usize,
     /// Async, or leads to what is, or yellow.
     interesting: Vec<bool>,
     shown: Vec<bool>,
@@ -130,7 +131,7 @@ impl Drawing<'_> {
         }
         self.trees.lines.push(GraphLine {
             branches: first.into(),
-            below: rest.into(),
+            below: format!("{rest}{}", if below.is_empty() || recursion || again { "  " } else { "│ " }),
             name: function.name.clone(),
             kind: kind_word(function.kind),
             color: function.color,
@@ -158,7 +159,7 @@ impl Drawing<'_> {
             })
             .collect();
         let left_out = below.len() - drawn.len();
-        let deep = rest.chars().count() >= DEEPEST * 2;
+        let deep = rest.chars().count() + 2 > self.columns;
         for (nth, group) in drawn.iter().enumerate() {
             let last = nth + 1 == drawn.len() && left_out == 0;
             let (first, under) = match () {
@@ -173,7 +174,7 @@ impl Drawing<'_> {
             let words = format!("… {} that lead to nothing async", counted(left_out as u64, "sync function"));
             self.trees.lines.push(GraphLine {
                 branches: if deep { rest.to_owned() } else { format!("{rest}└ ") },
-                below: rest.into(),
+                below: format!("{rest}  "),
                 name: "".into(),
                 kind: "",
                 color: Color::Green,

@@ -10,6 +10,8 @@ use crate::outline::{Boundary, BoundaryKind, Excerpt, FunctionId, Summary};
 
 /// Functions named under each point.
 const NAMED: usize = 8;
+/// Functions named of those that wait for one kind of thing.
+const OF_A_KIND: usize = 4;
 
 /// An answer, and the functions it is about. All is escaped.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -56,8 +58,16 @@ impl Says<'_> {
             count((red + yellow) as u64),
             counted(*async_functions as u64, "async function")
         );
-        let items = summary.needed.iter().flat_map(|(kind, who)| {
-            who.iter().map(move |(id, place)| (format!("{}: {}", thing(*kind), self.name(*id)), place.as_ref()))
+        let items = summary.needed.iter().map(|(kind, who)| {
+            let mut words: Vec<String> = who
+                .iter()
+                .take(OF_A_KIND)
+                .map(|(id, place)| format!("{} {}", self.name(*id), self.place(place.as_ref())))
+                .collect();
+            if who.len() > OF_A_KIND {
+                words.push(format!("{} more", count((who.len() - OF_A_KIND) as u64)));
+            }
+            (format!("{}: {}", thing(*kind), words.join(", ")), None)
         });
         self.answer(text, items)
     }
@@ -114,10 +124,14 @@ impl Says<'_> {
         items: impl Iterator<Item = (String, Option<&'a SourceLine>)>,
     ) -> Answer {
         let all: Vec<_> = items.collect();
-        let place = |line: Option<&SourceLine>| line.map_or_else(String::new, |line| self.places.show(line));
         let left_out = all.len().saturating_sub(NAMED);
-        let items = all.into_iter().take(NAMED).map(|(text, line)| Item { text, place: place(line) }).collect();
+        let items =
+            all.into_iter().take(NAMED).map(|(text, line)| Item { text, place: self.place(line) }).collect();
         Answer { text, items, left_out }
+    }
+
+    fn place(&self, line: Option<&SourceLine>) -> String {
+        line.map_or_else(String::new, |line| self.places.show(line))
     }
 
     fn name(&self, id: FunctionId) -> String {
