@@ -49,7 +49,7 @@ pub use collections::{List, Ring, Tasks};
 pub use discover::{Discovery, Found, FoundScheduler, Scope, Search};
 pub use executors::{ExecutorTask, Executors, FoundExecutors, Owners, Status as ExecutorStatus};
 pub use inspector::{Inspector, OpenError, StaticModel, find_files};
-pub use kinds::{wait_of_chain, waits_of};
+pub use kinds::{kind_of_names, wait_of_chain, waits_of};
 pub use polling::{Polling, PollingThread};
 pub use polls::{Lasting, ThreadPoll};
 pub use recipe::{Arm, Child, Kept, Recipe, RecipeId, Recipes, switch_of};
