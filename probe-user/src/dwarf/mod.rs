@@ -7,6 +7,7 @@
 
 mod calls;
 mod code_places;
+mod coroutines;
 mod demangle;
 mod evaluate;
 mod index;

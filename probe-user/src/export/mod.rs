@@ -12,6 +12,8 @@ pub mod findings;
 pub mod graph_json;
 pub mod json;
 pub mod mermaid;
+pub mod outline_json;
+pub mod outline_text;
 pub mod plain;
 mod plain_end;
 pub mod ps;

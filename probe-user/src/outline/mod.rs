@@ -3,8 +3,29 @@
 //! Made from the types of coroutines ([`crate::decode::Recipes`]) and from the code of their bodies. Nothing is run and no
 //! process is looked at. Output is sorted: the same file gives the same outline.
 
+mod awaits;
+mod builder;
+mod coroutines;
 mod graph;
 
+pub use coroutines::{Coroutine, Coroutines};
 pub use graph::{
     CallGraph, Certainty, Color, Edge, EdgeKind, Function, FunctionId, FunctionKind, Origin, SuspendPoint,
 };
+
+use crate::decode::{Recipes, Sites};
+use builder::Builder;
+
+/// Who awaits whom in a program.
+pub fn call_graph(recipes: &Recipes<'_, '_>, sites: &Sites) -> CallGraph {
+    let coroutines = Coroutines::of(recipes);
+    let mut builder = Builder::default();
+    builder.issues.clone_from(&coroutines.issues);
+    let handles = awaits::add(recipes, &coroutines, &mut builder);
+    for spawned in sites.futures() {
+        if let Some(root) = coroutines.index_of(spawned) {
+            builder.get_mut(handles[root]).is_root = true;
+        }
+    }
+    builder.finish()
+}

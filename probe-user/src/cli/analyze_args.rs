@@ -1,0 +1,43 @@
+//! The arguments of `analyze`.
+
+use clap::{Args, ValueEnum};
+use std::path::PathBuf;
+
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  async-inspect analyze target/release/shop                       who awaits, spawns and calls whom
+  async-inspect analyze target/release/shop --root checkout       from this function on
+  async-inspect analyze target/release/shop -f json | jq '.functions[] | select(.color == \"green\")'
+  async-inspect analyze 4242                                      the program that process 4242 runs
+
+Nothing is run: it takes a file with debug information (debug = 2), and no rights but to read it.")]
+pub struct AnalyzeArgs {
+    /// An executable file, or the PID of a process that runs one
+    #[arg(value_name = "BINARY|PID")]
+    pub target: String,
+    /// Who awaits, spawns and calls whom; what is shown unless something else is asked for
+    #[arg(long)]
+    pub show_call_graph: bool,
+    /// What to write
+    #[arg(short, long, value_enum, default_value_t, value_name = "FORMAT")]
+    pub format: Format,
+    /// Show also what dependencies and std are made of
+    #[arg(long)]
+    pub deps: bool,
+    /// Begin at this function: its path, or the end of it
+    #[arg(long, value_name = "FN")]
+    pub root: Option<String>,
+    /// How many steps from a root
+    #[arg(long, value_name = "N")]
+    pub depth: Option<usize>,
+    /// Write to this file instead of stdout
+    #[arg(short, long, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    #[default]
+    Text,
+    Json,
+}
