@@ -33,7 +33,7 @@ pub use code_places::{CodePlace, function_symbol};
 pub use demangle::{demangled, split_arguments};
 pub use evaluate::Placed;
 pub use index::{CellDie, INDEX_SCHEMA, Index, Lead, PollSite, PoolType, RunSite};
-pub use linkage::{defined, imported};
+pub use linkage::{defined, imported, offset_table};
 pub use locals::LocalVariable;
 pub use program::{Code, Program};
 pub use scopes::{Chain, FrameValues, Scope, Variable};

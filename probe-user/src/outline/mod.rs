@@ -5,9 +5,11 @@
 
 mod awaits;
 mod builder;
+mod calls;
 mod coroutines;
 mod graph;
 
+pub use calls::{Blocks, Body, CodeCalls, Handed};
 pub use coroutines::{Coroutine, Coroutines};
 pub use graph::{
     CallGraph, Certainty, Color, Edge, EdgeKind, Function, FunctionId, FunctionKind, Origin, SuspendPoint,
@@ -16,8 +18,10 @@ pub use graph::{
 use crate::decode::{Recipes, Sites};
 use builder::Builder;
 
-/// Who awaits whom in a program.
-pub fn call_graph(recipes: &Recipes<'_, '_>, sites: &Sites) -> CallGraph {
+/// Who awaits, spawns and calls whom in a program.
+///
+/// `program`: the bytes of the executable file.
+pub fn call_graph(recipes: &Recipes<'_, '_>, sites: &Sites, program: &[u8]) -> CallGraph {
     let coroutines = Coroutines::of(recipes);
     let mut builder = Builder::default();
     builder.issues.clone_from(&coroutines.issues);
@@ -27,5 +31,7 @@ pub fn call_graph(recipes: &Recipes<'_, '_>, sites: &Sites) -> CallGraph {
             builder.get_mut(handles[root]).is_root = true;
         }
     }
+    let code = CodeCalls::of(recipes, &coroutines, program);
+    calls::add(recipes, &coroutines, &handles, &code, &mut builder);
     builder.finish()
 }

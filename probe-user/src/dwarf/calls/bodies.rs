@@ -5,10 +5,11 @@
 //! `tokio::spawn` does inside is its own affair, while a future that `block_on` polls has calls of its own.
 
 use super::code::{Reference, references};
-use super::functions::{Class, Functions, Known, file_number};
+use super::functions::{Class, Functions, Known, Wanted, file_number};
 use crate::dwarf::program::Program;
 use crate::dwarf::sections::Slice;
 use crate::dwarf::units::{DieRef, Unit};
+use crate::target::Svma;
 use foldhash::HashSet;
 use gimli::{AttributeValue, constants as dw};
 use std::ops::Range;
@@ -48,12 +49,13 @@ pub(super) struct OfUnit {
 pub(super) fn of_unit(
     program: &Program<'_>,
     functions: &Functions,
+    wanted: &Wanted<'_>,
     vtables: &HashSet<u64>,
     number: u32,
 ) -> OfUnit {
     let Some(unit) = program.units().load(number) else { return OfUnit::default() };
     let mut bodies =
-        Bodies { program, functions, vtables, unit: &unit, number, rows: None, found: OfUnit::default() };
+        Bodies { program, functions, wanted, vtables, unit: &unit, number, rows: None, found: OfUnit::default() };
     // What stands before a damaged entry is kept.
     let _ = bodies.run();
     let OfUnit { mut calls, mut vtables, ambiguous } = bodies.found;
@@ -110,6 +112,7 @@ struct Owner {
 struct Bodies<'p, 'a> {
     program: &'p Program<'a>,
     functions: &'p Functions,
+    wanted: &'p Wanted<'p>,
     vtables: &'p HashSet<u64>,
     unit: &'p Unit<'a>,
     number: u32,
@@ -244,6 +247,11 @@ impl<'a> Bodies<'_, 'a> {
                     // Within the function's other pieces it is a mere jump.
                     Reference::Jump { to, .. } if pieces.iter().any(|piece| piece.contains(&to)) => {}
                     Reference::Jump { at, to } if self.functions.begins_at(to) => self.call(owner(at), at, to),
+                    Reference::Through { at, word } => {
+                        if let Some(to) = self.wanted.words.get(&Svma(word)) {
+                            self.call(owner(at), at, to.0);
+                        }
+                    }
                     Reference::Address { at, of } if self.vtables.contains(&of) => {
                         let owner = owner(at);
                         let line = self.line(owner.site, at);

@@ -3,6 +3,7 @@
 use crate::dwarf::program::Program;
 use crate::dwarf::sections::Slice;
 use crate::dwarf::units::{DieRef, Unit};
+use crate::target::Svma;
 use foldhash::HashMap;
 use gimli::{AttributeValue, constants as dw};
 use rayon::prelude::*;
@@ -39,6 +40,8 @@ pub struct Wanted<'w> {
     pub marked: &'w (dyn Fn(&str) -> bool + Sync),
     /// Crates that count as the user's own wherever their sources lie.
     pub own_crates: &'w [String],
+    /// Words that hold addresses while the program runs: [`crate::dwarf::offset_table`].
+    pub words: &'w HashMap<Svma, Svma>,
 }
 
 #[derive(Clone, Copy, Debug)]

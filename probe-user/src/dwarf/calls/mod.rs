@@ -70,7 +70,7 @@ impl Program<'_> {
         let numbers = 0..self.unit_count() as u32;
         let units: Vec<OfUnit> = numbers
             .into_par_iter()
-            .map(|number| bodies::of_unit(self, &functions, &vtables, number))
+            .map(|number| bodies::of_unit(self, &functions, wanted, &vtables, number))
             .collect();
         let ends = |unit: &OfUnit| {
             let calls: Vec<End> = unit.calls.iter().flat_map(|call| [call.from, call.to]).collect();
