@@ -7,8 +7,10 @@ use super::output::{self, ProgressLine, Quit, Say};
 use super::source::Progress;
 use super::{Exit, Failure, binary};
 use crate::decode::{DebugInfoLevel, StaticModel};
-use crate::export::{outline_json, outline_text};
-use crate::outline;
+use crate::export::{outline_dot, outline_html, outline_json, outline_mermaid, outline_text};
+use crate::outline::{self, CallGraph, Choice, Excerpt, Origin};
+use crate::present::places::Places;
+use std::io::IsTerminal;
 use std::path::Path;
 
 pub fn run(args: &AnalyzeArgs, common: &Common, progress: &ProgressLine) -> Result<Exit, Quit> {
@@ -22,11 +24,65 @@ pub fn run(args: &AnalyzeArgs, common: &Common, progress: &ProgressLine) -> Resu
     for issue in model.issues.iter().chain(&graph.issues) {
         say.warn(issue);
     }
+    let excerpt = Excerpt::of(&graph, &choice(args, &graph)?);
+    let places = own_places(&graph);
+    let name = args.target.rsplit('/').next().unwrap_or(&args.target);
     output::whole(args.output.as_deref(), |out| match args.format {
-        Format::Text => outline_text::write(out, &graph),
-        Format::Json => outline_json::write(out, &graph),
+        Format::Text => outline_text::write(out, &excerpt, name, &places, text_options(args, common)),
+        Format::Json => outline_json::write(out, &excerpt),
+        Format::Dot => outline_dot::write(out, &excerpt, &places),
+        Format::Mermaid => outline_mermaid::write(out, &excerpt, &places),
+        Format::Html => outline_html::write(out, &excerpt, name, &places),
     })?;
     Ok(Exit::Fine)
+}
+
+fn choice(args: &AnalyzeArgs, graph: &CallGraph) -> Result<Choice, Failure> {
+    let roots = match &args.root {
+        Some(name) => outline::named(graph, name),
+        None => Vec::new(),
+    };
+    match &args.root {
+        Some(name) if roots.is_empty() => Err(no_function(name, args, graph)),
+        _ => Ok(Choice { deps: args.deps, roots, depth: args.depth }),
+    }
+}
+
+/// How many names are told of those like the one that was not found.
+const CANDIDATES: usize = 8;
+
+fn no_function(name: &str, args: &AnalyzeArgs, graph: &CallGraph) -> Failure {
+    let wanted = name.rsplit("::").next().unwrap_or(name).to_lowercase();
+    let mut why = "it has no function of that name".to_owned();
+    let own = graph.functions.iter().filter(|function| function.origin == Origin::Own);
+    let mut like: Vec<_> =
+        own.filter(|f| f.name.to_lowercase().contains(&wanted)).map(|f| &*f.name).collect();
+    like.dedup();
+    like.iter().take(CANDIDATES).for_each(|name| why.push_str(&format!("\n  there is {name}")));
+    Failure {
+        exit: Exit::Usage,
+        tried: format!("looking for {name} in {}", args.target),
+        why,
+        next: format!("async-inspect analyze {} -f json | jq -r '.functions[].function'", args.target),
+    }
+}
+
+fn own_places(graph: &CallGraph) -> Places {
+    let own = graph.functions.iter().filter(|function| function.origin == Origin::Own);
+    Places::of_own(own.filter_map(|function| function.place.as_ref().map(|line| line.file.clone())))
+}
+
+/// Columns where there is no terminal to ask.
+const WIDTH: usize = 100;
+
+fn text_options(args: &AnalyzeArgs, common: &Common) -> outline_text::Options {
+    let to_file = args.output.as_deref().is_some_and(|path| path != Path::new("-"));
+    let terminal = !to_file && std::io::stdout().is_terminal();
+    let size = if terminal { crossterm::terminal::size().ok() } else { None };
+    outline_text::Options {
+        paint: output::paint(common, terminal),
+        width: size.map_or(WIDTH, |(columns, _)| columns.into()),
+    }
 }
 
 fn open(args: &AnalyzeArgs, common: &Common, progress: &dyn Progress) -> Result<StaticModel, Failure> {

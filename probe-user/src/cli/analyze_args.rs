@@ -29,7 +29,7 @@ pub struct AnalyzeArgs {
     pub root: Option<String>,
     /// How many steps from a root
     #[arg(long, value_name = "N")]
-    pub depth: Option<usize>,
+    pub depth: Option<u32>,
     /// Write to this file instead of stdout
     #[arg(short, long, value_name = "FILE")]
     pub output: Option<PathBuf>,
@@ -38,6 +38,14 @@ pub struct AnalyzeArgs {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum Format {
     #[default]
+    /// Trees in a box, for people
     Text,
+    /// The whole, for programs (docs/JSON.md)
     Json,
+    /// For Graphviz
+    Dot,
+    /// A flowchart, for Markdown
+    Mermaid,
+    /// One page with search, which opens offline
+    Html,
 }

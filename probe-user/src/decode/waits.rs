@@ -290,6 +290,7 @@ impl<M: Memory + ?Sized> Walker<'_, '_, '_, M> {
             guard: None,
             gone: false,
             guessed: false,
+            certain: false,
             still_there: false,
         });
     }

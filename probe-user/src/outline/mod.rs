@@ -7,13 +7,20 @@ mod awaits;
 mod builder;
 mod calls;
 mod coroutines;
+mod excerpt;
+mod fold;
 mod graph;
+#[cfg(test)]
+pub mod sample;
+mod summary;
 
 pub use calls::{Blocks, Body, CodeCalls, Handed};
 pub use coroutines::{Coroutine, Coroutines};
+pub use excerpt::{Choice, Excerpt, named};
 pub use graph::{
     CallGraph, Certainty, Color, Edge, EdgeKind, Function, FunctionId, FunctionKind, Origin, SuspendPoint,
 };
+pub use summary::{Boundary, BoundaryKind, Summary};
 
 use crate::decode::{Recipes, Sites};
 use builder::Builder;

@@ -4,6 +4,8 @@
 //! [`escape`] here; nothing here ends up in JSON.
 
 pub mod bottlenecks;
+pub mod call_graph;
+pub mod call_graph_summary;
 pub mod card;
 pub mod compare;
 pub mod cost;
