@@ -34,7 +34,6 @@ pub const BLOCK_ON: BlockingCall = call(
 );
 pub const PARK: BlockingCall = call("std::thread::park", "await a tokio::sync::Notify or a channel");
 
-
 /// Paths of std as they were and are: it moves its modules about
 /// (<https://github.com/rust-lang/rust/tree/1.95.0/library/std/src/sys>).
 const CALLS: &[Row] = &[
@@ -145,7 +144,17 @@ const CALLS: &[Row] = &[
     Row {
         modules: &["std::os::unix::net"],
         within: &[],
-        blocking: &["connect", "accept", "recv", "recv_from", "send", "send_to", "read", "write", "write_all"],
+        blocking: &[
+            "connect",
+            "accept",
+            "recv",
+            "recv_from",
+            "send",
+            "send_to",
+            "read",
+            "write",
+            "write_all",
+        ],
         call: call("std::os::unix::net", "use tokio::net"),
     },
     Row {
@@ -241,10 +250,7 @@ const CALLS: &[Row] = &[
         modules: &["reqwest::blocking", "ureq", "attohttpc"],
         within: &[],
         blocking: &["send", "call", "get", "execute", "text", "json", "bytes", "send_json", "send_string"],
-        call: call(
-            "a blocking HTTP client",
-            "use reqwest's async client, or tokio::task::spawn_blocking",
-        ),
+        call: call("a blocking HTTP client", "use reqwest's async client, or tokio::task::spawn_blocking"),
     },
     Row {
         modules: &["rusqlite", "diesel", "postgres", "mysql"],

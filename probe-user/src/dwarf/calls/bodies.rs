@@ -54,8 +54,16 @@ pub(super) fn of_unit(
     number: u32,
 ) -> OfUnit {
     let Some(unit) = program.units().load(number) else { return OfUnit::default() };
-    let mut bodies =
-        Bodies { program, functions, wanted, vtables, unit: &unit, number, rows: None, found: OfUnit::default() };
+    let mut bodies = Bodies {
+        program,
+        functions,
+        wanted,
+        vtables,
+        unit: &unit,
+        number,
+        rows: None,
+        found: OfUnit::default(),
+    };
     // What stands before a damaged entry is kept.
     let _ = bodies.run();
     let OfUnit { mut calls, mut vtables, ambiguous } = bodies.found;
@@ -246,7 +254,9 @@ impl<'a> Bodies<'_, 'a> {
                     Reference::Call { at, to } => self.call(owner(at), at, to),
                     // Within the function's other pieces it is a mere jump.
                     Reference::Jump { to, .. } if pieces.iter().any(|piece| piece.contains(&to)) => {}
-                    Reference::Jump { at, to } if self.functions.begins_at(to) => self.call(owner(at), at, to),
+                    Reference::Jump { at, to } if self.functions.begins_at(to) => {
+                        self.call(owner(at), at, to)
+                    }
                     Reference::Through { at, word } => {
                         if let Some(to) = self.wanted.words.get(&Svma(word)) {
                             self.call(owner(at), at, to.0);
@@ -339,7 +349,8 @@ impl<'a> Bodies<'_, 'a> {
             Site::Inlined(line) => line,
             Site::Itself => {
                 let rows = self.rows.get_or_insert_with(|| self.unit.line_rows());
-                let (_, file, line) = rows[rows.partition_point(|(start, ..)| *start <= at).checked_sub(1)?];
+                let (_, file, line) =
+                    rows[rows.partition_point(|(start, ..)| *start <= at).checked_sub(1)?];
                 (line != 0).then_some((file, line))
             }
         }

@@ -19,7 +19,8 @@ pub(super) enum Reference {
 
 /// Calls `each` for the instructions in a range of addresses.
 pub(super) fn references(code: &[Code<'_>], range: &Range<u64>, each: &mut dyn FnMut(Reference)) {
-    let segment = code.iter().find(|c| c.start.0 <= range.start && range.start - c.start.0 < c.bytes.len() as u64);
+    let segment =
+        code.iter().find(|c| c.start.0 <= range.start && range.start - c.start.0 < c.bytes.len() as u64);
     let bytes = segment.and_then(|segment| {
         let from = (range.start - segment.start.0) as usize;
         let to = usize::try_from(range.end.checked_sub(segment.start.0)?).ok()?;

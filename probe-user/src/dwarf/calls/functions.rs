@@ -239,9 +239,11 @@ impl<'a> Pass<'_, 'a> {
         if let Some(linkage) = at.linkage.filter(|_| self.scopes.is_empty()) {
             self.path = crate::dwarf::demangled(&String::from_utf8_lossy(linkage));
         }
-        let of_own_crate = self.wanted.own_crates.iter().any(|own| {
-            self.path.strip_prefix(own.as_str()).is_some_and(|rest| rest.starts_with("::"))
-        });
+        let of_own_crate = self
+            .wanted
+            .own_crates
+            .iter()
+            .any(|own| self.path.strip_prefix(own.as_str()).is_some_and(|rest| rest.starts_with("::")));
         if of_own_crate {
             return Class::Own;
         }
@@ -279,7 +281,10 @@ fn is_of_std(file: &str) -> bool {
 fn is_scope(tag: gimli::DwTag) -> bool {
     matches!(
         tag,
-        dw::DW_TAG_namespace | dw::DW_TAG_structure_type | dw::DW_TAG_union_type | dw::DW_TAG_enumeration_type
+        dw::DW_TAG_namespace
+            | dw::DW_TAG_structure_type
+            | dw::DW_TAG_union_type
+            | dw::DW_TAG_enumeration_type
     )
 }
 

@@ -109,7 +109,9 @@ impl Program<'_> {
         let mut found = Vec::new();
         for _ in 0..MAX_ORIGINS {
             let Some(unit) = self.units().get(die.unit) else { break };
-            let Ok(mut tree) = unit.unit.entries_tree(Some(gimli::UnitOffset(die.offset as usize))) else { break };
+            let Ok(mut tree) = unit.unit.entries_tree(Some(gimli::UnitOffset(die.offset as usize))) else {
+                break;
+            };
             let Ok(root) = tree.root() else { break };
             let refers = [dw::DW_AT_abstract_origin, dw::DW_AT_specification];
             let refers = refers.iter().find_map(|name| root.entry().attr_value(*name));

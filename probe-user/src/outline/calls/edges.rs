@@ -34,7 +34,8 @@ pub fn add(
     code: &CodeCalls,
     builder: &mut Builder,
 ) {
-    let mut edges = Edges { recipes, coroutines, code, closures: closures(code), list: Vec::new(), unknown: 0 };
+    let mut edges =
+        Edges { recipes, coroutines, code, closures: closures(code), list: Vec::new(), unknown: 0 };
     for (from, to, place) in &code.calls {
         edges.push(*from, edges.end(*to), EdgeKind::Calls, place, Vec::new());
     }
@@ -118,7 +119,14 @@ impl Edges<'_, '_, '_> {
         }
     }
 
-    fn push(&mut self, from: usize, to: Ends, kind: EdgeKind, place: &Option<SourceLine>, through: Vec<Arc<str>>) {
+    fn push(
+        &mut self,
+        from: usize,
+        to: Ends,
+        kind: EdgeKind,
+        place: &Option<SourceLine>,
+        through: Vec<Arc<str>>,
+    ) {
         let (from, place) = (self.end(from), place.clone());
         let through_block_on = through.first().is_some_and(|first| &**first == "block_on");
         let root = matches!(to, Ends::Coroutine(_)) && (kind == EdgeKind::Spawns || through_block_on);

@@ -21,7 +21,10 @@ use std::sync::Arc;
 pub enum Body {
     /// Index in [`Coroutines::list`].
     Coroutine(usize),
-    Sync { name: Arc<str>, place: Option<SourceLine> },
+    Sync {
+        name: Arc<str>,
+        place: Option<SourceLine>,
+    },
 }
 
 /// What a function is given to run.

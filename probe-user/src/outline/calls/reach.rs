@@ -222,17 +222,24 @@ fn fold_closures(bodies: &Bodies, found: &mut CodeCalls) {
     };
     let calls = std::mem::take(&mut found.calls);
     let outer = calls.into_iter().filter(|(from, to, _)| !is_part(*from, *to));
-    found.calls =
-        outer.flat_map(|(from, to, at)| owners(from).into_iter().map(move |from| (from, to, at.clone()))).collect();
+    found.calls = outer
+        .flat_map(|(from, to, at)| owners(from).into_iter().map(move |from| (from, to, at.clone())))
+        .collect();
     let handed = std::mem::take(&mut found.handed);
-    found.handed =
-        handed.into_iter().flat_map(|one| owners(one.from).into_iter().map(move |from| Handed { from, ..one.clone() })).collect();
+    found.handed = handed
+        .into_iter()
+        .flat_map(|one| owners(one.from).into_iter().map(move |from| Handed { from, ..one.clone() }))
+        .collect();
     let blocks = std::mem::take(&mut found.blocks);
-    found.blocks =
-        blocks.into_iter().flat_map(|one| owners(one.from).into_iter().map(move |from| Blocks { from, ..one.clone() })).collect();
+    found.blocks = blocks
+        .into_iter()
+        .flat_map(|one| owners(one.from).into_iter().map(move |from| Blocks { from, ..one.clone() }))
+        .collect();
     let vtables = std::mem::take(&mut found.vtables);
-    found.vtables =
-        vtables.into_iter().flat_map(|(from, at)| owners(from).into_iter().map(move |from| (from, at))).collect();
+    found.vtables = vtables
+        .into_iter()
+        .flat_map(|(from, at)| owners(from).into_iter().map(move |from| (from, at)))
+        .collect();
     found.vtables.sort();
     found.vtables.dedup();
 }
