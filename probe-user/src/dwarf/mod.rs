@@ -27,7 +27,7 @@ mod units;
 mod unwind;
 
 pub use code_places::{CodePlace, function_symbol};
-pub use demangle::{demangled, split_arguments};
+pub use demangle::{demangled, split_arguments, without_parameters};
 pub use evaluate::Placed;
 pub use index::{CellDie, INDEX_SCHEMA, Index, Lead, PollSite, PoolType, RunSite};
 pub use linkage::{defined, imported};

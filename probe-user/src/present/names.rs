@@ -1,27 +1,11 @@
 //! Function paths for people: shorter, escaped. JSON never passes here.
 
 use super::escape::escape;
+pub use crate::dwarf::without_parameters;
 use crate::trace::Doer;
 
 /// Longest function name a line of text shows in full.
 const LONG: usize = 72;
-
-/// The path without its type parameters, but with the self type of `<T as Trait>::f` kept.
-pub fn without_parameters(function: &str) -> String {
-    let mut out = String::with_capacity(function.len());
-    let mut depth = 0u32;
-    let mut previous = ' ';
-    for c in function.chars() {
-        match c {
-            '<' if !out.is_empty() => depth += 1,
-            '>' if depth > 0 && previous != '-' => depth -= 1,
-            _ if depth == 0 => out.push(c),
-            _ => {}
-        }
-        previous = c;
-    }
-    out
-}
 
 /// Who does something to a task.
 pub fn doer(doer: Doer) -> String {
