@@ -1,5 +1,6 @@
 //! The command line. A wrong one is a usage error: exit code 2.
 
+use super::analyze_args::AnalyzeArgs;
 use super::diagnose_args::DiagnoseArgs;
 use super::probe_args::ProbeArgs;
 use super::recording_args::{RecordArgs, ReplayArgs};
@@ -81,6 +82,8 @@ pub enum Command {
     Compare(CompareArgs),
     /// Write the graph of who waits for what, and who holds it
     Export(ExportArgs),
+    /// Tell from a program's file alone who awaits, spawns and calls whom
+    Analyze(AnalyzeArgs),
     /// Tell what can be seen of a target, and why not more
     Check(CheckArgs),
     /// List the processes that look like async Rust programs

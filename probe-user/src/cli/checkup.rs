@@ -1,14 +1,14 @@
 //! `check`: looks at a target and at this machine, and says what could be seen and why not more.
 
-use super::live::{failure, inspect, open_failure};
+use super::live::{failure, inspect};
 use super::source::{OpenOptions, Progress};
-use super::{Exit, Failure};
-use crate::decode::{DebugInfoLevel, Inspector, Recipe, RuntimeKind, StaticModel, find_files};
+use super::{Exit, Failure, binary};
+use crate::decode::{DebugInfoLevel, Inspector, Recipe, RuntimeKind, StaticModel};
 use crate::export::check::{CheckReport, Coverage, FoundRuntime, Kernel, Privilege};
 use crate::export::ps::ProcessRow;
 use crate::export::text::debuginfo_words;
 use crate::model::Mode;
-use crate::target::{self, DebugFiles, DwarfSource, ElfHeaders, Process, SeccompMode};
+use crate::target::{self, DebugFiles, DwarfSource, Process, SeccompMode};
 use crate::trace::{self, ProbeMode};
 use std::collections::HashSet;
 use std::fs;
@@ -47,23 +47,7 @@ pub fn check(target: &str, options: &OpenOptions, progress: &dyn Progress) -> Re
 }
 
 fn check_file(path: &Path, options: &OpenOptions, progress: &dyn Progress) -> Result<CheckReport, Failure> {
-    let step = |done: usize, total: usize| progress.step("indexing debug info", done as u64, total as u64);
-    let files =
-        find_files(&options.debuginfo, &|explicit| DebugFiles::of_file(path, explicit)).map_err(failure)?;
-    let file = fs::File::open(path).map_err(|error| Failure {
-        exit: Exit::Plain,
-        tried: format!("opening {}", path.display()),
-        why: error.to_string(),
-        next: format!("ls -l {}", path.display()),
-    })?;
-    let headers = ElfHeaders::read(&file, path).map_err(failure)?;
-    let code: Vec<_> = headers
-        .segments
-        .iter()
-        .filter(|s| s.executable)
-        .map(|s| (s.address, s.file_offset.0..s.file_offset.0.saturating_add(s.file_size)))
-        .collect();
-    let model = StaticModel::load(files, &code, options.user_crates.clone(), &step).map_err(open_failure)?;
+    let model = binary::open(path, options, progress)?;
     let mut report = report(&model, None);
     report.exe = path.display().to_string();
     report.dump = model.has_runtime();

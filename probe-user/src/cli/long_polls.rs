@@ -11,7 +11,7 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-/// Between two looks: half of what is long, within these.
+/// Between two looks: half of what is long, within these. While the probes are out there is nothing to be seen.
 const SHORTEST: Duration = Duration::from_millis(5);
 const LONGEST: Duration = Duration::from_millis(100);
 /// A thread that waits for a CPU is looked at so often before that is told: it may be us for whom it waits.
@@ -114,7 +114,7 @@ impl Look {
     fn run(mut self, pause: Duration, stop: &AtomicBool) {
         while !stop.load(Ordering::Relaxed) {
             self.all();
-            thread::sleep(pause);
+            thread::sleep(if self.running.is_paused() { LONGEST / 2 } else { pause });
         }
     }
 

@@ -1,7 +1,12 @@
 //! The commands.
 
+mod analyze;
+mod analyze_args;
+mod analyze_machine;
+mod analyze_sizes;
 mod args;
 mod attach;
+mod binary;
 mod checkup;
 mod child;
 mod clock;
@@ -121,6 +126,7 @@ fn run(cli: Cli) -> Result<Exit, Quit> {
             progress.done();
             export::run(&mut *source, &args, &common)
         }
+        Command::Analyze(args) => analyze::run(&args, &common, &progress),
         Command::Check(args) => {
             let report = checkup::check(&args.target, &common.open_options(), &progress)?;
             progress.done();

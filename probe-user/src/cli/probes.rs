@@ -174,6 +174,10 @@ impl EventStream for Probes {
         notes
     }
 
+    fn is_quiet(&self) -> bool {
+        self.out_since_ns.is_some()
+    }
+
     fn when_turning(&mut self, turn: Box<dyn FnMut(bool) + Send>) {
         self.turn = Some(turn);
     }

@@ -122,6 +122,11 @@ pub trait EventStream: Send {
         self.drain(out)
     }
 
+    /// Whether nothing is to be expected for a while, so that draining may wait.
+    fn is_quiet(&self) -> bool {
+        false
+    }
+
     /// From now on `turn` is called with true when the probes have gone out for a while, and with false before they go in.
     fn when_turning(&mut self, _turn: Box<dyn FnMut(bool) + Send>) {}
 

@@ -92,6 +92,11 @@ impl Sites {
         typed.map_or(HEADER_VTABLE, |typed| typed.cell.vtable)
     }
 
+    /// Types of the futures that are spawned as tasks.
+    pub fn futures(&self) -> impl Iterator<Item = DieRef> + '_ {
+        self.iter().filter_map(|site| site.typed.as_ref()).map(|typed| typed.cell.future_ty)
+    }
+
     pub fn typed(&self) -> usize {
         self.iter().filter(|site| site.typed.is_some()).count()
     }

@@ -61,7 +61,7 @@ fn name(key: NodeKey, nodes: &[NodeKey]) -> Option<String> {
 
 /// A double-quoted string of these lines. In a label a backslash begins an escape (`\N` is the node's name) and `&` an
 /// entity, so both are escaped beside the quote.
-fn quoted(lines: impl IntoIterator<Item = String>) -> String {
+pub(super) fn quoted(lines: impl IntoIterator<Item = String>) -> String {
     let mut text = String::from("\"");
     for (i, line) in lines.into_iter().enumerate() {
         if i > 0 {

@@ -185,3 +185,17 @@ pub(super) fn role_word(role: Role) -> &'static str {
 pub(super) fn kind(kind: FunctionKind) -> &'static str {
     crate::present::machine::kind(kind)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::outline::sample;
+    use crate::present::source::NoSource;
+
+    #[test]
+    fn schema_1() {
+        let mut out = Vec::new();
+        write(&mut out, &sample::fetch_user(), &NoSource).unwrap();
+        insta::assert_snapshot!(String::from_utf8(out).unwrap());
+    }
+}

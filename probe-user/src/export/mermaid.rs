@@ -46,7 +46,7 @@ pub fn write(out: &mut impl Write, graph: &Relations, places: &Places) -> io::Re
 }
 
 /// A quoted label of these lines. Whatever Mermaid, Markdown, HTML or KaTeX could take for its own is written as an entity.
-fn label(lines: impl IntoIterator<Item = String>) -> String {
+pub(super) fn label(lines: impl IntoIterator<Item = String>) -> String {
     let mut text = String::from("\"");
     for (i, line) in lines.into_iter().enumerate() {
         if i > 0 {

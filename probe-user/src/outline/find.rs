@@ -7,10 +7,7 @@ use crate::dwarf::without_parameters;
 ///
 /// The whole path is meant before a path without its parameters, that before the end of a path, that before any part of one.
 /// `src/api.rs:155` means what is declared or awaits there.
-pub fn find<'n>(
-    functions: impl IntoIterator<Item = (&'n str, Vec<SourceLine>)>,
-    wanted: &str,
-) -> Vec<usize> {
+pub fn find<'n>(functions: impl IntoIterator<Item = (&'n str, Vec<SourceLine>)>, wanted: &str) -> Vec<usize> {
     let functions: Vec<(&str, Vec<SourceLine>)> = functions.into_iter().collect();
     if let Some((file, line)) = file_and_line(wanted) {
         let is_there = |place: &SourceLine| place.line == line && ends_in(&place.file, file, "/");
@@ -25,9 +22,8 @@ pub fn find<'n>(
     if !same.is_empty() {
         return same;
     }
-    let ends = which(&functions, |(name, _)| {
-        ends_in(name, wanted, "::") || ends_in(&bare(name), wanted, "::")
-    });
+    let ends =
+        which(&functions, |(name, _)| ends_in(name, wanted, "::") || ends_in(&bare(name), wanted, "::"));
     if !ends.is_empty() {
         return ends;
     }

@@ -27,6 +27,22 @@ pub enum Origin {
     Std,
 }
 
+impl Origin {
+    /// Of code that is not the user's own, by its file: the toolchain's own sources lie under `/rustc/HASH/library/`.
+    pub fn of(file: &str) -> Origin {
+        let std =
+            file.contains("/rustc/") || file.contains("/library/std/") || file.contains("/library/core/");
+        if std { Origin::Std } else { Origin::Dependency }
+    }
+
+    /// Of code that is not the user's own, by its path.
+    pub fn of_path(path: &str) -> Origin {
+        let head = path.trim_start_matches(['<', '&', '*']);
+        let std = ["core::", "alloc::", "std::"].iter().any(|name| head.starts_with(name));
+        if std { Origin::Std } else { Origin::Dependency }
+    }
+}
+
 /// What a reader is to do with a function.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Color {

@@ -9,7 +9,7 @@
 //! state before the first poll, where nothing else is.
 
 use crate::decode::{Arm, Child, Recipe, RecipeId, Recipes};
-use crate::dwarf::{CoroutineKind, DieRef, Discriminant, Member, Type, Variant, Variants};
+use crate::dwarf::{CoroutineKind, Discriminant, Member, Type, Variant, Variants};
 use std::sync::Arc;
 
 /// Wrappers on the way from a place to the future in it.
@@ -43,7 +43,6 @@ pub struct Described {
     /// Bytes from the start of the future.
     pub offset: u64,
     pub bytes: u64,
-    pub ty: DieRef,
     pub type_name: Arc<str>,
     /// The future that it is, or has in it.
     pub future: Option<Inside>,
@@ -171,7 +170,6 @@ impl<'r, 'p, 'a> Layout<'r, 'p, 'a> {
             Described {
                 offset,
                 bytes: self.recipes.bytes(&ty),
-                ty: ty.die,
                 type_name: self.recipes.type_name(&ty).into(),
                 future,
             }

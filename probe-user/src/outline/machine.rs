@@ -1,9 +1,9 @@
 //! One coroutine as the state machine that the compiler made of it.
 
 use super::layout::{Layout, Part, covered};
-use super::{FunctionKind, Origin};
+use super::{Coroutine, FunctionKind, Origin};
 use crate::decode::{Arm, FrameState, Recipe, Recipes, SourceLine};
-use crate::dwarf::{CoroutineKind, DieRef, Variant};
+use crate::dwarf::{CoroutineKind, Variant};
 use std::sync::Arc;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -70,37 +70,33 @@ pub struct Machine {
 }
 
 impl Machine {
-    /// None where the entry is no coroutine's type.
-    pub fn of(recipes: &Recipes<'_, '_>, die: DieRef) -> Option<Machine> {
-        let ty = recipes.program.ty(die)?;
-        let (kind, variants) = (ty.coroutine()?, ty.variants()?);
-        let recipe = recipes.get(recipes.future(die));
+    /// None where the types of the coroutine cannot be read.
+    pub fn of(recipes: &Recipes<'_, '_>, coroutine: &Coroutine) -> Option<Machine> {
+        let ty = recipes.program.ty(*coroutine.types.first()?)?;
+        let variants = ty.variants()?;
+        let recipe = recipes.get(coroutine.recipe);
         let Recipe::Switch { arms, .. } = &*recipe else { return None };
-        let layout = Layout::of(recipes, &ty, variants, kind);
+        let layout = Layout::of(recipes, &ty, variants, coroutine.kind);
         let pairs = variants.list.iter().zip(arms);
         let mut states: Vec<State> =
             pairs.filter_map(|(variant, arm)| state(recipes, &layout, variant, arm)).collect();
         states.sort_by_key(|state| state.kind);
-        let frame = recipes.frames.get(arms.first()?.frame?);
-        let steps = in_order(&states);
         let mut spans = Vec::new();
         states.iter().for_each(|state| layout.spans(&state.saved, &mut spans));
-        let parts = states.iter().flat_map(|state| &state.saved).chain(layout.made_with());
-        let is_partial = parts.clone().any(|part| part.described.is_none());
-        let origin = origin(recipes, frame.own_code, states.first().and_then(|s| s.place.as_ref()));
+        let mut parts = states.iter().flat_map(|state| &state.saved).chain(layout.made_with());
         Some(Machine {
-            function: frame.function.clone(),
-            kind: function_kind(kind),
-            origin,
-            place: states.first().and_then(|start| start.place.clone()),
+            function: coroutine.name.clone(),
+            kind: function_kind(coroutine.kind),
+            origin: coroutine.origin,
+            place: coroutine.place.clone(),
             size: ty.size,
             align: ty.align,
             discriminant: variants.discriminant.map(|d| (d.offset, d.width)),
             made_with: layout.made_with().to_vec(),
             order: Order::Source(String::new()),
-            steps,
+            steps: in_order(&states),
             padding: ty.size.saturating_sub(covered(spans, ty.size)),
-            is_partial,
+            is_partial: parts.any(|part| part.described.is_none()),
             states,
         })
     }
@@ -162,20 +158,10 @@ fn in_order(states: &[State]) -> Vec<(usize, usize)> {
     indices.windows(2).map(|pair| (pair[0], pair[1])).collect()
 }
 
-pub(super) fn function_kind(kind: CoroutineKind) -> FunctionKind {
+fn function_kind(kind: CoroutineKind) -> FunctionKind {
     match kind {
         CoroutineKind::Fn => FunctionKind::AsyncFn,
         CoroutineKind::Block => FunctionKind::AsyncBlock,
         CoroutineKind::Closure => FunctionKind::AsyncClosure,
-    }
-}
-
-fn origin(recipes: &Recipes<'_, '_>, own: bool, place: Option<&SourceLine>) -> Origin {
-    let _ = recipes;
-    let is_std = place.is_some_and(|p| p.file.starts_with("/rustc/") || p.file.contains("/library/std/"));
-    match (own, is_std) {
-        (true, _) => Origin::Own,
-        (false, true) => Origin::Std,
-        (false, false) => Origin::Dependency,
     }
 }

@@ -3,14 +3,22 @@
 //! Made from the types of coroutines ([`crate::decode::Recipes`]) and from the code of their bodies. Nothing is run and no
 //! process is looked at. Output is sorted: the same file gives the same outline.
 
+mod awaits;
+mod builder;
+mod coroutines;
 mod find;
+mod flow;
 mod graph;
 mod layout;
 mod machine;
+#[cfg(test)]
+pub mod sample;
 mod size_changes;
 mod sizes;
 
+pub use coroutines::{Coroutine, Coroutines};
 pub use find::find;
+pub use flow::Flow;
 pub use graph::{
     CallGraph, Certainty, Color, Edge, EdgeKind, Function, FunctionId, FunctionKind, Origin, SuspendPoint,
 };
@@ -18,3 +26,20 @@ pub use layout::{Described, Inside, Part, Role};
 pub use machine::{Machine, Order, State, StateKind};
 pub use size_changes::{Change, FutureChange, PartKey, SizeChanges};
 pub use sizes::{FutureSize, Held, Sizes, TaskSize, Twice};
+
+use crate::decode::{Recipes, Sites};
+use builder::Builder;
+
+/// Who awaits whom in a program.
+pub fn call_graph(recipes: &Recipes<'_, '_>, sites: &Sites) -> CallGraph {
+    let coroutines = Coroutines::of(recipes);
+    let mut builder = Builder::default();
+    builder.issues.clone_from(&coroutines.issues);
+    let handles = awaits::add(recipes, &coroutines, &mut builder);
+    for spawned in sites.futures() {
+        if let Some(root) = coroutines.index_of(spawned) {
+            builder.get_mut(handles[root]).is_root = true;
+        }
+    }
+    builder.finish()
+}

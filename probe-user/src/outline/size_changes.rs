@@ -49,8 +49,9 @@ pub struct SizeChanges {
 
 impl SizeChanges {
     /// Joined by the function's name; several of one name by their order in the source.
-    pub fn of(before: &Sizes, after: &Sizes) -> SizeChanges {
-        let (before_by, after_by) = (by_name(&before.futures), by_name(&after.futures));
+    /// `deps`: also what is not the user's own.
+    pub fn of(before: &Sizes, after: &Sizes, deps: bool) -> SizeChanges {
+        let (before_by, after_by) = (wanted(before, deps), wanted(after, deps));
         let keys: BTreeSet<_> = before_by.keys().chain(after_by.keys()).collect();
         let mut changes = SizeChanges::default();
         for key in keys {
@@ -72,9 +73,13 @@ impl SizeChanges {
     }
 }
 
+fn wanted(sizes: &Sizes, deps: bool) -> BTreeMap<(Arc<str>, usize), &FutureSize> {
+    if deps { by_name(sizes.futures.iter()) } else { by_name(sizes.own()) }
+}
+
 /// Functions of one name are told apart by where they stand among them.
-fn by_name(futures: &[FutureSize]) -> BTreeMap<(Arc<str>, usize), &FutureSize> {
-    let mut sorted: Vec<&FutureSize> = futures.iter().collect();
+fn by_name<'s>(futures: impl Iterator<Item = &'s FutureSize>) -> BTreeMap<(Arc<str>, usize), &'s FutureSize> {
+    let mut sorted: Vec<&FutureSize> = futures.collect();
     sorted.sort_by_key(|future| (&future.machine.function, &future.machine.place, future.machine.size));
     let mut found = BTreeMap::new();
     let mut nth: BTreeMap<&Arc<str>, usize> = BTreeMap::new();

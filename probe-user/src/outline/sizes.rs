@@ -1,8 +1,8 @@
 //! How large futures are, and what makes them so.
 
-use super::Origin;
 use super::layout::{Described, Part, Role};
 use super::machine::{Machine, StateKind};
+use super::{Coroutines, Origin};
 use crate::decode::{Recipes, Sites, SourceLine};
 use crate::dwarf::{DieRef, TypeKind};
 use rayon::prelude::*;
@@ -75,10 +75,10 @@ pub struct Sizes {
 }
 
 impl Sizes {
-    /// Of these coroutines, and of every kind of task.
-    pub fn of(recipes: &Recipes<'_, '_>, sites: &Sites, coroutines: &[DieRef]) -> Sizes {
-        let machines = coroutines.par_iter().filter_map(|die| Machine::of(recipes, *die));
-        let mut futures: Vec<FutureSize> = machines.map(future_size).collect();
+    /// Of every coroutine, and of every kind of task.
+    pub fn of(recipes: &Recipes<'_, '_>, sites: &Sites, coroutines: &Coroutines) -> Sizes {
+        let machines = coroutines.list.par_iter().filter_map(|one| Machine::of(recipes, one));
+        let mut futures: Vec<FutureSize> = machines.map(FutureSize::of).collect();
         let key = |future: &FutureSize| {
             let machine = &future.machine;
             (std::cmp::Reverse(machine.size), machine.function.clone(), machine.place.clone())
@@ -93,8 +93,10 @@ impl Sizes {
     }
 }
 
-fn future_size(machine: Machine) -> FutureSize {
-    FutureSize { held: held(&machine), twice: twice(&machine), machine }
+impl FutureSize {
+    pub(super) fn of(machine: Machine) -> FutureSize {
+        FutureSize { held: held(&machine), twice: twice(&machine), machine }
+    }
 }
 
 fn held(machine: &Machine) -> Vec<Held> {
@@ -106,7 +108,7 @@ fn held(machine: &Machine) -> Vec<Held> {
         for part in parts {
             let Some(described) = &part.described else { continue };
             let Some(future) = described.future.as_ref().filter(|future| future.by_value) else { continue };
-            if seen.insert((described.offset, described.ty, part.name.clone())) {
+            if seen.insert((described.offset, described.type_name.clone(), part.name.clone())) {
                 found.push(Held {
                     function: future.function.clone(),
                     name: part.name.clone(),
@@ -133,10 +135,13 @@ fn twice(machine: &Machine) -> Vec<Twice> {
         let is_again = |part: &Part| {
             let same_name = part.role == Role::Local && part.name.as_ref() == Some(name);
             let is_future = part.role == Role::Awaited && first.future.is_some();
-            let elsewhere = |d: &Described| d.ty == first.ty && d.offset != first.offset;
+            let elsewhere = |d: &Described| {
+                d.type_name == first.type_name && d.bytes == first.bytes && d.offset != first.offset
+            };
             (same_name || is_future) && part.described.as_ref().is_some_and(elsewhere)
         };
-        let again = machine.awaits().find_map(|state| Some((state, state.saved.iter().find(|p| is_again(p))?)));
+        let again =
+            machine.awaits().find_map(|state| Some((state, state.saved.iter().find(|p| is_again(p))?)));
         if let Some((state, part)) = again {
             found.push(Twice {
                 name: name.clone(),

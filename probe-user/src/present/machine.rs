@@ -10,6 +10,9 @@ use crate::outline::{FunctionKind, Machine, Order, Part, Role, State, StateKind}
 /// Widest type of a local.
 const TYPE: usize = 48;
 
+/// Locals of one state that a diagram names.
+const IN_DIAGRAM: usize = 8;
+
 /// How one machine is shown; what is read from source files comes from `sources`.
 #[derive(Clone, Copy)]
 pub struct MachineWords<'a> {
@@ -95,7 +98,12 @@ impl MachineWords<'_> {
             1 => format!("; the byte at {} tells the state", count(offset)),
             width => format!("; the {width} bytes at {} tell the state", count(offset)),
         });
-        format!("{}, aligned to {}{}", counted(machine.size, "byte"), machine.align, tells.unwrap_or_default())
+        format!(
+            "{}, aligned to {}{}",
+            counted(machine.size, "byte"),
+            machine.align,
+            tells.unwrap_or_default()
+        )
     }
 
     /// `src/api.rs:155`, with the macro's place; empty where it is not known.
@@ -122,7 +130,13 @@ impl MachineWords<'_> {
         let is_live = matches!(state.kind, StateKind::Start | StateKind::Await(_));
         let made_with = machine.made_with.iter().filter(|_| captures && is_live);
         let says_something = |part: &&Part| part.name.is_some() || part.bytes() != Some(0);
-        state.saved.iter().filter(|part| part.role != Role::Awaited).chain(made_with).filter(says_something).collect()
+        state
+            .saved
+            .iter()
+            .filter(|part| part.role != Role::Awaited)
+            .chain(made_with)
+            .filter(says_something)
+            .collect()
     }
 
     pub fn row(&self, part: &Part) -> PartRow {
@@ -165,17 +179,58 @@ impl MachineWords<'_> {
         self.machine.next(index).map(name).collect::<Vec<_>>().join(", ")
     }
 
+    /// What a diagram says of a state.
+    pub fn lines(&self, state: &State) -> Vec<String> {
+        let mut lines = vec![self::state(state.kind)];
+        if let StateKind::Await(_) = state.kind {
+            lines.push(self.place(state));
+            lines.extend(self.source(state));
+        }
+        if let Some(PartRow { ty, bytes, .. }) = self.awaited(state) {
+            lines.push(format!("awaits {ty}, {bytes} bytes"));
+        }
+        let kept = self.kept(state);
+        lines.extend(kept.iter().take(IN_DIAGRAM).map(|part| {
+            let PartRow { name, ty, bytes } = self.row(part);
+            format!("{name}: {ty}, {bytes}")
+        }));
+        if kept.len() > IN_DIAGRAM {
+            lines.push(format!("and {} more", kept.len() - IN_DIAGRAM));
+        }
+        lines.extend(self.in_use(state));
+        lines
+    }
+
+    /// Steps that a diagram draws, as indices of states.
+    pub fn arrows(&self) -> Vec<(usize, usize)> {
+        self.machine.steps.clone()
+    }
+
+    /// From where a panic can be reached.
+    pub fn panics(&self) -> Vec<(usize, usize)> {
+        let states = &self.machine.states;
+        let Some(panicked) = states.iter().position(|state| state.kind == StateKind::Panicked) else {
+            return Vec::new();
+        };
+        let live = |state: &State| matches!(state.kind, StateKind::Start | StateKind::Await(_));
+        states.iter().enumerate().filter(|(_, s)| live(s)).map(|(from, _)| (from, panicked)).collect()
+    }
+
     /// How it is known what can follow what.
     pub fn order(&self) -> String {
         match &self.machine.order {
             Order::ControlFlow => {
-                "What can follow is from the code: a poll that begins in one state can end in the other.".into()
+                "What can follow is from the code: a poll that begins in one state can end in the other."
+                    .into()
             }
             Order::Source(why) if why.is_empty() => {
                 "What can follow is in the order of the source: branches and loops are not known.".into()
             }
             Order::Source(why) => {
-                format!("What can follow is in the order of the source, as {}: branches and loops are not known.", escape(why))
+                format!(
+                    "What can follow is in the order of the source, as {}: branches and loops are not known.",
+                    escape(why)
+                )
             }
         }
     }

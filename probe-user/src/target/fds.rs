@@ -5,27 +5,35 @@ use super::descriptor::{Descriptor, Doing, PipeEnd};
 use super::fdinfo::FdInfo;
 use super::procdir::ProcDir;
 use super::process::without_deleted_mark;
-use super::sockets::{InetSockets, Protocol};
+use super::sockets::{InetSockets, LATEST, Protocol, SOONEST, SocketTables};
 use super::unix_sockets::UnixSockets;
 use rustix::fs::{AtFlags, FileType, Statx, StatxFlags};
 use std::collections::HashMap;
 use std::io::Read;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
-/// The descriptors of one moment: sockets are read at once when the first is asked for, each descriptor once. What was
-/// read stays so; make a new one for the next snapshot.
+/// The descriptors of one moment: sockets are read at once when the first is asked for (or were, a moment ago: see
+/// [`SocketTables`]), each descriptor once. What was read stays so; make a new one for the next snapshot.
 #[derive(Debug)]
 pub struct Descriptors<'p> {
     target: &'p ProcDir,
-    inet: OnceLock<InetSockets>,
+    tables: Arc<SocketTables>,
+    inet: OnceLock<Arc<InetSockets>>,
+    /// Read for a socket that is younger than those.
+    younger: OnceLock<Arc<InetSockets>>,
     unix: OnceLock<UnixSockets>,
     told: Mutex<HashMap<i32, Option<Descriptor>>>,
 }
 
 impl<'p> Descriptors<'p> {
     pub fn of(target: &'p ProcDir) -> Descriptors<'p> {
-        Descriptors { target, inet: OnceLock::new(), unix: OnceLock::new(), told: Mutex::default() }
+        Descriptors::with(target, Arc::default())
+    }
+
+    pub(super) fn with(target: &'p ProcDir, tables: Arc<SocketTables>) -> Descriptors<'p> {
+        let (inet, younger, unix) = (OnceLock::new(), OnceLock::new(), OnceLock::new());
+        Descriptors { target, tables, inet, younger, unix, told: Mutex::default() }
     }
 
     /// None: the target has no such descriptor, or we may not know.
@@ -53,7 +61,7 @@ impl<'p> Descriptors<'p> {
     /// Whether it is a TCP connection, or will be one, whose own port nobody listens on: one that was not accepted.
     pub fn is_outgoing(&self, fd: i32) -> bool {
         let Some(Descriptor::Inet(socket)) = self.get(fd) else { return false };
-        let sockets = self.inet.get_or_init(|| InetSockets::read(self.target));
+        let sockets = self.inet();
         socket.protocol == Protocol::Tcp && socket.peer.is_some() && !sockets.listens(socket.local.port())
     }
 
@@ -61,6 +69,10 @@ impl<'p> Descriptors<'p> {
     pub fn skipped(&self) -> u64 {
         self.inet.get().map_or(0, |sockets| sockets.skipped)
             + self.unix.get().map_or(0, |sockets| sockets.skipped)
+    }
+
+    fn inet(&self) -> &InetSockets {
+        self.inet.get_or_init(|| self.tables.get(self.target, LATEST))
     }
 
     fn look(&self, fd: i32) -> Option<Descriptor> {
@@ -95,13 +107,16 @@ impl<'p> Descriptors<'p> {
     }
 
     fn socket(&self, fd: i32, inode: u64) -> Descriptor {
-        let inet = self.inet.get_or_init(|| InetSockets::read(self.target));
-        if let Some(socket) = inet.by_inode.get(&inode) {
+        if let Some(socket) = self.inet().by_inode.get(&inode) {
             return Descriptor::Inet(*socket);
         }
         let unix = self.unix.get_or_init(|| UnixSockets::read(self.target));
         if let Some(socket) = unix.get(inode) {
             return Descriptor::Unix(socket);
+        }
+        let younger = self.younger.get_or_init(|| self.tables.get(self.target, SOONEST));
+        if let Some(socket) = younger.by_inode.get(&inode) {
+            return Descriptor::Inet(*socket);
         }
         Descriptor::Socket { inode, protocol: self.protocol(fd) }
     }

@@ -1,14 +1,17 @@
 //! A live process: its identity, memory, threads and mapped images. Never stopped, never written to.
 
 use super::access::{absent, denied, unreadable};
+use super::fds::Descriptors;
 use super::image::{ElfHeaders, Image};
 use super::memory::region_of;
 use super::procdir::ProcDir;
+use super::sockets::SocketTables;
 use super::{Avma, Bias, Memory, ReadError, Region, TargetError, maps};
 use std::io;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// A process, unmistakably: PIDs are reused, and mean something else in each namespace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -46,6 +49,7 @@ pub struct Process {
     key: ProcessKey,
     comm: String,
     regions: Vec<Region>,
+    sockets: Arc<SocketTables>,
 }
 
 impl Process {
@@ -83,6 +87,7 @@ impl Process {
             },
             comm: stat.comm,
             regions,
+            sockets: Arc::default(),
             dir,
         };
         process.check_memory_is_ours_to_read()?;
@@ -110,6 +115,11 @@ impl Process {
 
     pub fn proc_dir(&self) -> &ProcDir {
         &self.dir
+    }
+
+    /// What its file descriptors are now.
+    pub fn descriptors(&self) -> Descriptors<'_> {
+        Descriptors::with(&self.dir, self.sockets.clone())
     }
 
     /// False once it has exited, even if its PID is in use again, or is a zombie.

@@ -4,6 +4,8 @@ use super::procdir::ProcDir;
 use std::collections::{HashMap, HashSet};
 use std::io::{BufRead, BufReader, Read};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 /// By the inode of `socket:[inode]`.
 #[derive(Debug, Default)]
@@ -103,6 +105,39 @@ impl TcpState {
 const MOST_SOCKETS: usize = 2_000_000;
 /// Per file; a line has about 150 bytes (180 for IPv6).
 const MOST_BYTES: u64 = 512 << 20;
+
+/// The tables of a namespace, read anew when that is due.
+///
+/// The kernel goes through its whole hash table of sockets for each file, which takes it ten milliseconds on a machine with much memory
+/// however few sockets there are (`established_get_first` in net/ipv4/tcp_ipv4.c). So who takes many snapshots a second gets the tables of
+/// an earlier one, for as long as reading them again would take more than a hundredth of the time.
+#[derive(Debug, Default)]
+pub(super) struct SocketTables(Mutex<Option<Tables>>);
+
+#[derive(Debug)]
+struct Tables {
+    read_at: Instant,
+    took: Duration,
+    sockets: Arc<InetSockets>,
+}
+
+/// Tables are used for so many times as long as it takes to read them.
+pub(super) const LATEST: u32 = 100;
+/// The same where a socket is looked for that they have not.
+pub(super) const SOONEST: u32 = 10;
+
+impl SocketTables {
+    pub fn get(&self, target: &ProcDir, used: u32) -> Arc<InetSockets> {
+        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(tables) = kept.as_ref().filter(|tables| tables.read_at.elapsed() < tables.took * used) {
+            return tables.sockets.clone();
+        }
+        let read_at = Instant::now();
+        let sockets = Arc::new(InetSockets::read(target));
+        *kept = Some(Tables { read_at, took: read_at.elapsed(), sockets: sockets.clone() });
+        sockets
+    }
+}
 
 impl InetSockets {
     /// Files that are not there (no IPv6, say) hold no sockets.

@@ -111,6 +111,6 @@ impl Subject for Process {
     }
 
     fn descriptors(&self) -> Option<Descriptors<'_>> {
-        Some(Descriptors::of(self.proc_dir()))
+        Some(Process::descriptors(self))
     }
 }

@@ -39,6 +39,11 @@ pub struct Running {
 }
 
 impl Running {
+    /// Whether the probes are out for a while.
+    pub fn is_paused(&self) -> bool {
+        self.out.load(Ordering::SeqCst)
+    }
+
     pub(super) fn of(
         threads: Arc<Table<Thread>>,
         out: Arc<AtomicBool>,

@@ -1,0 +1,180 @@
+//! Who awaits whom: out of the layouts of suspended states.
+//!
+//! The future that an await waits for lies in the state, with its own type, whether or not its code was inlined. What lies
+//! between two coroutines (a `Timeout`, a `join!`) polls one for the other, and is told with the edge.
+
+use super::builder::{Builder, Handle, Link};
+use super::graph::{Certainty, Color, EdgeKind, Function, FunctionKind, SuspendPoint};
+use super::{Coroutine, Coroutines, Origin};
+use crate::decode::{Child, Frame, FrameState, Recipe, RecipeId, Recipes, SourceLine};
+use crate::dwarf::CoroutineKind;
+use std::collections::HashSet;
+use std::sync::Arc;
+
+/// Wrappers around wrappers are followed this deep.
+const MAX_DEPTH: usize = 64;
+/// Futures between one await and the coroutines behind it.
+const MAX_VISITED: usize = 4_096;
+
+/// All coroutines as functions, with what they await. The handles stand as [`Coroutines::list`] does.
+pub fn add(recipes: &Recipes<'_, '_>, coroutines: &Coroutines, builder: &mut Builder) -> Vec<Handle> {
+    let handles: Vec<Handle> =
+        coroutines.list.iter().map(|one| builder.function(function(recipes, one))).collect();
+    for (one, from) in coroutines.list.iter().zip(&handles) {
+        let recipe = recipes.get(one.recipe);
+        let Recipe::Switch { arms, .. } = &*recipe else { continue };
+        for arm in arms {
+            let Some(frame) = arm.frame.map(|id| recipes.frames.get(id)) else { continue };
+            let mut search = Search {
+                recipes,
+                coroutines,
+                handles: &handles,
+                builder,
+                from: *from,
+                place: frame.line.clone(),
+                through: Vec::new(),
+                seen: HashSet::new(),
+            };
+            for child in &arm.awaiting {
+                search.awaited(child, 0);
+            }
+        }
+    }
+    handles
+}
+
+fn function(recipes: &Recipes<'_, '_>, one: &Coroutine) -> Function {
+    let suspend_points = suspend_points(recipes, one.recipe);
+    Function {
+        name: one.name.clone(),
+        kind: match one.kind {
+            CoroutineKind::Fn => FunctionKind::AsyncFn,
+            CoroutineKind::Block => FunctionKind::AsyncBlock,
+            CoroutineKind::Closure => FunctionKind::AsyncClosure,
+        },
+        place: one.place.clone(),
+        origin: one.origin,
+        color: if suspend_points.is_empty() { Color::Green } else { Color::Red },
+        why_yellow: Vec::new(),
+        size: Some(one.size),
+        suspend_points,
+        is_root: false,
+    }
+}
+
+fn suspend_points(recipes: &Recipes<'_, '_>, recipe: RecipeId) -> Vec<SuspendPoint> {
+    let recipe = recipes.get(recipe);
+    let Recipe::Switch { arms, .. } = &*recipe else { return Vec::new() };
+    let frames = arms.iter().filter_map(|arm| arm.frame).map(|id| recipes.frames.get(id));
+    let suspended = frames.filter(|frame| frame.state == FrameState::Suspended);
+    let mut points: Vec<SuspendPoint> = suspended
+        .filter_map(|frame| {
+            Some(SuspendPoint {
+                number: frame.suspend_point?,
+                place: frame.line.clone(),
+                expanded_from: frame.expanded_from.clone(),
+            })
+        })
+        .collect();
+    points.sort_by_key(|point| point.number);
+    points
+}
+
+struct Search<'s, 'p, 'a> {
+    recipes: &'s Recipes<'p, 'a>,
+    coroutines: &'s Coroutines,
+    handles: &'s [Handle],
+    builder: &'s mut Builder,
+    from: Handle,
+    place: Option<SourceLine>,
+    through: Vec<Arc<str>>,
+    seen: HashSet<RecipeId>,
+}
+
+impl Search<'_, '_, '_> {
+    fn awaited(&mut self, child: &Child, depth: usize) {
+        if depth > MAX_DEPTH || self.seen.len() > MAX_VISITED {
+            let name = self.builder.get(self.from).name.clone();
+            self.builder.issues.push(format!("{name} awaits more, or deeper, than is followed"));
+            return;
+        }
+        if !self.seen.insert(child.recipe) {
+            return;
+        }
+        let ty = self.recipes.subject(child.recipe);
+        if let Some(coroutine) = ty.and_then(|ty| self.coroutines.index_of(ty)) {
+            self.link(self.handles[coroutine]);
+            return;
+        }
+        match &*self.recipes.get(child.recipe) {
+            Recipe::Fixed(arm) => {
+                let frame = arm.row.or(arm.frame).map(|id| self.recipes.frames.get(id));
+                match frame {
+                    Some(frame) if arm.awaiting.is_empty() => self.leaf(&frame),
+                    Some(frame) => self.through(&frame, &arm.awaiting, depth),
+                    None => arm.awaiting.iter().for_each(|child| self.awaited(child, depth + 1)),
+                }
+            }
+            Recipe::Switch { arms, .. } => {
+                let frame = arms.iter().find_map(|arm| arm.frame).map(|id| self.recipes.frames.get(id));
+                let inside: Vec<Child> = arms.iter().flat_map(|arm| arm.awaiting.iter().copied()).collect();
+                match frame {
+                    Some(frame) if inside.is_empty() => self.leaf(&frame),
+                    Some(frame) => self.through(&frame, &inside, depth),
+                    None => inside.iter().for_each(|child| self.awaited(child, depth + 1)),
+                }
+            }
+            Recipe::Dyn { .. } => {
+                let ty = ty.and_then(|ty| self.recipes.program.ty(ty));
+                self.waits_for(ty.map_or("dyn Future".into(), |ty| Arc::from(&*ty.name)), Origin::Std, None);
+            }
+            Recipe::Slice { element, .. } => self.element(*element, depth),
+            Recipe::List(list) => self.element(list.element(), depth),
+            Recipe::Select { inner, .. } => self.awaited(inner, depth + 1),
+            // A set of tasks: who is in it was told where it was spawned.
+            Recipe::Tasks(_) | Recipe::Unknown => {}
+        }
+    }
+
+    fn element(&mut self, recipe: RecipeId, depth: usize) {
+        self.awaited(&Child { offset: 0, deref: true, recipe, branch: None }, depth + 1);
+    }
+
+    fn through(&mut self, frame: &Frame, inside: &[Child], depth: usize) {
+        self.through.push(frame.function.clone());
+        inside.iter().for_each(|child| self.awaited(child, depth + 1));
+        self.through.pop();
+    }
+
+    /// What waits for something that is no future.
+    fn leaf(&mut self, frame: &Frame) {
+        let origin = if frame.own_code { Origin::Own } else { Origin::of_path(&frame.function) };
+        self.waits_for(frame.function.clone(), origin, Some(frame.size));
+    }
+
+    fn waits_for(&mut self, name: Arc<str>, origin: Origin, size: Option<u64>) {
+        let to = self.builder.function(Function {
+            name,
+            kind: FunctionKind::Future,
+            place: None,
+            origin,
+            color: Color::Red,
+            why_yellow: Vec::new(),
+            size,
+            suspend_points: Vec::new(),
+            is_root: false,
+        });
+        self.link(to);
+    }
+
+    fn link(&mut self, to: Handle) {
+        self.builder.link(Link {
+            from: self.from,
+            to,
+            kind: EdgeKind::Awaits,
+            place: self.place.clone(),
+            through: self.through.clone(),
+            certainty: Certainty::Proven,
+        });
+    }
+}
