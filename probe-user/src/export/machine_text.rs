@@ -3,7 +3,6 @@
 use crate::outline::{State, StateKind};
 use crate::present::machine::{self, MachineWords, PartRow};
 use crate::present::paint::Paint;
-use crate::present::units::counted;
 use std::io::{self, Write};
 
 /// Locals of one state that are listed.
@@ -25,7 +24,7 @@ pub fn write(out: &mut impl Write, words: &MachineWords<'_>, paint: Paint) -> io
         one(out, words, index, state, paint)?;
     }
     if let Some(panicked) = machine.states.iter().find(|state| state.kind == StateKind::Panicked) {
-        let line = format!("{:<10} from any state in which it panics", machine::state(panicked.kind));
+        let line = format!("{:<11} from any state in which it panics", machine::state(panicked.kind));
         writeln!(out, "\n{} {line}", paint.dim("×"))?;
     }
     writeln!(out)?;
@@ -48,7 +47,7 @@ fn one(
         StateKind::Await(_) => ("●", "│"),
         StateKind::Returned | StateKind::Panicked => ("◎", " "),
     };
-    let name = format!("{:<10}", machine::state(state.kind));
+    let name = format!("{:<11}", machine::state(state.kind));
     let mut head = format!("{} {}", paint.dim(mark), paint.bold(name));
     match state.kind {
         StateKind::Await(_) => head.push_str(&words.place(state)),
@@ -60,7 +59,7 @@ fn one(
     }
     writeln!(out, "{}", head.trim_end())?;
     let rail = paint.dim(rail).to_string();
-    let lead = |label: &str| format!("{rail}   {label:<9}");
+    let lead = |label: &str| format!("{rail}   {label:<10}");
     if let Some(macro_place) = state.expanded_from.as_ref().filter(|_| state.place.is_some()) {
         writeln!(out, "{}{}", lead("in macro"), words.places.show(macro_place))?;
     }
@@ -68,16 +67,15 @@ fn one(
         writeln!(out, "{}{ty}, {bytes} bytes", lead("awaits"))?;
     }
     let label = if state.kind == StateKind::Start { machine::made_with(words.machine) } else { "keeps" };
-    let kept = words.kept(state);
-    let rows: Vec<PartRow> = kept.iter().take(ROWS).map(|part| words.row(part)).collect();
+    let rows = words.rows(state);
     let width = |of: fn(&PartRow) -> &str| rows.iter().map(|row| of(row).chars().count()).max().unwrap_or(0);
     let (names, types) = (width(|row| &row.name), width(|row| &row.ty));
-    for (nth, PartRow { name, ty, bytes }) in rows.iter().enumerate() {
+    for (nth, PartRow { name, ty, bytes }) in rows.iter().take(ROWS).enumerate() {
         let label = if nth == 0 { label } else { "" };
-        writeln!(out, "{} {name:<names$}  {ty:<types$} {bytes:>9}", lead(label))?;
+        writeln!(out, "{}{name:<names$}  {ty:<types$} {bytes:>9}", lead(label))?;
     }
-    if kept.len() > ROWS {
-        writeln!(out, "{} and {} more", lead(""), counted((kept.len() - ROWS) as u64, "other"))?;
+    if rows.len() > ROWS {
+        writeln!(out, "{}and {} more", lead(""), rows.len() - ROWS)?;
     }
     if let Some(in_use) = words.in_use(state) {
         writeln!(out, "{}{in_use}", lead("size"))?;

@@ -60,8 +60,11 @@ pub fn part(part: &Part) -> (String, String) {
     };
     let ty = match &part.described {
         Some(described) => match &described.future {
-            Some(future) => names::fit(&future.function, TYPE),
-            None => names::fit(&described.type_name, TYPE),
+            // Not where it is only in an option, or one of several in a tuple.
+            Some(future) if part.role == Role::Awaited || future.bytes == described.bytes => {
+                names::fit(&future.function, TYPE)
+            }
+            _ => names::type_name(&described.type_name, TYPE),
         },
         None => "another of this name".into(),
     };
@@ -83,6 +86,11 @@ pub fn bytes(bytes: Option<u64>) -> String {
 /// What the future has before its first poll.
 pub fn made_with(machine: &Machine) -> &'static str {
     if machine.kind == FunctionKind::AsyncFn { "arguments" } else { "captures" }
+}
+
+fn row(part: &Part) -> PartRow {
+    let (name, ty) = self::part(part);
+    PartRow { name, ty, bytes: bytes(part.bytes()) }
 }
 
 impl MachineWords<'_> {
@@ -124,7 +132,7 @@ impl MachineWords<'_> {
 
     /// What a state keeps; temporaries without bytes are left out. What an await of a block may still have of its captures
     /// comes last.
-    pub fn kept<'m>(&'m self, state: &'m State) -> Vec<&'m Part> {
+    fn kept<'m>(&'m self, state: &'m State) -> Vec<&'m Part> {
         let machine = self.machine;
         let captures = state.kind == StateKind::Start || machine.kind != FunctionKind::AsyncFn;
         let is_live = matches!(state.kind, StateKind::Start | StateKind::Await(_));
@@ -139,15 +147,27 @@ impl MachineWords<'_> {
             .collect()
     }
 
-    pub fn row(&self, part: &Part) -> PartRow {
-        let (name, ty) = self::part(part);
-        PartRow { name, ty, bytes: bytes(part.bytes()) }
+    /// Of what a state keeps; temporaries of one type are one row.
+    pub fn rows(&self, state: &State) -> Vec<PartRow> {
+        let mut rows: Vec<(PartRow, usize)> = Vec::new();
+        for part in self.kept(state) {
+            let row = row(part);
+            match rows.iter_mut().find(|(other, _)| part.name.is_none() && *other == row) {
+                Some((_, times)) => *times += 1,
+                None => rows.push((row, 1)),
+            }
+        }
+        let counted = |(row, times): (PartRow, usize)| match times {
+            1 => row,
+            _ => PartRow { name: format!("{times} × {}", row.name), ..row },
+        };
+        rows.into_iter().map(counted).collect()
     }
 
     /// `awaits` and what, with its bytes.
     pub fn awaited(&self, state: &State) -> Option<PartRow> {
         let part = state.saved.iter().find(|part| part.role == Role::Awaited)?;
-        let mut row = self.row(part);
+        let mut row = row(part);
         let future = part.described.as_ref().and_then(|described| described.future.as_ref());
         if let Some(future) = future.filter(|future| !future.by_value) {
             row.ty = format!("{} (boxed, {})", row.ty, counted(future.bytes, "byte"));
@@ -170,6 +190,7 @@ impl MachineWords<'_> {
         let name = |i: usize| {
             let next = &self.machine.states[i];
             match next.kind {
+                _ if i == index => "stays".into(),
                 StateKind::Await(_) if next.place.is_some() => {
                     format!("{} ({})", state(next.kind), self.place(next))
                 }
@@ -189,21 +210,32 @@ impl MachineWords<'_> {
         if let Some(PartRow { ty, bytes, .. }) = self.awaited(state) {
             lines.push(format!("awaits {ty}, {bytes} bytes"));
         }
-        let kept = self.kept(state);
-        lines.extend(kept.iter().take(IN_DIAGRAM).map(|part| {
-            let PartRow { name, ty, bytes } = self.row(part);
-            format!("{name}: {ty}, {bytes}")
-        }));
-        if kept.len() > IN_DIAGRAM {
-            lines.push(format!("and {} more", kept.len() - IN_DIAGRAM));
+        let rows = self.rows(state);
+        let shown = rows.iter().take(IN_DIAGRAM);
+        lines.extend(shown.map(|PartRow { name, ty, bytes }| format!("{name}: {ty}, {bytes}")));
+        if rows.len() > IN_DIAGRAM {
+            lines.push(format!("and {} more", rows.len() - IN_DIAGRAM));
         }
         lines.extend(self.in_use(state));
         lines
     }
 
-    /// Steps that a diagram draws, as indices of states.
+    /// Steps that a diagram draws, as indices of states: every await can also stay, and what others lead to over an await that
+    /// did not have to wait is left out.
     pub fn arrows(&self) -> Vec<(usize, usize)> {
-        self.machine.steps.clone()
+        let steps = &self.machine.steps;
+        let is_step = |from: usize, to: usize| steps.binary_search(&(from, to)).is_ok();
+        let forward = |from: usize, to: usize| from < to && is_step(from, to);
+        let back = |from: usize, to: usize| from > to && is_step(from, to);
+        let leads_over = |from: usize, to: usize, over: usize| match from < to {
+            true => forward(from, over) && forward(over, to),
+            false => forward(from, over) && back(over, to) || back(from, over) && forward(over, to),
+        };
+        let states = 0..self.machine.states.len();
+        let drawn = |(from, to): &(usize, usize)| {
+            from != to && !states.clone().any(|over| leads_over(*from, *to, over))
+        };
+        steps.iter().copied().filter(drawn).collect()
     }
 
     /// From where a panic can be reached.
@@ -220,7 +252,7 @@ impl MachineWords<'_> {
     pub fn order(&self) -> String {
         match &self.machine.order {
             Order::ControlFlow => {
-                "What can follow is from the code: a poll that begins in one state can end in the other."
+                "What can follow is from the code: in which states a poll can end that begins in this one."
                     .into()
             }
             Order::Source(why) if why.is_empty() => {

@@ -69,6 +69,28 @@ pub fn short(function: &str) -> String {
     }
 }
 
+/// A type without the paths of what is in it: `Option<Letter>`, `&[MutexGuard<Pool>]`; at most `width` characters.
+pub fn type_name(ty: &str, width: usize) -> String {
+    let ty = escape(ty);
+    let (mut out, mut rest) = (String::new(), &*ty);
+    while let Some(at) = rest.find(|c: char| c.is_alphanumeric() || c == '_') {
+        out.push_str(&rest[..at]);
+        rest = &rest[at..];
+        let is_path = |c: char| c.is_alphanumeric() || matches!(c, '_' | ':' | '#');
+        let end = rest.find(|c| !is_path(c)).unwrap_or(rest.len());
+        let (path, after) = rest.split_at(end);
+        out.push_str(path.rsplit("::").next().unwrap_or(path));
+        rest = after;
+    }
+    out.push_str(rest);
+    // Nobody chose the allocator.
+    let out = out.replace(", Global>", ">");
+    if out.chars().count() <= width {
+        return out;
+    }
+    out.chars().take(width.saturating_sub(1)).chain(['…']).collect()
+}
+
 fn is_type(part: &str) -> bool {
     part.starts_with(|c: char| c.is_uppercase())
 }
@@ -128,6 +150,18 @@ mod tests {
         let call = "<server::service::Streams<S,I> as service::Service<(A,B)>>::call::{async_block#0}";
         assert_eq!(short(call), "server::Streams::call::{async_block#0}");
         assert_eq!(short("<&mut T as Trait>::f"), "&mut T::f");
+    }
+
+    #[test]
+    fn types_lose_their_paths() {
+        let name = |ty| type_name(ty, 60);
+        assert_eq!(name("core::option::Option<shop::mail::Letter>"), "Option<Letter>");
+        assert_eq!(name("alloc::vec::Vec<shop::db::Connection, alloc::alloc::Global>"), "Vec<Connection>");
+        assert_eq!(name("&[(u8, &mut a::B)]"), "&[(u8, &mut B)]");
+        assert_eq!(name("[u8; 4096]"), "[u8; 4096]");
+        assert_eq!(name("shop::f::{async_block_env#0}<a::T>"), "{async_block_env#0}<T>");
+        assert_eq!(name("dyn core::fmt::Debug + Send"), "dyn Debug + Send");
+        assert_eq!(type_name("a::Long<b::Name>", 8), "Long<Na…");
     }
 
     #[test]

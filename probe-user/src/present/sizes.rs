@@ -5,7 +5,7 @@ use super::names;
 use super::paint::Paint;
 use super::places::Places;
 use super::units::{count, counted};
-use crate::outline::{FutureSize, Held, Part, Role, Sizes, TaskSize, Twice};
+use crate::outline::{FutureSize, Held, Part, Role, Sizes, StateKind, TaskSize, Twice};
 use std::io::{self, Write};
 
 /// Futures that are shown with their parts, unless all are asked for.
@@ -56,7 +56,7 @@ fn one(out: &mut impl Write, future: &FutureSize, places: &Places, paint: Paint)
     let place = machine.place.as_ref().map_or(String::new(), |place| places.show(place));
     let name = names::function(&machine.function);
     writeln!(out, "{:>BYTES$}  {}  {}", paint.bold(right(machine.size)), paint.name(name), paint.dim(place))?;
-    if machine.size < SMALL && future.twice.is_empty() {
+    if machine.size < SMALL {
         return Ok(());
     }
     if let Some(fullest) = machine.fullest() {
@@ -77,12 +77,24 @@ fn one(out: &mut impl Write, future: &FutureSize, places: &Places, paint: Paint)
             row(out, part, paint)?;
         }
     }
-    let awaited = |held: &&Held| held.bytes.saturating_mul(50) >= machine.size;
-    for held in future.held.iter().filter(awaited).take(PARTS) {
+    // Those that are among the parts already are told.
+    let fullest = machine.fullest().map(|state| state.kind);
+    let is_told = |held: &Held| Some(held.state) == fullest || held.state == StateKind::Start;
+    let large = |held: &&Held| !is_told(held) && held.bytes.saturating_mul(10) >= machine.size;
+    for held in future.held.iter().filter(large).take(PARTS) {
         let name = held.name.as_deref().map_or(String::new(), |name| format!(" as `{}`", local(name)));
-        writeln!(out, "{:>BYTES$}  by value{name}: {}", count(held.bytes), names::function(&held.function))?;
+        let place = held.place.as_ref().map_or(String::new(), |place| places.show(place));
+        let function = names::function(&held.function);
+        writeln!(
+            out,
+            "{:>BYTES$}    at {}, {place}{name}  {}",
+            count(held.bytes),
+            state(held.state),
+            paint.dim(function)
+        )?;
     }
-    for twice in future.twice.iter().take(PARTS) {
+    let large = |twice: &&Twice| twice.bytes.saturating_mul(20) >= machine.size;
+    for twice in future.twice.iter().filter(large).take(PARTS) {
         writeln!(out, "{:>BYTES$}  {}", count(twice.bytes), paint.warn(self::twice(twice)))?;
     }
     Ok(())

@@ -6,7 +6,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;
 use std::future::Future;
 use std::hint::black_box;
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::sync::Mutex;
 use std::task::{Context, Poll, Waker};
 
@@ -17,7 +17,7 @@ struct Step {
 
 impl Step {
     fn new() -> Step {
-        Step { left: u32::from(decide()) }
+        Step { left: u32::from(decide()) + u32::from(decide()) }
     }
 }
 
@@ -47,8 +47,8 @@ struct Await {
 thread_local! {
     /// Answers still to be given, and how many were asked for.
     static SCRIPT: Cell<(u64, u32)> = const { Cell::new((0, 0)) };
-    /// Line of the await that was reached last.
-    static AT: Cell<u32> = const { Cell::new(0) };
+    /// Lines of the function that is looked at, and that of its await that was reached last.
+    static AT: Cell<(u32, u32, u32)> = const { Cell::new((0, 0, 0)) };
     static AWAITS: RefCell<BTreeSet<Await>> = const { RefCell::new(BTreeSet::new()) };
 }
 
@@ -63,7 +63,11 @@ fn decide() -> bool {
 /// The function is about to await, on that line.
 #[inline(never)]
 fn at(line: u32, awaiting: &'static str, size: usize, kept: &[(&'static str, usize)]) {
-    AT.set(line);
+    let (first, last, _) = AT.get();
+    if !(first..last).contains(&line) {
+        return;
+    }
+    AT.set((first, last, line));
     AWAITS.with_borrow_mut(|awaits| awaits.insert(Await { line, awaiting, size, kept: kept.to_vec() }));
 }
 
@@ -97,7 +101,8 @@ async fn outer() -> u64 {
     at(line!() + 1, "outline_states::chain", size, &[]);
     let sum = chain([1; 100], 2).await;
     steps(line!() + 1, &[("sum", 8)]);
-    sum + Step::new().await
+    let number = Step::new().await;
+    sum + number
 }
 
 async fn later() -> u64 {
@@ -182,21 +187,19 @@ async fn heavy() -> u64 {
     u64::from(black_box(buffer)[9]) + number
 }
 
-/// Polls it once for every step of every script, and tells where each poll began and ended.
-fn ways<F: Future>(make: impl Fn() -> F, answers: u32) -> BTreeSet<(u32, u32)> {
-    const START: u32 = 0;
-    const RETURNED: u32 = u32::MAX;
+/// Takes every way through a function, and tells in which states polls began and ended. The function is polled through a
+/// trait object, of which the compiler does not know which it is: so its code stands by itself.
+fn ways<F: Future + 'static>(make: impl Fn() -> F, answers: u32) -> BTreeSet<(u32, u32)> {
     let mut seen = BTreeSet::new();
     for bits in 0..1 << answers {
         SCRIPT.set((bits, 0));
-        let mut future = pin!(make());
+        let mut future: Pin<Box<dyn Future<Output = F::Output>>> = black_box(Box::pin(make()));
         let mut from = START;
         loop {
-            let poll = future.as_mut().poll(&mut Context::from_waker(Waker::noop()));
-            let to = if poll.is_ready() { RETURNED } else { AT.get() };
+            let poll = black_box(&mut future).as_mut().poll(&mut Context::from_waker(Waker::noop()));
+            let to = if poll.is_ready() { RETURNED } else { AT.get().2 };
             seen.insert((from, to));
-            if poll.is_ready() {
-                let _ = poll.map(black_box);
+            if poll.map(black_box).is_ready() {
                 break;
             }
             from = to;
@@ -205,14 +208,16 @@ fn ways<F: Future>(make: impl Fn() -> F, answers: u32) -> BTreeSet<(u32, u32)> {
     seen
 }
 
+const START: u32 = 0;
+const RETURNED: u32 = u32::MAX;
+
 /// Tells all of one function. `answers`: of the longest script that shows something new.
-fn tell<F: Future>(function: &str, line: u32, make: impl Fn() -> F, answers: u32) {
+fn tell<F: Future + 'static>(function: &str, line: u32, make: impl Fn() -> F, answers: u32) {
     AWAITS.take();
+    let lines = include_str!("outline_states.rs").lines().skip(line as usize);
+    AT.set((line, line + lines.take_while(|text| !text.starts_with('}')).count() as u32, 0));
     let ways = ways(&make, answers);
-    // Of its own awaits, not of those that it awaits.
-    let last = line + 40;
-    let awaits: Vec<Await> = AWAITS.take().into_iter().filter(|one| (line..last).contains(&one.line)).collect();
-    let own = |line: u32| line == 0 || line == u32::MAX || awaits.iter().any(|one| one.line == line);
+    let awaits = AWAITS.take();
     let listed = |items: Vec<String>| items.join(",");
     let kept = |one: &Await| listed(one.kept.iter().map(|(name, size)| format!("[{name:?},{size}]")).collect());
     let states = awaits.iter().map(|one| {
@@ -220,12 +225,11 @@ fn tell<F: Future>(function: &str, line: u32, make: impl Fn() -> F, answers: u32
         format!("{{\"line\":{line},\"awaiting\":{awaiting:?},\"size\":{size},\"kept\":[{}]}}", kept(one))
     });
     let place = |line: u32| match line {
-        0 => "\"start\"".to_owned(),
-        u32::MAX => "\"returned\"".to_owned(),
+        START => "\"start\"".to_owned(),
+        RETURNED => "\"returned\"".to_owned(),
         line => format!("\"{line}\""),
     };
-    let ways = ways.iter().filter(|(from, to)| own(*from) && own(*to));
-    let ways = ways.map(|(from, to)| format!("[{},{}]", place(*from), place(*to)));
+    let ways = ways.iter().map(|(from, to)| format!("[{},{}]", place(*from), place(*to)));
     println!(
         "{{\"truth\":\"machine\",\"function\":{function:?},\"file\":{:?},\"line\":{line},\"size\":{},\"align\":{},\"awaits\":[{}],\"ways\":[{}]}}",
         file!(),
@@ -286,17 +290,17 @@ fn line_of(head: &str) -> u32 {
 fn main() {
     let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
     let tasks = runtime.enter();
-    tell("outline_states::chain", line_of("async fn chain"), || chain([1; 100], 2), 3);
+    tell("outline_states::chain", line_of("async fn chain"), || chain([1; 100], 2), 6);
     tell("outline_states::nothing", line_of("async fn nothing"), nothing, 0);
-    tell("outline_states::outer", line_of("async fn outer"), outer, 4);
-    tell("outline_states::later", line_of("async fn later"), later, 4);
-    tell("outline_states::twice", line_of("async fn twice"), || twice(chain([1; 100], 2)), 4);
-    tell("outline_states::shadowed", line_of("async fn shadowed"), shadowed, 2);
-    tell("outline_states::branches", line_of("async fn branches"), || branches(3), 5);
-    tell("outline_states::rounds", line_of("async fn rounds"), || rounds(3), 9);
-    tell("outline_states::large_output", line_of("async fn large_output"), || large_output(3), 1);
-    tell("outline_states::block::{async_block#0}", line_of("async move"), || block([1; 33]), 1);
-    tell("outline_states::heavy", line_of("async fn heavy"), heavy, 1);
+    tell("outline_states::outer", line_of("async fn outer"), outer, 8);
+    tell("outline_states::later", line_of("async fn later"), later, 8);
+    tell("outline_states::twice", line_of("async fn twice"), || twice(chain([1; 100], 2)), 8);
+    tell("outline_states::shadowed", line_of("async fn shadowed"), shadowed, 4);
+    tell("outline_states::branches", line_of("async fn branches"), || branches(3), 8);
+    tell("outline_states::rounds", line_of("async fn rounds"), || rounds(3), 12);
+    tell("outline_states::large_output", line_of("async fn large_output"), || large_output(3), 2);
+    tell("outline_states::block::{async_block#0}", line_of("async move"), || block([1; 33]), 2);
+    tell("outline_states::heavy", line_of("async fn heavy"), heavy, 2);
     tell_task("outline_states::chain", chain([1; 100], 2));
     tell_task("outline_states::heavy", heavy());
     tell_task("outline_states::block::{async_block#0}", block([1; 33]));

@@ -289,7 +289,8 @@ impl Step<'_> {
     fn store(&self, known: &mut Known, place: Place, size: usize, value: Value) -> Result<(), Unclear> {
         match place {
             Place::Future(at) => {
-                let Some(within) = self.state_at.checked_sub(at).filter(|n| (0..size as i64).contains(n)) else {
+                let Some(within) = self.state_at.checked_sub(at).filter(|n| (0..size as i64).contains(n))
+                else {
                     return Ok(());
                 };
                 known.state = match value {

@@ -24,9 +24,16 @@ pub enum Value {
 pub enum Flags {
     Unknown,
     /// Two numbers were compared.
-    Compared { left: u64, right: u64, bits: u32 },
+    Compared {
+        left: u64,
+        right: u64,
+        bits: u32,
+    },
     /// A number was computed: whether it is zero, and its sign.
-    Result { number: u64, bits: u32 },
+    Result {
+        number: u64,
+        bits: u32,
+    },
     Carry(bool),
 }
 
@@ -105,8 +112,7 @@ impl Known {
 
     pub fn store(&mut self, at: i64, size: usize, value: Value) {
         let end = at.saturating_add(size as i64);
-        let hit: Vec<i64> =
-            self.stack.range(at.saturating_sub(7)..end).map(|(at, _)| *at).collect();
+        let hit: Vec<i64> = self.stack.range(at.saturating_sub(7)..end).map(|(at, _)| *at).collect();
         for slot in hit {
             self.stack.remove(&slot);
         }

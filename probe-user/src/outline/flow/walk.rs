@@ -66,7 +66,8 @@ impl<'w> Walk<'w> {
 
     /// The states in which the function can return when it is called in `state`.
     pub fn ends(&self, future: Register, state: u8) -> Result<BTreeSet<u8>, Unclear> {
-        let mut run = Run { walk: self, queue: Vec::new(), seen: HashMap::new(), ends: BTreeSet::new(), steps: 0 };
+        let mut run =
+            Run { walk: self, queue: Vec::new(), seen: HashMap::new(), ends: BTreeSet::new(), steps: 0 };
         run.queue.push((self.code.start.0, Known::at_entry(future, state)));
         while let Some((at, known)) = run.queue.pop() {
             if let Some(known) = run.is_new(at, known)? {
@@ -128,10 +129,12 @@ impl Run<'_> {
                 return Err(Unclear::Instruction);
             }
             match instruction.flow_control() {
-                FlowControl::Next => match effect(&mut known, &instruction, self.walk.around.constants, self.walk.state_at)? {
-                    Effect::Done => {}
-                    Effect::Either(other) => self.queue.push((instruction.next_ip(), *other)),
-                },
+                FlowControl::Next => {
+                    match effect(&mut known, &instruction, self.walk.around.constants, self.walk.state_at)? {
+                        Effect::Done => {}
+                        Effect::Either(other) => self.queue.push((instruction.next_ip(), *other)),
+                    }
+                }
                 FlowControl::Call | FlowControl::IndirectCall => {
                     if !self.comes_back(&instruction) {
                         return Ok(());
@@ -177,7 +180,8 @@ impl Run<'_> {
 
     fn jump(&mut self, instruction: &Instruction, known: Known) -> Result<(), Unclear> {
         if instruction.op0_kind() == OpKind::Memory {
-            let slot = instruction.is_ip_rel_memory_operand().then(|| Svma(instruction.ip_rel_memory_address()));
+            let slot =
+                instruction.is_ip_rel_memory_operand().then(|| Svma(instruction.ip_rel_memory_address()));
             if slot.is_none_or(|slot| self.leads_to_one_that_returns(slot)) && known.is_balanced() {
                 self.ends.insert(known.state);
                 return Ok(());
