@@ -171,7 +171,7 @@ fn tasks(recipes: &Recipes<'_, '_>, sites: &Sites) -> Vec<TaskSize> {
         })
     });
     let mut tasks: Vec<TaskSize> = known.collect();
-    tasks.sort_by(|a, b| b.bytes.cmp(&a.bytes).then_with(|| a.cmp(b)));
+    tasks.sort_by(|a, b| b.all_bytes().cmp(&a.all_bytes()).then_with(|| a.cmp(b)));
     tasks.dedup();
     tasks
 }

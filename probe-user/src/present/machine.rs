@@ -288,3 +288,29 @@ impl MachineWords<'_> {
         notes
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::outline::sample;
+    use crate::present::source::NoSource;
+
+    #[test]
+    fn a_diagram_leaves_out_what_others_lead_to() {
+        let mut machine = sample::fetch_user();
+        machine.order = Order::ControlFlow;
+        let arrows = |machine: &Machine| {
+            let words = MachineWords { machine, places: &Places::default(), sources: &NoSource };
+            words.arrows()
+        };
+        // A chain: each await may be over at once.
+        machine.steps = vec![(0, 1), (0, 2), (0, 3), (1, 1), (1, 2), (1, 3), (2, 2), (2, 3)];
+        assert_eq!(arrows(&machine), [(0, 1), (1, 2), (2, 3)]);
+        // A loop of both.
+        machine.steps = vec![(0, 1), (0, 2), (0, 3), (1, 1), (1, 2), (1, 3), (2, 1), (2, 2), (2, 3)];
+        assert_eq!(arrows(&machine), [(0, 1), (1, 2), (2, 1), (2, 3)]);
+        // Either of two.
+        machine.steps = vec![(0, 1), (0, 2), (0, 3), (1, 1), (1, 3), (2, 2), (2, 3)];
+        assert_eq!(arrows(&machine), [(0, 1), (0, 2), (1, 3), (2, 3)]);
+    }
+}

@@ -71,7 +71,7 @@ pub fn short(function: &str) -> String {
 
 /// A type without the paths of what is in it: `Option<Letter>`, `&[MutexGuard<Pool>]`; at most `width` characters.
 pub fn type_name(ty: &str, width: usize) -> String {
-    let ty = escape(ty);
+    let ty = without_bodies(&escape(ty));
     let (mut out, mut rest) = (String::new(), &*ty);
     while let Some(at) = rest.find(|c: char| c.is_alphanumeric() || c == '_') {
         out.push_str(&rest[..at]);
@@ -89,6 +89,16 @@ pub fn type_name(ty: &str, width: usize) -> String {
         return out;
     }
     out.chars().take(width.saturating_sub(1)).chain(['…']).collect()
+}
+
+/// `shop::fetch::{async_fn_env#0}<T>` → `shop::fetch<T>`: people call the future of a function as the function.
+fn without_bodies(ty: &str) -> String {
+    let mut parts = ty.split("::{async_fn_env#");
+    let mut out = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        out.push_str(part.split_once('}').map_or("", |(_, rest)| rest));
+    }
+    out
 }
 
 fn is_type(part: &str) -> bool {
@@ -160,6 +170,10 @@ mod tests {
         assert_eq!(name("&[(u8, &mut a::B)]"), "&[(u8, &mut B)]");
         assert_eq!(name("[u8; 4096]"), "[u8; 4096]");
         assert_eq!(name("shop::f::{async_block_env#0}<a::T>"), "{async_block_env#0}<T>");
+        assert_eq!(
+            name("(m::MaybeDone<shop::f::{async_fn_env#0}>, shop::g::{async_fn_env#1}<u8>)"),
+            "(MaybeDone<f>, g<u8>)"
+        );
         assert_eq!(name("dyn core::fmt::Debug + Send"), "dyn Debug + Send");
         assert_eq!(type_name("a::Long<b::Name>", 8), "Long<Na…");
     }

@@ -14,8 +14,9 @@ const DETAILED: usize = 20;
 const ROWS: usize = 20;
 /// Parts named of one future.
 const PARTS: usize = 8;
-/// Futures smaller than this take one line.
-const SMALL: u64 = 1024;
+/// From here on a future is told of in detail; and the first few are whatever their size.
+const LARGE: u64 = 1024;
+const FIRST: usize = 5;
 /// Columns of a number of bytes.
 const BYTES: usize = 12;
 
@@ -41,8 +42,11 @@ pub fn write(
         if others == 0 { String::new() } else { format!(", and {} of dependencies (--deps)", count(others)) };
     writeln!(out, "{}{whose}", paint.bold(counted(shown.len() as u64, "future")))?;
     let detailed = if all { usize::MAX } else { DETAILED };
-    for future in shown.iter().take(detailed) {
+    for (nth, future) in shown.iter().take(detailed).enumerate() {
         one(out, future, places, paint)?;
+        if nth < FIRST || future.machine.size >= LARGE {
+            parts(out, future, places, paint)?;
+        }
     }
     let rest = shown.len().saturating_sub(detailed);
     if rest > 0 {
@@ -55,10 +59,12 @@ fn one(out: &mut impl Write, future: &FutureSize, places: &Places, paint: Paint)
     let machine = &future.machine;
     let place = machine.place.as_ref().map_or(String::new(), |place| places.show(place));
     let name = names::function(&machine.function);
-    writeln!(out, "{:>BYTES$}  {}  {}", paint.bold(right(machine.size)), paint.name(name), paint.dim(place))?;
-    if machine.size < SMALL {
-        return Ok(());
-    }
+    writeln!(out, "{}  {}  {}", paint.bold(right(machine.size)), paint.name(name), paint.dim(place))
+}
+
+/// What makes it large.
+fn parts(out: &mut impl Write, future: &FutureSize, places: &Places, paint: Paint) -> io::Result<()> {
+    let machine = &future.machine;
     if let Some(fullest) = machine.fullest() {
         let at = fullest.place.as_ref().map_or(String::new(), |place| format!(", {}", places.show(place)));
         let at_most = if machine.is_partial { "at most " } else { "" };
@@ -138,9 +144,14 @@ fn tasks(out: &mut impl Write, tasks: &[TaskSize], rows: usize, paint: Paint) ->
             counted(tasks.len() as u64, "kind of task").replace("tasks", "task")
         ))
     )?;
-    for task in tasks.iter().take(rows) {
+    // Which of several schedulers a task is spawned on only running it tells.
+    let tasks: Vec<&[TaskSize]> =
+        tasks.chunk_by(|a, b| TaskSize { flavor: b.flavor, ..a.clone() } == *b).collect();
+    for same in tasks.iter().take(rows) {
+        let task = &same[0];
         let name = names::function(&task.future);
-        let flavor = task.flavor.map_or(String::new(), |flavor| format!(", {flavor}"));
+        let flavors: Vec<&str> = same.iter().filter_map(|task| task.flavor).collect();
+        let flavor = if flavors.is_empty() { String::new() } else { format!(", {}", flavors.join(" or ")) };
         let boxed = task
             .boxed_bytes
             .map_or(String::new(), |boxed| format!(" and {} behind its box", counted(boxed, "byte")));

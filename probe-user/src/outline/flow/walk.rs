@@ -233,3 +233,83 @@ pub(super) fn decoder<'c>(code: FunctionCode<'c>, at: u64) -> Decoder<'c> {
     let bytes = code.bytes.get(from..).unwrap_or_default();
     Decoder::with_ip(64, bytes, at, DecoderOptions::NONE)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Runs code at 0x1000 whose state is the byte at 8 of what RDI points to.
+    fn ends(bytes: &[u8], future: Register, state: u8) -> Result<Vec<u8>, Unclear> {
+        let (constants, returns) = (Constants::default(), |at: Svma| at.0 != 0x2000);
+        let around = Surroundings { constants: &constants, returns: &returns };
+        let code = FunctionCode { start: Svma(0x1000), bytes };
+        Walk::new(code, &around, 8).ends(future, state).map(|ends| ends.into_iter().collect())
+    }
+
+    #[rustfmt::skip]
+    const TWO_STATES: [u8; 25] = [
+        0x0f, 0xb6, 0x47, 0x08, // movzx eax, byte [rdi+8]
+        0x83, 0xf8, 0x03,       // cmp eax, 3
+        0x74, 0x09,             // je 0x1012
+        0x85, 0xc0,             // test eax, eax
+        0x75, 0x0a,             // jne 0x1017
+        0xc6, 0x47, 0x08, 0x03, // mov byte [rdi+8], 3
+        0xc3,                   // ret
+        0xc6, 0x47, 0x08, 0x01, // mov byte [rdi+8], 1
+        0xc3,                   // ret
+        0x0f, 0x0b,             // ud2
+    ];
+
+    #[test]
+    fn the_jump_on_the_state_is_decided() {
+        let ends = |state| ends(&TWO_STATES, Register::RDI, state);
+        assert_eq!([0, 3, 1].map(ends), [Ok(vec![3]), Ok(vec![1]), Ok(vec![])]);
+    }
+
+    #[test]
+    fn with_another_register_the_returned_state_returns() {
+        assert!(!ends(&TWO_STATES, Register::RSI, 1).unwrap().is_empty());
+    }
+
+    #[test]
+    fn what_decides_otherwise_is_taken_both_ways() {
+        // test ecx, ecx; je 0x1009; mov byte [rdi+8], 4; ret; mov dword [rdi+6], 0x50000; ret
+        let code = [0x85, 0xc9, 0x74, 0x05, 0xc6, 0x47, 0x08, 0x04, 0xc3, 0xc7, 0x47, 0x06, 0, 0, 5, 0, 0xc3];
+        assert_eq!(ends(&code, Register::RDI, 0), Ok(vec![4, 5]));
+    }
+
+    #[test]
+    fn a_choice_of_two_numbers_is_two_ways() {
+        // mov eax, 3; mov edx, 4; test ecx, ecx; cmovne eax, edx; mov [rdi+8], al; ret
+        let code = [0xb8, 3, 0, 0, 0, 0xba, 4, 0, 0, 0, 0x85, 0xc9, 0x0f, 0x45, 0xc2, 0x88, 0x47, 0x08, 0xc3];
+        assert_eq!(ends(&code, Register::RDI, 0), Ok(vec![3, 4]));
+    }
+
+    #[test]
+    fn what_is_not_understood_is_not_told() {
+        // mov [rdi+8], cl; ret
+        assert_eq!(ends(&[0x88, 0x4f, 0x08, 0xc3], Register::RDI, 0), Err(Unclear::State));
+        // mov byte [rcx+8], 3; ret
+        assert_eq!(ends(&[0xc6, 0x41, 0x08, 3, 0xc3], Register::RDI, 0), Err(Unclear::State));
+        // push rax; jmp rcx
+        assert_eq!(ends(&[0x50, 0xff, 0xe1], Register::RDI, 0), Err(Unclear::Jump));
+        assert_eq!(ends(&[0x06], Register::RDI, 0), Err(Unclear::Instruction));
+    }
+
+    #[test]
+    fn what_never_returns_ends_a_way() {
+        // call 0x2000; mov byte [rdi+8], 3; ret
+        let never = [0xe8, 0xfb, 0x0f, 0, 0, 0xc6, 0x47, 0x08, 3, 0xc3];
+        assert_eq!(ends(&never, Register::RDI, 0), Ok(vec![]));
+        // mov rbx, rdi; call 0x2001; mov byte [rbx+8], 3; ret
+        let returns = [0x48, 0x89, 0xfb, 0xe8, 0xf9, 0x0f, 0, 0, 0xc6, 0x43, 0x08, 3, 0xc3];
+        assert_eq!(ends(&returns, Register::RDI, 0), Ok(vec![3]));
+    }
+
+    #[test]
+    fn loops_end() {
+        // xor eax, eax; inc eax; cmp ecx, eax; jne 0x1002; mov byte [rdi+8], 3; ret
+        let code = [0x31, 0xc0, 0xff, 0xc0, 0x39, 0xc1, 0x75, 0xfa, 0xc6, 0x47, 0x08, 3, 0xc3];
+        assert_eq!(ends(&code, Register::RDI, 0), Ok(vec![3]));
+    }
+}
