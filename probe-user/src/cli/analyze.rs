@@ -5,17 +5,22 @@ use super::args::Common;
 use super::live::inspect;
 use super::output::{self, ProgressLine, Quit, Say};
 use super::source::Progress;
-use super::{Exit, Failure, binary};
+use super::{Exit, Failure, analyze_machine, analyze_sizes, binary};
 use crate::decode::{DebugInfoLevel, StaticModel};
 use crate::export::{outline_dot, outline_html, outline_json, outline_mermaid, outline_text};
-use crate::outline::{self, CallGraph, Choice, Excerpt, Origin};
+use crate::outline::{self, CallGraph, Choice, Coroutines, Excerpt, Origin};
 use crate::present::places::Places;
 use std::io::IsTerminal;
 use std::path::Path;
 
 pub fn run(args: &AnalyzeArgs, common: &Common, progress: &ProgressLine) -> Result<Exit, Quit> {
-    let model = open(args, common, progress)?;
+    let model = open(&args.target, common, progress)?;
+    let open_named = |name| open(name, common, progress).map(|model| (name, model));
+    let before = args.against.as_deref().map(open_named).transpose()?;
     progress.done();
+    if args.sizes || args.state_machine.is_some() {
+        return one_view(args, common, &model, before.as_ref().map(|(name, model)| (*name, model)));
+    }
     let graph = outline::call_graph(&model.recipes, &model.sites, &model.files.main);
     if !graph.functions.iter().any(|function| function.size.is_some()) {
         return Err(nothing(&args.target, &model).into());
@@ -85,22 +90,41 @@ fn text_options(args: &AnalyzeArgs, common: &Common) -> outline_text::Options {
     }
 }
 
-fn open(args: &AnalyzeArgs, common: &Common, progress: &dyn Progress) -> Result<StaticModel, Failure> {
+/// The views that look at functions one by one.
+fn one_view(
+    args: &AnalyzeArgs,
+    common: &Common,
+    model: &StaticModel,
+    before: Option<(&str, &StaticModel)>,
+) -> Result<Exit, Quit> {
+    let coroutines = Coroutines::of(&model.recipes);
+    if coroutines.list.is_empty() {
+        return Err(nothing(&args.target, model).into());
+    }
+    let say = Say::new(common);
+    model.issues.iter().chain(&coroutines.issues).for_each(|issue| say.warn(issue));
+    match &args.state_machine {
+        Some(wanted) => analyze_machine::run(wanted, args, common, model, &coroutines),
+        None => analyze_sizes::run(args, common, model, &coroutines, before),
+    }
+}
+
+fn open(target: &str, common: &Common, progress: &dyn Progress) -> Result<StaticModel, Failure> {
     let options = common.open_options();
-    let path = Path::new(&args.target);
-    if args.target.parse::<u32>().is_err() && path.is_file() {
+    let path = Path::new(target);
+    if target.parse::<u32>().is_err() && path.is_file() {
         return binary::open(path, &options, progress);
     }
-    if args.target.contains('/') {
+    if target.contains('/') {
         let why = if path.exists() { "it is no file" } else { "there is no such file" };
         return Err(Failure {
             exit: Exit::NoTarget,
-            tried: format!("analysing {}", args.target),
+            tried: format!("analysing {target}"),
             why: why.into(),
             next: "async-inspect analyze FILE, a program; or the PID of a process: async-inspect ps".into(),
         });
     }
-    Ok(inspect(&args.target, &options, progress)?.model)
+    Ok(inspect(target, &options, progress)?.model)
 }
 
 /// Why there are no coroutines to tell of.
