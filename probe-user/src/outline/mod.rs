@@ -14,7 +14,7 @@ pub mod sample;
 mod summary;
 
 pub use coroutines::{Coroutine, Coroutines};
-pub use excerpt::{Choice, Excerpt, named};
+pub use excerpt::{Choice, Excerpt, Starter, is_main, named};
 pub use graph::{
     CallGraph, Certainty, Color, Edge, EdgeKind, Function, FunctionId, FunctionKind, Origin, SuspendPoint,
 };
