@@ -16,7 +16,7 @@ use std::path::Path;
 pub fn run(args: &AnalyzeArgs, common: &Common, progress: &ProgressLine) -> Result<Exit, Quit> {
     let model = open(args, common, progress)?;
     progress.done();
-    let graph = outline::call_graph(&model.recipes, &model.sites);
+    let graph = outline::call_graph(&model.recipes, &model.sites, &model.files.main);
     if !graph.functions.iter().any(|function| function.size.is_some()) {
         return Err(nothing(&args.target, &model).into());
     }

@@ -7,6 +7,7 @@ mod await_places;
 mod bearing;
 mod blockers;
 mod blocking;
+mod channels;
 mod code_names;
 mod collections;
 mod discover;

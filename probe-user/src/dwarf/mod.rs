@@ -5,6 +5,7 @@
 //! anchors that cannot be reached lazily; every type is then read when something asks for it, and kept.
 //! The input may be hostile: every parse is bounded, and what cannot be read becomes an issue, not a panic.
 
+mod calls;
 mod code_places;
 mod coroutines;
 mod demangle;
@@ -27,11 +28,12 @@ mod types;
 mod units;
 mod unwind;
 
+pub use calls::{Calls, Class, CodeCall, CodeFunction, VtableUse, Wanted};
 pub use code_places::{CodePlace, function_symbol};
 pub use demangle::{demangled, split_arguments};
 pub use evaluate::Placed;
 pub use index::{CellDie, INDEX_SCHEMA, Index, Lead, PollSite, PoolType, RunSite};
-pub use linkage::{defined, imported};
+pub use linkage::{defined, imported, offset_table};
 pub use locals::LocalVariable;
 pub use program::{Code, Program};
 pub use scopes::{Chain, FrameValues, Scope, Variable};

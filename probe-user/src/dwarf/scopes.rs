@@ -231,7 +231,7 @@ impl<'a> Program<'a> {
     }
 
     /// A function's name, and the entry whose namespaces are its path.
-    fn named(&self, mut die: DieRef) -> Named {
+    pub(super) fn named(&self, mut die: DieRef) -> Named {
         let (mut name, mut linkage) = (None, None);
         for _ in 0..MAX_ORIGINS {
             let Some(unit) = self.units.get(die.unit) else { break };
@@ -339,10 +339,10 @@ impl<'a> Unit<'a> {
 
 type Entry<'a> = gimli::DebuggingInformationEntry<Slice<'a>>;
 
-struct Named {
-    name: Option<Box<str>>,
-    linkage: Option<Box<str>>,
-    die: DieRef,
+pub(super) struct Named {
+    pub name: Option<Box<str>>,
+    pub linkage: Option<Box<str>>,
+    pub die: DieRef,
 }
 
 /// All functions of a unit that have code.

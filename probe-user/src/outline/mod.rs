@@ -5,6 +5,7 @@
 
 mod awaits;
 mod builder;
+mod calls;
 mod coroutines;
 mod excerpt;
 mod fold;
@@ -13,6 +14,7 @@ mod graph;
 pub mod sample;
 mod summary;
 
+pub use calls::{Blocks, Body, CodeCalls, Handed};
 pub use coroutines::{Coroutine, Coroutines};
 pub use excerpt::{Choice, Excerpt, Starter, is_main, named};
 pub use graph::{
@@ -23,8 +25,10 @@ pub use summary::{Boundary, BoundaryKind, Summary};
 use crate::decode::{Recipes, Sites};
 use builder::Builder;
 
-/// Who awaits whom in a program.
-pub fn call_graph(recipes: &Recipes<'_, '_>, sites: &Sites) -> CallGraph {
+/// Who awaits, spawns and calls whom in a program.
+///
+/// `program`: the bytes of the executable file.
+pub fn call_graph(recipes: &Recipes<'_, '_>, sites: &Sites, program: &[u8]) -> CallGraph {
     let coroutines = Coroutines::of(recipes);
     let mut builder = Builder::default();
     builder.issues.clone_from(&coroutines.issues);
@@ -34,5 +38,7 @@ pub fn call_graph(recipes: &Recipes<'_, '_>, sites: &Sites) -> CallGraph {
             builder.get_mut(handles[root]).is_root = true;
         }
     }
+    let code = CodeCalls::of(recipes, &coroutines, program);
+    calls::add(recipes, &coroutines, &handles, &code, &mut builder);
     builder.finish()
 }
