@@ -18,8 +18,8 @@ const PAGE: &str = include_str!("page/page.html");
 const STYLE: &str = include_str!("page/page.css");
 const SCRIPT: &str = include_str!("page/page.js");
 
-/// Columns of a name; the page cuts what it has no room for.
-const NAME: usize = 120;
+/// Columns of a name in the tree.
+const NAME: usize = 64;
 
 /// All words are escaped for people's eyes already.
 #[derive(Serialize)]
@@ -35,6 +35,9 @@ struct Page {
 #[derive(Serialize)]
 struct Function {
     name: String,
+    /// Where that is not it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    whole: Option<String>,
     kind: &'static str,
     whole_kind: &'static str,
     color: &'static str,
@@ -129,8 +132,10 @@ fn function(excerpt: &Excerpt, id: FunctionId, places: &Places) -> Function {
             None => at,
         }
     });
+    let short = name(&function.name, NAME);
     Function {
-        name: name(&function.name, NAME),
+        whole: Some(escape(&function.name).into_owned()).filter(|whole| *whole != short),
+        name: short,
         kind: kind_word(function.kind),
         whole_kind: kind(function.kind),
         color: color(function.color),

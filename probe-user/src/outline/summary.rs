@@ -88,7 +88,8 @@ fn boundaries(excerpt: &Excerpt) -> Vec<Boundary> {
         let through = |what: &str| edge.through.iter().any(|name| last_part(name) == what);
         let kind = match edge.kind {
             EdgeKind::Calls if !to_sync && through("block_on") => BoundaryKind::BlocksOn,
-            EdgeKind::Spawns if to_sync => BoundaryKind::GivesToThreads,
+            // A thread that sync code starts is no boundary.
+            EdgeKind::Spawns if to_sync && !from_sync => BoundaryKind::GivesToThreads,
             EdgeKind::Calls if to_sync && (through("block_in_place") || through("spawn_blocking")) => {
                 BoundaryKind::GivesToThreads
             }

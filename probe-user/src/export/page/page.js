@@ -37,7 +37,7 @@ function make(tag, className, text) {
 
 function isHit(f) {
   if (state.only.size && !state.only.has(classOf(f))) return false;
-  const text = (f.name + " " + f.place).toLowerCase();
+  const text = ((f.whole || f.name) + " " + f.place).toLowerCase();
   return state.words.every((word) => text.includes(word));
 }
 
@@ -57,7 +57,9 @@ function look() {
 function below(node) {
   if (node.path.includes(node.id)) return [];
   const edges = functions[node.id].below;
-  return leads ? edges.filter((edge) => leads.has(edge.to)) : edges;
+  // Below what was looked for everything can be opened.
+  const whole = !leads || node.free || hits.has(node.id);
+  return whole ? edges : edges.filter((edge) => leads.has(edge.to));
 }
 
 // The name with the words that were looked for marked.
@@ -96,7 +98,7 @@ function item(node, seen) {
   what.append(MARKS[classOf(f)], marked(f.name), make("span", "kind", ` (${f.kind})`));
   const notes = [...node.edge.notes];
   if (node.path.includes(node.id)) notes.push("↺ recursion");
-  else if (inner && seen.has(node.id)) notes.push("⤷ shown above");
+  else if (inner && seen.has(node.id)) notes.push("⤷ elsewhere too");
   if (f.waits) notes.push(f.waits);
   if (notes.length) what.append(make("span", "note", "  " + notes.join(" · ")));
   if (f.why.length) what.append(make("span", "yellow", "  " + f.why.join("; ")));
@@ -121,7 +123,8 @@ function open(li) {
   const list = make("ul");
   list.setAttribute("role", "group");
   const path = [...li.node.path, li.node.id];
-  const items = below(li.node).map((edge) => item({ id: edge.to, edge, path }, seen));
+  const free = li.node.free || (hits !== null && hits.has(li.node.id));
+  const items = below(li.node).map((edge) => item({ id: edge.to, edge, path, free }, seen));
   list.append(...items);
   li.append(list);
   return items;
@@ -145,7 +148,8 @@ function openSome(items) {
     for (const li of level) {
       const inside = below(li.node);
       const twice = opened.has(li.node.id);
-      if (!inside.length || twice || inside.length > room) continue;
+      const leadsOn = !leads || inside.some((edge) => leads.has(edge.to));
+      if (!inside.length || twice || inside.length > room || li.node.free || !leadsOn) continue;
       opened.add(li.node.id);
       room -= inside.length;
       next.push(...open(li));
@@ -207,7 +211,7 @@ function details(id) {
   const f = functions[id];
   state.selected = id;
   const box = get("details");
-  box.replaceChildren(make("h2", "", "Function"), make("p", "code " + classOf(f), f.name));
+  box.replaceChildren(make("h2", "", "Function"), make("p", "code " + classOf(f), f.whole || f.name));
   const facts = make("dl");
   for (const [name, value] of [["kind", f.whole_kind], ["declared", f.place], ["size", f.size], ["waits", f.waits && f.waits.replace("waits ", "")]]) {
     if (value) facts.append(make("dt", "", name), make("dd", "", value));
