@@ -58,8 +58,8 @@ struct Browser {
 impl Browser {
     fn open(test: &str, page: &str) -> Option<Browser> {
         let works = |program: &&str| {
-            let version = Command::new(program).arg("--version").stdout(Stdio::null()).stderr(Stdio::null());
-            version.status().is_ok_and(|status| status.success())
+            let version = Command::new(program).arg("--version").stderr(Stdio::null()).output();
+            version.is_ok_and(|output| output.status.success())
         };
         let Some(program) = ["chromium", "chromium-browser", "google-chrome"].into_iter().find(works) else {
             let mut err = io::stderr();
