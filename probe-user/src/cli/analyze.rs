@@ -4,25 +4,36 @@ use super::analyze_args::{AnalyzeArgs, Format};
 use super::args::Common;
 use super::live::inspect;
 use super::output::{self, ProgressLine, Quit, Say};
+use super::profiled::{Profiled, profiled};
 use super::source::Progress;
-use super::{Exit, Failure, binary};
+use super::{Exit, Failure, analyze_machine, analyze_sizes, binary, replay};
+use crate::analysis::Bottlenecks;
 use crate::decode::{DebugInfoLevel, StaticModel};
 use crate::export::{outline_dot, outline_html, outline_json, outline_mermaid, outline_text};
-use crate::outline::{self, CallGraph, Choice, Excerpt, Origin};
+use crate::outline::{self, CallGraph, Choice, Coroutines, Excerpt, Origin};
+use crate::present::call_graph_times;
 use crate::present::places::Places;
 use std::io::IsTerminal;
 use std::path::Path;
 
 pub fn run(args: &AnalyzeArgs, common: &Common, progress: &ProgressLine) -> Result<Exit, Quit> {
-    let model = open(args, common, progress)?;
+    let model = open(&args.target, common, progress)?;
+    let open_named = |name| open(name, common, progress).map(|model| (name, model));
+    let before = args.against.as_deref().map(open_named).transpose()?;
     progress.done();
-    let graph = outline::call_graph(&model.recipes, &model.sites, &model.files.main);
+    if args.sizes || args.state_machine.is_some() {
+        return one_view(args, common, &model, before.as_ref().map(|(name, model)| (*name, model)));
+    }
+    let mut graph = outline::call_graph(&model.recipes, &model.sites, &model.files.main);
     if !graph.functions.iter().any(|function| function.size.is_some()) {
         return Err(nothing(&args.target, &model).into());
     }
     let say = Say::new(common);
     for issue in model.issues.iter().chain(&graph.issues) {
         say.warn(issue);
+    }
+    if let Some(recording) = &args.with {
+        mark_times(&mut graph, recording, &say)?;
     }
     let excerpt = Excerpt::of(&graph, &choice(args, &graph)?);
     let places = own_places(&graph);
@@ -46,6 +57,21 @@ fn choice(args: &AnalyzeArgs, graph: &CallGraph) -> Result<Choice, Failure> {
         Some(name) if roots.is_empty() => Err(no_function(name, args, graph)),
         _ => Ok(Choice { deps: args.deps, roots, depth: args.depth }),
     }
+}
+
+/// Makes yellow what took most of the time in a recording.
+fn mark_times(graph: &mut CallGraph, path: &Path, say: &Say) -> Result<(), Failure> {
+    let mut recording = replay::open(path)?;
+    let mut begun = replay::begin(&mut recording);
+    let Profiled { model, profile, .. } = profiled(&mut begun, &mut replay::at_once(recording), say, |_| {});
+    let times = Bottlenecks::of(&profile, &model);
+    if call_graph_times::mark(graph, &times, &own_places(graph)) == 0 {
+        say.warn(&format!(
+            "nothing of {} has a place in this program: it is of another one, or too short",
+            path.display()
+        ));
+    }
+    Ok(())
 }
 
 /// How many names are told of those like the one that was not found.
@@ -85,22 +111,41 @@ fn text_options(args: &AnalyzeArgs, common: &Common) -> outline_text::Options {
     }
 }
 
-fn open(args: &AnalyzeArgs, common: &Common, progress: &dyn Progress) -> Result<StaticModel, Failure> {
+/// The views that look at functions one by one.
+fn one_view(
+    args: &AnalyzeArgs,
+    common: &Common,
+    model: &StaticModel,
+    before: Option<(&str, &StaticModel)>,
+) -> Result<Exit, Quit> {
+    let coroutines = Coroutines::of(&model.recipes);
+    if coroutines.list.is_empty() {
+        return Err(nothing(&args.target, model).into());
+    }
+    let say = Say::new(common);
+    model.issues.iter().chain(&coroutines.issues).for_each(|issue| say.warn(issue));
+    match &args.state_machine {
+        Some(wanted) => analyze_machine::run(wanted, args, common, model, &coroutines),
+        None => analyze_sizes::run(args, common, model, &coroutines, before),
+    }
+}
+
+fn open(target: &str, common: &Common, progress: &dyn Progress) -> Result<StaticModel, Failure> {
     let options = common.open_options();
-    let path = Path::new(&args.target);
-    if args.target.parse::<u32>().is_err() && path.is_file() {
+    let path = Path::new(target);
+    if target.parse::<u32>().is_err() && path.is_file() {
         return binary::open(path, &options, progress);
     }
-    if args.target.contains('/') {
+    if target.contains('/') {
         let why = if path.exists() { "it is no file" } else { "there is no such file" };
         return Err(Failure {
             exit: Exit::NoTarget,
-            tried: format!("analysing {}", args.target),
+            tried: format!("analysing {target}"),
             why: why.into(),
             next: "async-inspect analyze FILE, a program; or the PID of a process: async-inspect ps".into(),
         });
     }
-    Ok(inspect(&args.target, &options, progress)?.model)
+    Ok(inspect(target, &options, progress)?.model)
 }
 
 /// Why there are no coroutines to tell of.

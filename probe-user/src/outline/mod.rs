@@ -8,18 +8,32 @@ mod builder;
 mod calls;
 mod coroutines;
 mod excerpt;
+mod find;
+mod flow;
 mod fold;
 mod graph;
+mod layout;
+mod machine;
+#[cfg(test)]
+pub mod machine_sample;
 #[cfg(test)]
 pub mod sample;
+mod size_changes;
+mod sizes;
 mod summary;
 
 pub use calls::{Blocks, Body, CodeCalls, Handed};
 pub use coroutines::{Coroutine, Coroutines};
 pub use excerpt::{Choice, Excerpt, Starter, is_main, named};
+pub use find::find;
+pub use flow::Flow;
 pub use graph::{
     CallGraph, Certainty, Color, Edge, EdgeKind, Function, FunctionId, FunctionKind, Origin, SuspendPoint,
 };
+pub use layout::{Described, Inside, Part, Role};
+pub use machine::{Machine, Order, State, StateKind};
+pub use size_changes::{Change, FutureChange, PartKey, SizeChanges};
+pub use sizes::{FutureSize, Held, Sizes, TaskSize, Twice};
 pub use summary::{Boundary, BoundaryKind, Summary};
 
 use crate::decode::{Recipes, Sites};
