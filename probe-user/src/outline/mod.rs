@@ -24,7 +24,7 @@ mod summary;
 
 pub use calls::{Blocks, Body, CodeCalls, Handed};
 pub use coroutines::{Coroutine, Coroutines};
-pub use excerpt::{Choice, Excerpt, named};
+pub use excerpt::{Choice, Excerpt, Starter, is_main, named};
 pub use find::find;
 pub use flow::Flow;
 pub use graph::{
