@@ -4,9 +4,11 @@
 //! process is looked at. Output is sorted: the same file gives the same outline.
 
 mod awaits;
+mod blocking;
 mod builder;
 mod calls;
 mod coroutines;
+mod dynamic;
 mod excerpt;
 mod fold;
 mod graph;
@@ -14,6 +16,7 @@ mod graph;
 pub mod sample;
 mod summary;
 
+pub use blocking::{Blocking, BlockingPath, Step};
 pub use calls::{Blocks, Body, CodeCalls, Handed};
 pub use coroutines::{Coroutine, Coroutines};
 pub use excerpt::{Choice, Excerpt, named};
@@ -32,7 +35,7 @@ pub fn call_graph(recipes: &Recipes<'_, '_>, sites: &Sites, program: &[u8]) -> C
     let coroutines = Coroutines::of(recipes);
     let mut builder = Builder::default();
     builder.issues.clone_from(&coroutines.issues);
-    let handles = awaits::add(recipes, &coroutines, &mut builder);
+    let (handles, dynamic) = awaits::add(recipes, &coroutines, &mut builder);
     for spawned in sites.futures() {
         if let Some(root) = coroutines.index_of(spawned) {
             builder.get_mut(handles[root]).is_root = true;
@@ -40,5 +43,15 @@ pub fn call_graph(recipes: &Recipes<'_, '_>, sites: &Sites, program: &[u8]) -> C
     }
     let code = CodeCalls::of(recipes, &coroutines, program);
     calls::add(recipes, &coroutines, &handles, &code, &mut builder);
+    dynamic::add(recipes, &coroutines, &handles, &code, &dynamic, &mut builder);
     builder.finish()
+}
+
+/// From which async functions calls are reached that block.
+///
+/// `program`: the bytes of the executable file. `deps`: those of dependencies as well.
+pub fn blocking(recipes: &Recipes<'_, '_>, program: &[u8], deps: bool) -> Blocking {
+    let coroutines = Coroutines::of(recipes);
+    let code = CodeCalls::of(recipes, &coroutines, program);
+    Blocking::of(recipes, &coroutines, &code, deps)
 }

@@ -34,7 +34,8 @@ pub(super) struct Found {
     pub from: End,
     pub to: End,
     pub line: Option<Line>,
-    pub by_dependency: bool,
+    /// The dependency's function that makes the call, inlined or `from` itself.
+    pub by: Option<DieRef>,
 }
 
 #[derive(Debug, Default)]
@@ -96,6 +97,10 @@ impl Node<'_> {
     fn class(&self) -> Class {
         self.known.map_or(Class::Dependency, |known| known.class)
     }
+
+    fn dependency(&self) -> Option<DieRef> {
+        self.known.filter(|known| known.class == Class::Dependency).map(|known| known.die)
+    }
 }
 
 /// Where in its function a call is.
@@ -114,7 +119,8 @@ struct Owner {
     site: Site,
     /// Within a marked function.
     mute: bool,
-    by_dependency: bool,
+    /// The innermost function of a dependency around.
+    by: Option<DieRef>,
 }
 
 struct Bodies<'p, 'a> {
@@ -241,7 +247,7 @@ impl<'a> Bodies<'_, 'a> {
             function: End::Code(start),
             site: Site::Inlined(None),
             mute: root.class() == Class::Marked,
-            by_dependency: root.class() == Class::Dependency,
+            by: root.dependency(),
         };
         let code = self.program.code();
         for piece in &pieces {
@@ -279,13 +285,13 @@ impl<'a> Bodies<'_, 'a> {
         for (number, node) in nodes.iter().enumerate() {
             let class = node.class();
             let told = node.known.filter(|known| known.class.is_told());
-            let fresh = |function| Owner { function, site: Site::Itself, mute: false, by_dependency: false };
+            let fresh = |function| Owner { function, site: Site::Itself, mute: false, by: None };
             if number == 0 {
                 owners.push(match told {
                     Some(known) => fresh(End::Entry(known.die)),
                     None => Owner {
                         mute: class == Class::Marked,
-                        by_dependency: class == Class::Dependency,
+                        by: node.dependency(),
                         site: Site::Inlined(None),
                         ..fresh(End::Code(start))
                     },
@@ -301,16 +307,16 @@ impl<'a> Bodies<'_, 'a> {
                 Site::Inlined(line) => line,
                 Site::Itself => None,
             };
-            let by_dependency = around.by_dependency || class == Class::Dependency;
+            let by = node.dependency().or(around.by);
             if let Some(known) = node.known.filter(|_| told.is_some() || class == Class::Marked)
                 && !around.mute
             {
                 let (from, to) = (around.function, End::Entry(known.die));
-                self.found.calls.push(Found { from, to, line, by_dependency: around.by_dependency });
+                self.found.calls.push(Found { from, to, line, by: around.by });
             }
             owners.push(match told {
                 Some(known) => fresh(End::Entry(known.die)),
-                None => Owner { site, mute: around.mute || class == Class::Marked, by_dependency, ..around },
+                None => Owner { site, mute: around.mute || class == Class::Marked, by, ..around },
             });
         }
         owners
@@ -340,8 +346,7 @@ impl<'a> Bodies<'_, 'a> {
             End::Entry(_) => self.line(owner.site, at),
             End::Code(_) => None,
         };
-        let by_dependency = owner.by_dependency;
-        self.found.calls.push(Found { from: owner.function, to: end, line, by_dependency });
+        self.found.calls.push(Found { from: owner.function, to: end, line, by: owner.by });
     }
 
     fn line(&mut self, site: Site, at: u64) -> Option<Line> {

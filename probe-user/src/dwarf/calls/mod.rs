@@ -39,8 +39,8 @@ pub struct CodeCall {
     pub to: u32,
     /// Where in `from`. None also of calls by functions that have no entry here.
     pub place: Option<Decl>,
-    /// A function of a dependency, inlined, or `from` itself, makes the call.
-    pub by_dependency: bool,
+    /// The dependency's function that makes the call, inlined or `from` itself.
+    pub by: Option<DieRef>,
 }
 
 /// A function takes the address of a trait object's vtable, as one does that makes such an object.
@@ -59,6 +59,8 @@ pub struct Calls {
     pub calls: Vec<CodeCall>,
     /// Sorted by function. Of `dyn Future` only.
     pub vtables: Vec<VtableUse>,
+    /// The entries of all bodies of coroutines; one body may have several.
+    pub bodies: Vec<DieRef>,
     /// Calls of code that several functions share: whose they are is not known, and they are left out.
     pub ambiguous: usize,
 }
@@ -80,7 +82,7 @@ impl Program<'_> {
         ends.par_sort_unstable();
         ends.dedup();
         let ids: HashMap<End, u32> = ends.iter().enumerate().map(|(id, end)| (*end, id as u32)).collect();
-        let mut all = Calls::default();
+        let mut all = Calls { bodies: functions.bodies.clone(), ..Calls::default() };
         for (number, unit) in units.into_iter().enumerate() {
             let place = |line: Option<bodies::Line>| {
                 line.map(|(file, line)| Decl { unit: number as u32, file, line })
@@ -90,7 +92,7 @@ impl Program<'_> {
                 from: ids[&call.from],
                 to: ids[&call.to],
                 place: place(call.line),
-                by_dependency: call.by_dependency,
+                by: call.by,
             }));
             all.vtables.extend(unit.vtables.into_iter().map(|(end, vtable, line)| VtableUse {
                 function: ids[&end],
@@ -102,6 +104,13 @@ impl Program<'_> {
         all.calls.par_sort_by_key(|call| (call.from, call.to));
         all.vtables.sort_by_key(|used| (used.function, used.vtable));
         all
+    }
+
+    /// The type that a function returns.
+    pub fn returned(&self, die: DieRef) -> Option<DieRef> {
+        let unit = self.units().get(die.unit)?;
+        let entry = unit.unit.entry(gimli::UnitOffset(die.offset as usize)).ok()?;
+        self.units().reference(die.unit, entry.attr_value(dw::DW_AT_type)?)
     }
 
     /// Generic arguments of a function, by name (`F`).
