@@ -23,4 +23,4 @@ pub use build::{
 };
 pub use patience::slowness;
 pub use program::Program;
-pub use truth::{Claim, Stuck, TrueHold, TrueNode, TrueTask, TrueWait, Truth};
+pub use truth::{Claim, Stuck, TrueAwait, TrueHold, TrueMachine, TrueNode, TrueTask, TrueWait, Truth};

@@ -107,6 +107,18 @@ pub enum Truth {
         from: String,
         line: u32,
     },
+    /// `outline_states`: an async fn or block.
+    Machine(TrueMachine),
+    /// `outline_states`: what one spawned task allocates.
+    TaskSize {
+        name: String,
+        size: u64,
+        align: u64,
+        /// Bytes of the future.
+        future: u64,
+        /// The same where it is an allocation of its own.
+        boxed: Option<u64>,
+    },
     /// The program waits for a line on stdin.
     Waiting,
     Ready,
@@ -198,4 +210,28 @@ pub struct TrueHold {
     pub channel: Option<String>,
     pub certainty: Claim,
     pub acquired_line: Option<u32>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+pub struct TrueMachine {
+    pub function: String,
+    pub file: String,
+    /// Where it is declared.
+    pub line: u32,
+    pub size: u64,
+    pub align: u64,
+    /// In the order of the source.
+    pub awaits: Vec<TrueAwait>,
+    /// Where a poll began and where it ended, lines of awaits or `start` and `returned`: all that can be.
+    pub ways: Vec<(String, String)>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+pub struct TrueAwait {
+    pub line: u32,
+    pub awaiting: String,
+    /// Bytes of what is awaited.
+    pub size: u64,
+    /// Locals that are needed after it, and their bytes.
+    pub kept: Vec<(String, u64)>,
 }

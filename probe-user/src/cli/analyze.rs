@@ -5,17 +5,27 @@ use super::args::Common;
 use super::live::inspect;
 use super::output::{self, ProgressLine, Quit, Say};
 use super::source::Progress;
-use super::{Exit, Failure, binary};
+use super::{Exit, Failure, analyze_machine, analyze_sizes, binary};
 use crate::decode::{DebugInfoLevel, StaticModel};
-use crate::export::{outline_dot, outline_html, outline_json, outline_mermaid, outline_text};
-use crate::outline::{self, CallGraph, Choice, Excerpt, Origin};
+use crate::export::{
+    outline_blocking, outline_dot, outline_html, outline_json, outline_mermaid, outline_text,
+};
+use crate::outline::{self, CallGraph, Choice, Coroutines, Excerpt, Origin};
 use crate::present::places::Places;
 use std::io::IsTerminal;
 use std::path::Path;
 
 pub fn run(args: &AnalyzeArgs, common: &Common, progress: &ProgressLine) -> Result<Exit, Quit> {
-    let model = open(args, common, progress)?;
+    let model = open(&args.target, common, progress)?;
+    let open_named = |name| open(name, common, progress).map(|model| (name, model));
+    let before = args.against.as_deref().map(open_named).transpose()?;
     progress.done();
+    if args.sizes || args.state_machine.is_some() {
+        return one_view(args, common, &model, before.as_ref().map(|(name, model)| (*name, model)));
+    }
+    if args.blocking {
+        return blocking(&model, args, common);
+    }
     let graph = outline::call_graph(&model.recipes, &model.sites, &model.files.main);
     if !graph.functions.iter().any(|function| function.size.is_some()) {
         return Err(nothing(&args.target, &model).into());
@@ -33,6 +43,36 @@ pub fn run(args: &AnalyzeArgs, common: &Common, progress: &ProgressLine) -> Resu
         Format::Dot => outline_dot::write(out, &excerpt, &places),
         Format::Mermaid => outline_mermaid::write(out, &excerpt, &places),
         Format::Html => outline_html::write(out, &excerpt, name, &places),
+    })?;
+    Ok(Exit::Fine)
+}
+
+/// `--blocking`: what it found is no error of the command's.
+fn blocking(model: &StaticModel, args: &AnalyzeArgs, common: &Common) -> Result<Exit, Quit> {
+    if !matches!(args.format, Format::Text | Format::Json) {
+        return Err(Failure {
+            exit: Exit::Usage,
+            tried: "analyze --blocking".into(),
+            why: "findings are no graph: they are written as text or as JSON".into(),
+            next: format!("async-inspect analyze --blocking -f json {}", args.target),
+        }
+        .into());
+    }
+    let found = outline::blocking(&model.recipes, &model.files.main, args.deps);
+    if found.looked_at == 0 {
+        return Err(nothing(&args.target, model).into());
+    }
+    let say = Say::new(common);
+    for issue in model.issues.iter().chain(&found.issues) {
+        say.warn(issue);
+    }
+    let own = found.paths.iter().flat_map(|path| path.steps.iter().filter_map(|step| step.place.as_ref()));
+    let own = own.filter(|place| model.program().is_own_code(&place.file));
+    let places = Places::of_own(own.map(|place| place.file.clone()));
+    let paint = text_options(args, common).paint;
+    output::whole(args.output.as_deref(), |out| match args.format {
+        Format::Json => outline_blocking::write_json(out, &found),
+        _ => outline_blocking::write_text(out, &found, &places, paint),
     })?;
     Ok(Exit::Fine)
 }
@@ -85,22 +125,41 @@ fn text_options(args: &AnalyzeArgs, common: &Common) -> outline_text::Options {
     }
 }
 
-fn open(args: &AnalyzeArgs, common: &Common, progress: &dyn Progress) -> Result<StaticModel, Failure> {
+/// The views that look at functions one by one.
+fn one_view(
+    args: &AnalyzeArgs,
+    common: &Common,
+    model: &StaticModel,
+    before: Option<(&str, &StaticModel)>,
+) -> Result<Exit, Quit> {
+    let coroutines = Coroutines::of(&model.recipes);
+    if coroutines.list.is_empty() {
+        return Err(nothing(&args.target, model).into());
+    }
+    let say = Say::new(common);
+    model.issues.iter().chain(&coroutines.issues).for_each(|issue| say.warn(issue));
+    match &args.state_machine {
+        Some(wanted) => analyze_machine::run(wanted, args, common, model, &coroutines),
+        None => analyze_sizes::run(args, common, model, &coroutines, before),
+    }
+}
+
+fn open(target: &str, common: &Common, progress: &dyn Progress) -> Result<StaticModel, Failure> {
     let options = common.open_options();
-    let path = Path::new(&args.target);
-    if args.target.parse::<u32>().is_err() && path.is_file() {
+    let path = Path::new(target);
+    if target.parse::<u32>().is_err() && path.is_file() {
         return binary::open(path, &options, progress);
     }
-    if args.target.contains('/') {
+    if target.contains('/') {
         let why = if path.exists() { "it is no file" } else { "there is no such file" };
         return Err(Failure {
             exit: Exit::NoTarget,
-            tried: format!("analysing {}", args.target),
+            tried: format!("analysing {target}"),
             why: why.into(),
             next: "async-inspect analyze FILE, a program; or the PID of a process: async-inspect ps".into(),
         });
     }
-    Ok(inspect(&args.target, &options, progress)?.model)
+    Ok(inspect(target, &options, progress)?.model)
 }
 
 /// Why there are no coroutines to tell of.

@@ -2,6 +2,8 @@
 
 mod analyze;
 mod analyze_args;
+mod analyze_machine;
+mod analyze_sizes;
 mod args;
 mod attach;
 mod binary;

@@ -10,6 +10,7 @@ use super::holds::RawHold;
 use super::relations::Claims;
 use super::waits::RawWait;
 use super::{Certainty, HoldRole, ResourceKind, TaskId, TaskState};
+use crate::dwarf::DieRef;
 use crate::runtime::{Reflect, part};
 use crate::target::{Avma, Memory};
 use foldhash::HashMap;
@@ -100,6 +101,26 @@ impl Channels {
         raw.wait.holders = holders.collect();
         let certainty = if proven { Certainty::Proven } else { Certainty::Possible };
         raw.wait.certainty = (!raw.wait.holders.is_empty()).then_some(certainty);
+    }
+}
+
+/// Tells of each receiver of a channel without a bound how many messages lie in it.
+///
+/// Such a channel counts them where one with a bound has its semaphore, times two
+/// (<https://github.com/tokio-rs/tokio/blob/tokio-1.54.1/tokio/src/sync/mpsc/unbounded.rs>).
+pub(super) fn count_backlogs<M: Memory + ?Sized>(reflect: &Reflect<'_, '_, M>, all: &mut [Claims]) {
+    let holds = all.iter_mut().flat_map(|claims| &mut claims.holds);
+    let mut counts: HashMap<DieRef, Option<(u64, u8)>> = HashMap::default();
+    for raw in holds.filter(|raw| raw.hold.role == HoldRole::Receiver && raw.hold.kind == ResourceKind::Mpsc)
+    {
+        let Some(ty) = raw.ty else { continue };
+        let count = counts.entry(ty).or_insert_with(|| {
+            let count = part(reflect.program, ty, &|name, _| name == "semaphore")?;
+            let unbounded = reflect.program.path(&count.ty).ends_with("mpsc::unbounded::Semaphore");
+            Some((count.offset, u8::try_from(count.ty.size).ok()?)).filter(|_| unbounded)
+        });
+        let read = |(offset, width)| reflect.number(raw.hold.address.offset(offset), width);
+        raw.hold.backlog = count.and_then(read).map(|count| count >> 1);
     }
 }
 

@@ -137,6 +137,7 @@ fn claim<M: Memory + ?Sized>(
         acquired_at: None,
         unpolled: None,
         blocks_threads: thing.blocks_threads(),
+        backlog: None,
     };
     Some(RawHold {
         hold,

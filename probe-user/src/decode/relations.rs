@@ -1,7 +1,7 @@
 //! Who holds what others wait for: every claim compared with what the lock itself says, then read once more.
 
 use super::acquired;
-use super::channels::{Channels, MAX_HOLDERS};
+use super::channels::{Channels, MAX_HOLDERS, count_backlogs};
 use super::discover::HEADER_VTABLE;
 use super::drop_glue::{Asked, DropGlue, Verdict};
 use super::holds::RawHold;
@@ -109,6 +109,7 @@ fn fill_in<M: Memory>(
     locks.settle(all);
     let joined = joined(all, &headers);
     let channels = Channels::of(&reflect, all);
+    count_backlogs(&reflect, all);
     for claims in all.iter_mut() {
         let mut waits = std::mem::take(&mut claims.waits);
         for raw in &mut waits {

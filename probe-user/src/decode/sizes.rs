@@ -73,8 +73,8 @@ impl Recipes<'_, '_> {
         of_name.all(|other| other.line == first.line).then(|| (first.file.clone(), first.line))
     }
 
-    /// Debug information gives arrays no size, and no name.
-    fn bytes(&self, ty: &Type) -> u64 {
+    /// Bytes of a type. Debug information gives arrays no size, and no name.
+    pub fn bytes(&self, ty: &Type) -> u64 {
         match ty.kind {
             TypeKind::Array { element, count } => {
                 self.program.ty(element).map_or(0, |element| self.bytes(&element).saturating_mul(count))
@@ -83,7 +83,8 @@ impl Recipes<'_, '_> {
         }
     }
 
-    fn type_name(&self, ty: &Type) -> String {
+    /// Its full path, as rustc writes it.
+    pub fn type_name(&self, ty: &Type) -> String {
         match ty.kind {
             TypeKind::Array { element, count } => {
                 let element = self.program.ty(element).map(|element| self.type_name(&element));

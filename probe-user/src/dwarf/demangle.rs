@@ -29,6 +29,23 @@ pub fn split_arguments(generics: &str) -> Vec<&str> {
     arguments
 }
 
+/// The path without its type parameters, but with the self type of `<T as Trait>::f` kept.
+pub fn without_parameters(function: &str) -> String {
+    let mut out = String::with_capacity(function.len());
+    let mut depth = 0u32;
+    let mut previous = ' ';
+    for c in function.chars() {
+        match c {
+            '<' if !out.is_empty() => depth += 1,
+            '>' if depth > 0 && previous != '-' => depth -= 1,
+            _ if depth == 0 => out.push(c),
+            _ => {}
+        }
+        previous = c;
+    }
+    out
+}
+
 /// An impl's self type with its generic arguments as they are in this instance; those it tells leave `arguments`.
 ///
 /// v0 mangling has the types themselves there. Legacy has the parameters' names (`Keyed<K>`): one of them must be the

@@ -5,8 +5,10 @@
 //! anchors that cannot be reached lazily; every type is then read when something asks for it, and kept.
 //! The input may be hostile: every parse is bounded, and what cannot be read becomes an issue, not a panic.
 
+mod bodies;
 mod calls;
 mod code_places;
+mod constants;
 mod coroutines;
 mod demangle;
 mod evaluate;
@@ -28,9 +30,11 @@ mod types;
 mod units;
 mod unwind;
 
+pub use bodies::FunctionCode;
 pub use calls::{Calls, Class, CodeCall, CodeFunction, VtableUse, Wanted};
 pub use code_places::{CodePlace, function_symbol};
-pub use demangle::{demangled, split_arguments};
+pub use constants::Constants;
+pub use demangle::{demangled, split_arguments, without_parameters};
 pub use evaluate::Placed;
 pub use index::{CellDie, INDEX_SCHEMA, Index, Lead, PollSite, PoolType, RunSite};
 pub use linkage::{defined, imported, offset_table};

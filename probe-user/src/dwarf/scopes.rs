@@ -57,6 +57,17 @@ pub struct Chain<'a> {
     pub scopes: Vec<Scope<'a>>,
 }
 
+impl Chain<'_> {
+    pub(super) fn unit(&self) -> u32 {
+        self.unit
+    }
+
+    /// Offset in its unit of the outermost function's entry.
+    pub(super) fn function(&self) -> usize {
+        self.function
+    }
+}
+
 /// Code ranges of a unit's functions, sorted, with the offset of their entry.
 type Functions = Arc<[(u64, u64, usize)]>;
 
@@ -92,7 +103,7 @@ impl<'a> Program<'a> {
         self.chain(number, &unit, offset, address)
     }
 
-    fn functions(&self, number: u32, unit: &Unit<'a>) -> Functions {
+    pub(super) fn functions(&self, number: u32, unit: &Unit<'a>) -> Functions {
         if let Some(known) = self.scopes.functions.read().expect("no panic while held").get(&number) {
             return known.clone();
         }
@@ -185,15 +196,24 @@ impl<'a> Program<'a> {
 
     /// The code of the outermost function around the chain's address.
     pub fn code_of(&self, chain: &Chain<'a>) -> &'a [u8] {
-        let found = self.units.get(chain.unit).and_then(|unit| {
-            let functions = self.functions(chain.unit, &unit);
-            let before = functions.partition_point(|(start, ..)| *start <= chain.address.0);
-            let (start, end, _) = *functions.get(before.checked_sub(1)?)?;
+        let found = self.range_of(chain).and_then(|(start, end)| {
             let code =
                 self.code.iter().find(|c| c.start.0 <= start && end - c.start.0 <= c.bytes.len() as u64)?;
             code.bytes.get((start - code.start.0) as usize..(end - code.start.0) as usize)
         });
         found.unwrap_or_default()
+    }
+
+    pub(super) fn start_of(&self, chain: &Chain<'a>) -> Option<Svma> {
+        self.range_of(chain).map(|(start, _)| Svma(start))
+    }
+
+    fn range_of(&self, chain: &Chain<'a>) -> Option<(u64, u64)> {
+        let unit = self.units.get(chain.unit)?;
+        let functions = self.functions(chain.unit, &unit);
+        let before = functions.partition_point(|(start, ..)| *start <= chain.address.0);
+        let (start, end, _) = *functions.get(before.checked_sub(1)?)?;
+        Some((start, end))
     }
 
     fn scope(&self, number: u32, entry: &Entry<'a>) -> Scope<'a> {

@@ -201,3 +201,39 @@ pub fn future(builder: &mut Builder, name: Arc<str>, origin: Origin, size: Optio
         is_root: false,
     })
 }
+
+/// `Box<(dyn Future<Output=()> + Send), Global>` → `dyn Future<Output=()> + Send`.
+pub fn trait_object(name: &str) -> &str {
+    let Some(start) = name.find("dyn ") else { return name };
+    let mut depth = 0usize;
+    let bytes = name.as_bytes();
+    for (at, byte) in bytes.iter().enumerate().skip(start) {
+        match byte {
+            b'<' | b'(' | b'[' => depth += 1,
+            b'>' if bytes[at - 1] == b'-' => {}
+            b'>' | b')' | b']' | b',' if depth == 0 => return &name[start..at],
+            b'>' | b')' | b']' => depth -= 1,
+            _ => {}
+        }
+    }
+    &name[start..]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::trait_object;
+
+    #[test]
+    fn a_trait_object_is_told_without_what_points_to_it() {
+        let cases = [
+            ("alloc::boxed::Box<(dyn Future<Output=()> + Send), Global>", "dyn Future<Output=()> + Send"),
+            ("*const (dyn Future<Output=fn(u8) -> (u8, u8)>)", "dyn Future<Output=fn(u8) -> (u8, u8)>"),
+            ("&mut dyn Future<Output=u8>", "dyn Future<Output=u8>"),
+            ("Box<dyn Future<Output=u8>, Global>", "dyn Future<Output=u8>"),
+            ("Box<u8>", "Box<u8>"),
+        ];
+        for (name, expected) in cases {
+            assert_eq!(trait_object(name), expected);
+        }
+    }
+}

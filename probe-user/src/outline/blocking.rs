@@ -24,6 +24,8 @@ pub struct Step {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BlockingPath {
+    /// Index of the async function in [`Coroutines::list`].
+    pub coroutine: usize,
     /// The async function, then those that lead to the call. The last one makes it. Of a lock that is kept: the async function
     /// and the await.
     pub steps: Vec<Step>,
@@ -59,12 +61,24 @@ impl Blocking {
             Blocking { looked_at: list.len(), issues: code.issues.clone(), ..Blocking::default() };
         for (number, one) in list {
             blocking.paths.extend(ways.from(number));
-            blocking.paths.extend(kept_locks(recipes, one));
+            blocking.paths.extend(kept_locks(recipes, number, one));
         }
         let key = |path: &BlockingPath| (path.steps.clone(), path.function.clone(), path.by.clone());
         blocking.paths.sort_by_cached_key(key);
         blocking.paths.dedup();
         blocking
+    }
+}
+
+impl Blocking {
+    /// Why a coroutine holds up others, for people: one reason for each of its findings that are proven.
+    pub fn reasons(&self) -> BTreeSet<(usize, String)> {
+        let proven = self.paths.iter().filter(|path| path.certainty == Certainty::Proven);
+        let reason = |path: &BlockingPath| match path.kept {
+            Some(_) => format!("it keeps {} across an await", path.call.what),
+            None => format!("it blocks its thread in {}", path.call.what),
+        };
+        proven.map(|path| (path.coroutine, reason(path))).collect()
     }
 }
 
@@ -79,13 +93,8 @@ struct Ways<'w> {
 
 impl<'w> Ways<'w> {
     fn of(coroutines: &'w Coroutines, code: &'w CodeCalls, deps: bool) -> Self {
-        let mut ways = Ways {
-            coroutines,
-            code,
-            next: HashMap::new(),
-            blocks: HashMap::new(),
-            bodies: HashMap::new(),
-        };
+        let mut ways =
+            Ways { coroutines, code, next: HashMap::new(), blocks: HashMap::new(), bodies: HashMap::new() };
         for (from, to, place) in &code.calls {
             ways.next.entry(*from).or_default().push((*to, place));
         }
@@ -113,7 +122,7 @@ impl<'w> Ways<'w> {
         while let Some(body) = open.pop_front() {
             for one in self.blocks.get(&body).into_iter().flatten() {
                 if found.len() < MAX_PATHS {
-                    found.push(self.path(body, one, &before));
+                    found.push(self.path(coroutine, body, one, &before));
                 }
             }
             for (to, place) in self.next.get(&body).into_iter().flatten() {
@@ -129,6 +138,7 @@ impl<'w> Ways<'w> {
 
     fn path(
         &self,
+        coroutine: usize,
         last: usize,
         one: &Blocks,
         before: &HashMap<usize, Option<(usize, &Option<SourceLine>)>>,
@@ -141,6 +151,7 @@ impl<'w> Ways<'w> {
         }
         steps.reverse();
         BlockingPath {
+            coroutine,
             steps,
             call: one.call,
             function: one.function.clone(),
@@ -160,7 +171,7 @@ impl<'w> Ways<'w> {
 }
 
 /// Locks whose guards lie in a state in which the coroutine waits.
-fn kept_locks(recipes: &Recipes<'_, '_>, one: &Coroutine) -> Vec<BlockingPath> {
+fn kept_locks(recipes: &Recipes<'_, '_>, coroutine: usize, one: &Coroutine) -> Vec<BlockingPath> {
     let mut found = Vec::new();
     let mut seen = BTreeSet::new();
     let recipe = recipes.get(one.recipe);
@@ -178,6 +189,7 @@ fn kept_locks(recipes: &Recipes<'_, '_>, one: &Coroutine) -> Vec<BlockingPath> {
             let step = Step { function: one.name.clone(), is_async: true, place: frame.line.clone() };
             let certain = kept.certain && kept.flags.is_empty();
             found.push(BlockingPath {
+                coroutine,
                 steps: vec![step],
                 call,
                 function: path,

@@ -4,7 +4,7 @@
 //! those of the user's own do which it calls, the ones whose coroutine has the awaited output are behind it; where none is
 //! (the object came from elsewhere), all of the file that have it may be.
 
-use super::awaits::{DynAwait, future};
+use super::awaits::{DynAwait, future, trait_object};
 use super::builder::{Builder, Handle, Link};
 use super::calls::{Body, CodeCalls, coroutines_in};
 use super::{Certainty, Coroutines, EdgeKind, Origin};
@@ -48,12 +48,14 @@ pub fn add(
         }
         if behind.is_empty() {
             unknown += usize::from(coroutines.list[one.from].origin == Origin::Own);
-            let to = future(builder, name.into(), Origin::Std, None);
+            let to = future(builder, trait_object(name).into(), Origin::Std, None);
             builder.link(link(to, outer().collect(), Certainty::Proven));
         }
     }
     if unknown > 0 {
-        builder.issues.push(format!("{unknown} awaits of a dyn Future could be of too many, or of none that is known"));
+        builder
+            .issues
+            .push(format!("{unknown} awaits of a dyn Future could be of too many, or of none that is known"));
     }
 }
 
@@ -72,7 +74,8 @@ struct Objects<'o> {
 impl<'o> Objects<'o> {
     fn of(recipes: &Recipes<'_, '_>, coroutines: &Coroutines, code: &'o CodeCalls) -> Self {
         let program = recipes.program;
-        let vtables = program.future_vtables().filter_map(|vtable| Some((vtable, program.behind_vtable(vtable)?)));
+        let vtables =
+            program.future_vtables().filter_map(|vtable| Some((vtable, program.behind_vtable(vtable)?)));
         let behind = vtables.map(|(vtable, ty)| (vtable.0, coroutines_in(recipes, coroutines, ty)));
         let mut objects = Objects {
             code,
@@ -153,7 +156,8 @@ mod tests {
 
     #[test]
     fn the_output_of_a_trait_object() {
-        let boxed = "alloc::boxed::Box<(dyn core::future::future::Future<Output=u64> + core::marker::Send), A>";
+        let boxed =
+            "alloc::boxed::Box<(dyn core::future::future::Future<Output=u64> + core::marker::Send), A>";
         assert_eq!(output(boxed), Some("u64"));
         let nested = "*mut dyn core::future::future::Future<Output=core::result::Result<(), fn(u8) -> u8>>";
         assert_eq!(output(nested), Some("core::result::Result<(), fn(u8) -> u8>"));

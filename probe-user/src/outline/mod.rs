@@ -10,19 +10,33 @@ mod calls;
 mod coroutines;
 mod dynamic;
 mod excerpt;
+mod find;
+mod flow;
 mod fold;
 mod graph;
+mod layout;
+mod machine;
+#[cfg(test)]
+pub mod machine_sample;
 #[cfg(test)]
 pub mod sample;
+mod size_changes;
+mod sizes;
 mod summary;
 
 pub use blocking::{Blocking, BlockingPath, Step};
 pub use calls::{Blocks, Body, CodeCalls, Handed};
 pub use coroutines::{Coroutine, Coroutines};
 pub use excerpt::{Choice, Excerpt, named};
+pub use find::find;
+pub use flow::Flow;
 pub use graph::{
     CallGraph, Certainty, Color, Edge, EdgeKind, Function, FunctionId, FunctionKind, Origin, SuspendPoint,
 };
+pub use layout::{Described, Inside, Part, Role};
+pub use machine::{Machine, Order, State, StateKind};
+pub use size_changes::{Change, FutureChange, PartKey, SizeChanges};
+pub use sizes::{FutureSize, Held, Sizes, TaskSize, Twice};
 pub use summary::{Boundary, BoundaryKind, Summary};
 
 use crate::decode::{Recipes, Sites};
@@ -44,6 +58,11 @@ pub fn call_graph(recipes: &Recipes<'_, '_>, sites: &Sites, program: &[u8]) -> C
     let code = CodeCalls::of(recipes, &coroutines, program);
     calls::add(recipes, &coroutines, &handles, &code, &mut builder);
     dynamic::add(recipes, &coroutines, &handles, &code, &dynamic, &mut builder);
+    for (coroutine, why) in Blocking::of(recipes, &coroutines, &code, false).reasons() {
+        let function = builder.get_mut(handles[coroutine]);
+        function.color = Color::Yellow;
+        function.why_yellow.push(why);
+    }
     builder.finish()
 }
 

@@ -1,27 +1,11 @@
 //! Function paths for people: shorter, escaped. JSON never passes here.
 
 use super::escape::escape;
+pub use crate::dwarf::without_parameters;
 use crate::trace::Doer;
 
 /// Longest function name a line of text shows in full.
 const LONG: usize = 72;
-
-/// The path without its type parameters, but with the self type of `<T as Trait>::f` kept.
-pub fn without_parameters(function: &str) -> String {
-    let mut out = String::with_capacity(function.len());
-    let mut depth = 0u32;
-    let mut previous = ' ';
-    for c in function.chars() {
-        match c {
-            '<' if !out.is_empty() => depth += 1,
-            '>' if depth > 0 && previous != '-' => depth -= 1,
-            _ if depth == 0 => out.push(c),
-            _ => {}
-        }
-        previous = c;
-    }
-    out
-}
 
 /// Who does something to a task.
 pub fn doer(doer: Doer) -> String {
@@ -85,6 +69,38 @@ pub fn short(function: &str) -> String {
     }
 }
 
+/// A type without the paths of what is in it: `Option<Letter>`, `&[MutexGuard<Pool>]`; at most `width` characters.
+pub fn type_name(ty: &str, width: usize) -> String {
+    let ty = without_bodies(&escape(ty));
+    let (mut out, mut rest) = (String::new(), &*ty);
+    while let Some(at) = rest.find(|c: char| c.is_alphanumeric() || c == '_') {
+        out.push_str(&rest[..at]);
+        rest = &rest[at..];
+        let is_path = |c: char| c.is_alphanumeric() || matches!(c, '_' | ':' | '#');
+        let end = rest.find(|c| !is_path(c)).unwrap_or(rest.len());
+        let (path, after) = rest.split_at(end);
+        out.push_str(path.rsplit("::").next().unwrap_or(path));
+        rest = after;
+    }
+    out.push_str(rest);
+    // Nobody chose the allocator.
+    let out = out.replace(", Global>", ">");
+    if out.chars().count() <= width {
+        return out;
+    }
+    out.chars().take(width.saturating_sub(1)).chain(['…']).collect()
+}
+
+/// `shop::fetch::{async_fn_env#0}<T>` → `shop::fetch<T>`: people call the future of a function as the function.
+fn without_bodies(ty: &str) -> String {
+    let mut parts = ty.split("::{async_fn_env#");
+    let mut out = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        out.push_str(part.split_once('}').map_or("", |(_, rest)| rest));
+    }
+    out
+}
+
 fn is_type(part: &str) -> bool {
     part.starts_with(|c: char| c.is_uppercase())
 }
@@ -144,6 +160,22 @@ mod tests {
         let call = "<server::service::Streams<S,I> as service::Service<(A,B)>>::call::{async_block#0}";
         assert_eq!(short(call), "server::Streams::call::{async_block#0}");
         assert_eq!(short("<&mut T as Trait>::f"), "&mut T::f");
+    }
+
+    #[test]
+    fn types_lose_their_paths() {
+        let name = |ty| type_name(ty, 60);
+        assert_eq!(name("core::option::Option<shop::mail::Letter>"), "Option<Letter>");
+        assert_eq!(name("alloc::vec::Vec<shop::db::Connection, alloc::alloc::Global>"), "Vec<Connection>");
+        assert_eq!(name("&[(u8, &mut a::B)]"), "&[(u8, &mut B)]");
+        assert_eq!(name("[u8; 4096]"), "[u8; 4096]");
+        assert_eq!(name("shop::f::{async_block_env#0}<a::T>"), "{async_block_env#0}<T>");
+        assert_eq!(
+            name("(m::MaybeDone<shop::f::{async_fn_env#0}>, shop::g::{async_fn_env#1}<u8>)"),
+            "(MaybeDone<f>, g<u8>)"
+        );
+        assert_eq!(name("dyn core::fmt::Debug + Send"), "dyn Debug + Send");
+        assert_eq!(type_name("a::Long<b::Name>", 8), "Long<Na…");
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! From what the code does to the edges of the graph.
 
-use super::{Body, CodeCalls, Handed};
 use super::given::coroutines_in;
+use super::{Body, CodeCalls, Handed};
 use crate::decode::{Recipes, SourceLine};
 use crate::dwarf::DieRef;
 use crate::outline::builder::{Builder, Handle, Link};

@@ -106,7 +106,9 @@ fn unseen(coroutines: &Coroutines, returned: &[Option<Box<str>>]) -> Option<Stri
         1 => String::new(),
         n => format!(" and {} more", n - 1),
     };
-    Some(format!("the code of {first}{more} was not found (never polled, or folded with equal code): what it calls is not known"))
+    Some(format!(
+        "the code of {first}{more} was not found (never polled, or folded with equal code): what it calls is not known"
+    ))
 }
 
 /// Nobody is told of it.

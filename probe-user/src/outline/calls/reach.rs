@@ -46,7 +46,9 @@ pub fn follow(recipes: &Recipes<'_, '_>, calls: &Calls, bodies: &Bodies) -> Code
     fold_closures(bodies, &mut found);
     found.calls.sort();
     found.calls.dedup();
-    found.blocks.sort_by(|a, b| (a.from, &a.place, &a.function, &a.by).cmp(&(b.from, &b.place, &b.function, &b.by)));
+    found
+        .blocks
+        .sort_by(|a, b| (a.from, &a.place, &a.function, &a.by).cmp(&(b.from, &b.place, &b.function, &b.by)));
     found.blocks.dedup();
     found
 }

@@ -1,0 +1,315 @@
+//! Every way through one function that resumes a coroutine, from one of its states: in which states it can return.
+//!
+//! The code is followed with what is known of registers and stack, so that the jump on the state is decided, and stores to the
+//! state are seen. Where something else decides, both ways are taken. Whatever is not understood ends the walk: then nothing
+//! is said.
+
+use super::effect::{Effect, effect};
+use super::value::{Known, Value};
+use crate::dwarf::{Constants, FunctionCode};
+use crate::target::Svma;
+use iced_x86::{Decoder, DecoderOptions, FlowControl, Instruction, OpKind, Register};
+use std::collections::{BTreeSet, HashMap, HashSet};
+use thiserror::Error;
+
+/// Instructions that are followed from one state.
+const MAX_STEPS: usize = 1_000_000;
+/// From so many ways of coming to one place on, numbers are forgotten there.
+const MANY: usize = 16;
+/// More ways of coming to one place are not taken.
+const TOO_MANY: usize = 400;
+/// Entries of one table of jumps.
+const MAX_ENTRIES: u64 = 1024;
+
+/// Why nothing is said of a function, for people.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub enum Unclear {
+    #[error("its code jumps to where only running it tells")]
+    Jump,
+    #[error("its code computes the state")]
+    State,
+    #[error("its code has too many ways")]
+    Ways,
+    #[error("its code has an instruction that is not known")]
+    Instruction,
+}
+
+/// What surrounds a function.
+pub struct Surroundings<'s> {
+    pub constants: &'s Constants<'s>,
+    /// Whether a function at an address ever returns.
+    pub returns: &'s dyn Fn(Svma) -> bool,
+}
+
+pub struct Walk<'w> {
+    code: FunctionCode<'w>,
+    around: &'w Surroundings<'w>,
+    /// Offset of the state in the future.
+    state_at: i64,
+    /// Where instructions begin.
+    starts: HashSet<u64>,
+    /// What the function has the addresses of: tables of jumps begin there.
+    addressed: BTreeSet<u64>,
+}
+
+impl<'w> Walk<'w> {
+    pub fn new(code: FunctionCode<'w>, around: &'w Surroundings<'w>, state_at: i64) -> Walk<'w> {
+        let (mut starts, mut addressed) = (HashSet::new(), BTreeSet::new());
+        for instruction in decoder(code, code.start.0) {
+            starts.insert(instruction.ip());
+            if instruction.is_ip_rel_memory_operand() {
+                addressed.insert(instruction.ip_rel_memory_address());
+            }
+        }
+        Walk { code, around, state_at, starts, addressed }
+    }
+
+    /// The states in which the function can return when it is called in `state`.
+    pub fn ends(&self, future: Register, state: u8) -> Result<BTreeSet<u8>, Unclear> {
+        let mut run =
+            Run { walk: self, queue: Vec::new(), seen: HashMap::new(), ends: BTreeSet::new(), steps: 0 };
+        run.queue.push((self.code.start.0, Known::at_entry(future, state)));
+        while let Some((at, known)) = run.queue.pop() {
+            if let Some(known) = run.is_new(at, known)? {
+                run.follow(at, known)?;
+            }
+        }
+        Ok(run.ends)
+    }
+
+    /// Where the entries of a table lead. It ends where another begins, or where an entry leads out of the function.
+    fn targets(&self, table: u64) -> Vec<u64> {
+        let end = self.addressed.range(table + 1..).next().copied().unwrap_or(u64::MAX);
+        let mut targets = Vec::new();
+        for nth in 0..MAX_ENTRIES {
+            let at = table.wrapping_add(4 * nth);
+            let Some(offset) = self.around.constants.number(Svma(at), 4).filter(|_| at < end) else { break };
+            let target = table.wrapping_add_signed(i64::from(offset as u32 as i32));
+            if !self.starts.contains(&target) {
+                break;
+            }
+            targets.push(target);
+        }
+        targets.sort_unstable();
+        targets.dedup();
+        targets
+    }
+}
+
+/// One walk as it goes.
+struct Run<'r> {
+    walk: &'r Walk<'r>,
+    queue: Vec<(u64, Known)>,
+    seen: HashMap<u64, HashSet<Known>>,
+    ends: BTreeSet<u8>,
+    steps: usize,
+}
+
+impl Run<'_> {
+    /// What is to be known at a place that was not come to so before.
+    fn is_new(&mut self, at: u64, mut known: Known) -> Result<Option<Known>, Unclear> {
+        let seen = self.seen.entry(at).or_default();
+        if seen.len() >= MANY {
+            known.without_numbers();
+        }
+        if seen.len() >= TOO_MANY {
+            return Err(Unclear::Ways);
+        }
+        Ok(seen.insert(known.clone()).then_some(known))
+    }
+
+    /// Until the next branch.
+    fn follow(&mut self, at: u64, mut known: Known) -> Result<(), Unclear> {
+        for instruction in decoder(self.walk.code, at) {
+            self.steps += 1;
+            if self.steps > MAX_STEPS {
+                return Err(Unclear::Ways);
+            }
+            if instruction.is_invalid() {
+                return Err(Unclear::Instruction);
+            }
+            match instruction.flow_control() {
+                FlowControl::Next => {
+                    match effect(&mut known, &instruction, self.walk.around.constants, self.walk.state_at)? {
+                        Effect::Done => {}
+                        Effect::Either(other) => self.queue.push((instruction.next_ip(), *other)),
+                    }
+                }
+                FlowControl::Call | FlowControl::IndirectCall => {
+                    if !self.comes_back(&instruction) {
+                        return Ok(());
+                    }
+                    known.after_call();
+                }
+                FlowControl::Return => {
+                    self.ends.insert(known.state);
+                    return Ok(());
+                }
+                FlowControl::UnconditionalBranch => {
+                    self.go(instruction.near_branch_target(), known);
+                    return Ok(());
+                }
+                FlowControl::IndirectBranch => return self.jump(&instruction, known),
+                FlowControl::ConditionalBranch => {
+                    let taken = known.decides(instruction.condition_code());
+                    if taken != Some(false) {
+                        self.go(instruction.near_branch_target(), known.clone());
+                    }
+                    if taken != Some(true) {
+                        self.queue.push((instruction.next_ip(), known));
+                    }
+                    return Ok(());
+                }
+                // `ud2`, `int3`.
+                FlowControl::Exception | FlowControl::Interrupt => return Ok(()),
+                FlowControl::XbeginXabortXend => return Err(Unclear::Instruction),
+            }
+        }
+        // Off the end of the function: nothing returns there.
+        Ok(())
+    }
+
+    fn go(&mut self, target: u64, known: Known) {
+        if self.walk.code.covers(Svma(target)) {
+            self.queue.push((target, known));
+        } else if (self.walk.around.returns)(Svma(target)) {
+            // Another function is left to return for this one.
+            self.ends.insert(known.state);
+        }
+    }
+
+    fn jump(&mut self, instruction: &Instruction, known: Known) -> Result<(), Unclear> {
+        if instruction.op0_kind() == OpKind::Memory {
+            let slot =
+                instruction.is_ip_rel_memory_operand().then(|| Svma(instruction.ip_rel_memory_address()));
+            if slot.is_none_or(|slot| self.leads_to_one_that_returns(slot)) && known.is_balanced() {
+                self.ends.insert(known.state);
+                return Ok(());
+            }
+            return slot.is_some().then_some(()).ok_or(Unclear::Jump);
+        }
+        match known.get(instruction.op0_register()) {
+            Value::Number(target) => self.go(target, known),
+            Value::Jump(table) => {
+                let targets = self.walk.targets(table);
+                if targets.is_empty() {
+                    return Err(Unclear::Jump);
+                }
+                self.queue.extend(targets.into_iter().map(|target| (target, known.clone())));
+            }
+            // With the stack as it was: another function returns for this one.
+            _ if known.is_balanced() => {
+                self.ends.insert(known.state);
+            }
+            _ => return Err(Unclear::Jump),
+        }
+        Ok(())
+    }
+
+    /// Whether what is called can return.
+    fn comes_back(&self, instruction: &Instruction) -> bool {
+        match instruction.op0_kind() {
+            OpKind::NearBranch64 => (self.walk.around.returns)(Svma(instruction.near_branch_target())),
+            OpKind::Memory if instruction.is_ip_rel_memory_operand() => {
+                self.leads_to_one_that_returns(Svma(instruction.ip_rel_memory_address()))
+            }
+            _ => true,
+        }
+    }
+
+    /// Whether the function that a word leads to returns.
+    fn leads_to_one_that_returns(&self, slot: Svma) -> bool {
+        let constants = self.walk.around.constants;
+        match (constants.address(slot), constants.import(slot)) {
+            (Some(address), _) => (self.walk.around.returns)(address),
+            (None, Some(name)) => !matches!(name, "abort" | "_Unwind_Resume" | "exit" | "_exit"),
+            (None, None) => true,
+        }
+    }
+}
+
+pub(super) fn decoder<'c>(code: FunctionCode<'c>, at: u64) -> Decoder<'c> {
+    let from = usize::try_from(at.wrapping_sub(code.start.0)).unwrap_or(usize::MAX);
+    let bytes = code.bytes.get(from..).unwrap_or_default();
+    Decoder::with_ip(64, bytes, at, DecoderOptions::NONE)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Runs code at 0x1000 whose state is the byte at 8 of what RDI points to.
+    fn ends(bytes: &[u8], future: Register, state: u8) -> Result<Vec<u8>, Unclear> {
+        let (constants, returns) = (Constants::default(), |at: Svma| at.0 != 0x2000);
+        let around = Surroundings { constants: &constants, returns: &returns };
+        let code = FunctionCode { start: Svma(0x1000), bytes };
+        Walk::new(code, &around, 8).ends(future, state).map(|ends| ends.into_iter().collect())
+    }
+
+    #[rustfmt::skip]
+    const TWO_STATES: [u8; 25] = [
+        0x0f, 0xb6, 0x47, 0x08, // movzx eax, byte [rdi+8]
+        0x83, 0xf8, 0x03,       // cmp eax, 3
+        0x74, 0x09,             // je 0x1012
+        0x85, 0xc0,             // test eax, eax
+        0x75, 0x0a,             // jne 0x1017
+        0xc6, 0x47, 0x08, 0x03, // mov byte [rdi+8], 3
+        0xc3,                   // ret
+        0xc6, 0x47, 0x08, 0x01, // mov byte [rdi+8], 1
+        0xc3,                   // ret
+        0x0f, 0x0b,             // ud2
+    ];
+
+    #[test]
+    fn the_jump_on_the_state_is_decided() {
+        let ends = |state| ends(&TWO_STATES, Register::RDI, state);
+        assert_eq!([0, 3, 1].map(ends), [Ok(vec![3]), Ok(vec![1]), Ok(vec![])]);
+    }
+
+    #[test]
+    fn with_another_register_the_returned_state_returns() {
+        assert!(!ends(&TWO_STATES, Register::RSI, 1).unwrap().is_empty());
+    }
+
+    #[test]
+    fn what_decides_otherwise_is_taken_both_ways() {
+        // test ecx, ecx; je 0x1009; mov byte [rdi+8], 4; ret; mov dword [rdi+6], 0x50000; ret
+        let code = [0x85, 0xc9, 0x74, 0x05, 0xc6, 0x47, 0x08, 0x04, 0xc3, 0xc7, 0x47, 0x06, 0, 0, 5, 0, 0xc3];
+        assert_eq!(ends(&code, Register::RDI, 0), Ok(vec![4, 5]));
+    }
+
+    #[test]
+    fn a_choice_of_two_numbers_is_two_ways() {
+        // mov eax, 3; mov edx, 4; test ecx, ecx; cmovne eax, edx; mov [rdi+8], al; ret
+        let code = [0xb8, 3, 0, 0, 0, 0xba, 4, 0, 0, 0, 0x85, 0xc9, 0x0f, 0x45, 0xc2, 0x88, 0x47, 0x08, 0xc3];
+        assert_eq!(ends(&code, Register::RDI, 0), Ok(vec![3, 4]));
+    }
+
+    #[test]
+    fn what_is_not_understood_is_not_told() {
+        // mov [rdi+8], cl; ret
+        assert_eq!(ends(&[0x88, 0x4f, 0x08, 0xc3], Register::RDI, 0), Err(Unclear::State));
+        // mov byte [rcx+8], 3; ret
+        assert_eq!(ends(&[0xc6, 0x41, 0x08, 3, 0xc3], Register::RDI, 0), Err(Unclear::State));
+        // push rax; jmp rcx
+        assert_eq!(ends(&[0x50, 0xff, 0xe1], Register::RDI, 0), Err(Unclear::Jump));
+        assert_eq!(ends(&[0x06], Register::RDI, 0), Err(Unclear::Instruction));
+    }
+
+    #[test]
+    fn what_never_returns_ends_a_way() {
+        // call 0x2000; mov byte [rdi+8], 3; ret
+        let never = [0xe8, 0xfb, 0x0f, 0, 0, 0xc6, 0x47, 0x08, 3, 0xc3];
+        assert_eq!(ends(&never, Register::RDI, 0), Ok(vec![]));
+        // mov rbx, rdi; call 0x2001; mov byte [rbx+8], 3; ret
+        let returns = [0x48, 0x89, 0xfb, 0xe8, 0xf9, 0x0f, 0, 0, 0xc6, 0x43, 0x08, 3, 0xc3];
+        assert_eq!(ends(&returns, Register::RDI, 0), Ok(vec![3]));
+    }
+
+    #[test]
+    fn loops_end() {
+        // xor eax, eax; inc eax; cmp ecx, eax; jne 0x1002; mov byte [rdi+8], 3; ret
+        let code = [0x31, 0xc0, 0xff, 0xc0, 0x39, 0xc1, 0x75, 0xfa, 0xc6, 0x47, 0x08, 3, 0xc3];
+        assert_eq!(ends(&code, Register::RDI, 0), Ok(vec![3]));
+    }
+}
