@@ -4,13 +4,16 @@ use super::analyze_args::{AnalyzeArgs, Format};
 use super::args::Common;
 use super::live::inspect;
 use super::output::{self, ProgressLine, Quit, Say};
+use super::profiled::{Profiled, profiled};
 use super::source::Progress;
-use super::{Exit, Failure, analyze_machine, analyze_sizes, binary};
+use super::{Exit, Failure, analyze_machine, analyze_sizes, binary, replay};
+use crate::analysis::Bottlenecks;
 use crate::decode::{DebugInfoLevel, StaticModel};
 use crate::export::{
     outline_blocking, outline_dot, outline_html, outline_json, outline_mermaid, outline_text,
 };
 use crate::outline::{self, CallGraph, Choice, Coroutines, Excerpt, Origin};
+use crate::present::call_graph_times;
 use crate::present::places::Places;
 use std::io::IsTerminal;
 use std::path::Path;
@@ -26,13 +29,16 @@ pub fn run(args: &AnalyzeArgs, common: &Common, progress: &ProgressLine) -> Resu
     if args.blocking {
         return blocking(&model, args, common);
     }
-    let graph = outline::call_graph(&model.recipes, &model.sites, &model.files.main);
+    let mut graph = outline::call_graph(&model.recipes, &model.sites, &model.files.main);
     if !graph.functions.iter().any(|function| function.size.is_some()) {
         return Err(nothing(&args.target, &model).into());
     }
     let say = Say::new(common);
     for issue in model.issues.iter().chain(&graph.issues) {
         say.warn(issue);
+    }
+    if let Some(recording) = &args.with {
+        mark_times(&mut graph, recording, &say)?;
     }
     let excerpt = Excerpt::of(&graph, &choice(args, &graph)?);
     let places = own_places(&graph);
@@ -86,6 +92,21 @@ fn choice(args: &AnalyzeArgs, graph: &CallGraph) -> Result<Choice, Failure> {
         Some(name) if roots.is_empty() => Err(no_function(name, args, graph)),
         _ => Ok(Choice { deps: args.deps, roots, depth: args.depth }),
     }
+}
+
+/// Makes yellow what took most of the time in a recording.
+fn mark_times(graph: &mut CallGraph, path: &Path, say: &Say) -> Result<(), Failure> {
+    let mut recording = replay::open(path)?;
+    let mut begun = replay::begin(&mut recording);
+    let Profiled { model, profile, .. } = profiled(&mut begun, &mut replay::at_once(recording), say, |_| {});
+    let times = Bottlenecks::of(&profile, &model);
+    if call_graph_times::mark(graph, &times, &own_places(graph)) == 0 {
+        say.warn(&format!(
+            "nothing of {} has a place in this program: it is of another one, or too short",
+            path.display()
+        ));
+    }
+    Ok(())
 }
 
 /// How many names are told of those like the one that was not found.

@@ -11,7 +11,8 @@ use std::path::PathBuf;
   async-inspect analyze target/release/shop --state-machine fetch_user    its states, and what each keeps
   async-inspect analyze target/release/shop --sizes               which futures are large, and why
   async-inspect analyze new/shop --sizes --against old/shop       what became larger
-  async-inspect analyze --blocking target/release/shop            which async functions may block their thread
+  async-inspect analyze target/release/shop --blocking            which async functions may block their thread
+  async-inspect analyze target/release/shop --with shop.rec       and where the time went
   async-inspect analyze 4242                                      the program that process 4242 runs
 
 Nothing is run: it takes a file with debug information (debug = 2), and no rights but to read it.")]
@@ -49,6 +50,9 @@ pub struct AnalyzeArgs {
     /// How many steps from a root
     #[arg(long, value_name = "N")]
     pub depth: Option<u32>,
+    /// A recording of the program: what took most of the time in it becomes yellow
+    #[arg(long, value_name = "RECORDING", conflicts_with_all = ["sizes", "state_machine"])]
+    pub with: Option<PathBuf>,
     /// Write to this file instead of stdout
     #[arg(short, long, value_name = "FILE")]
     pub output: Option<PathBuf>,

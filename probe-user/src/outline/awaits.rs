@@ -64,6 +64,12 @@ pub fn add(
 
 fn function(recipes: &Recipes<'_, '_>, one: &Coroutine) -> Function {
     let suspend_points = suspend_points(recipes, one.recipe);
+    let why_yellow: Vec<String> = large(recipes, one).into_iter().collect();
+    let color = match (why_yellow.is_empty(), suspend_points.is_empty()) {
+        (false, _) => Color::Yellow,
+        (true, false) => Color::Red,
+        (true, true) => Color::Green,
+    };
     Function {
         name: one.name.clone(),
         kind: match one.kind {
@@ -73,12 +79,25 @@ fn function(recipes: &Recipes<'_, '_>, one: &Coroutine) -> Function {
         },
         place: one.place.clone(),
         origin: one.origin,
-        color: if suspend_points.is_empty() { Color::Green } else { Color::Red },
-        why_yellow: Vec::new(),
+        color,
+        why_yellow,
         size: Some(one.size),
         suspend_points,
         is_root: false,
     }
+}
+
+/// That its future is large, and the innermost part that makes it so.
+fn large(recipes: &Recipes<'_, '_>, one: &Coroutine) -> Option<String> {
+    let recipe = recipes.get(one.recipe);
+    let Recipe::Switch { arms, .. } = &*recipe else { return None };
+    let frame = recipes.frames.get(arms.iter().find_map(|arm| arm.frame)?);
+    let part = frame.large_parts.last()?;
+    let what = match &part.local {
+        Some(local) => format!("`{local}` of {}", part.function),
+        None => part.type_name.to_string(),
+    };
+    Some(format!("its future takes {} bytes, {} of them are {what}", one.size, part.bytes))
 }
 
 fn suspend_points(recipes: &Recipes<'_, '_>, recipe: RecipeId) -> Vec<SuspendPoint> {

@@ -103,12 +103,12 @@ impl<'o> Objects<'o> {
     /// What may be behind an object of this output that the coroutine awaits; empty where that is anybody's guess.
     fn behind(&self, coroutine: usize, output: &str) -> (Vec<Behind>, Certainty) {
         let body = self.bodies.get(&coroutine);
-        let own = self.of(body.into_iter().flat_map(|body| self.vtables(*body)), output);
+        let own = self.with_output(body.into_iter().flat_map(|body| self.vtables(*body)), output);
         let called = body.and_then(|body| self.calls.get(body)).into_iter().flatten();
-        let made = self.of(called.flat_map(|body| self.vtables(*body)), output);
+        let made = self.with_output(called.flat_map(|body| self.vtables(*body)), output);
         let both: BTreeSet<Behind> = own.iter().chain(&made).cloned().collect();
         let all = match both.len() {
-            0 => self.of(self.behind.keys().copied(), output),
+            0 => self.with_output(self.behind.keys().copied(), output),
             _ => both,
         };
         let certainty = match (own.len(), made.len()) {
@@ -124,7 +124,7 @@ impl<'o> Objects<'o> {
     }
 
     /// Coroutines behind these vtables that have this output. What lies around one may have another than it.
-    fn of(&self, vtables: impl Iterator<Item = u64>, output: &str) -> BTreeSet<Behind> {
+    fn with_output(&self, vtables: impl Iterator<Item = u64>, output: &str) -> BTreeSet<Behind> {
         let has = |(coroutine, around): &&Behind| {
             let returned = self.code.returned[*coroutine].as_deref();
             let returned = returned.and_then(|name| name.strip_prefix("Poll<")?.strip_suffix('>'));

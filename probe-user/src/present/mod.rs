@@ -6,6 +6,7 @@
 pub mod bottlenecks;
 pub mod call_graph;
 pub mod call_graph_summary;
+pub mod call_graph_times;
 pub mod card;
 pub mod compare;
 pub mod cost;
