@@ -33,7 +33,7 @@ pub struct AnalyzeArgs {
     #[arg(long, value_name = "BINARY|PID", requires = "sizes")]
     pub against: Option<String>,
     /// Async functions from which a blocking call is reached without spawn_blocking, and the way there
-    #[arg(long, conflicts_with = "show_call_graph")]
+    #[arg(long, conflicts_with_all = ["show_call_graph", "sizes", "state_machine", "with"])]
     pub blocking: bool,
     /// What to write
     #[arg(short, long, value_enum, default_value_t, value_name = "FORMAT")]

@@ -33,7 +33,7 @@ pub fn add(
     builder: &mut Builder,
 ) {
     let mut edges =
-        Edges { recipes, coroutines, code, closures: closures(code), list: Vec::new(), unknown: 0 };
+        Edges { recipes, coroutines, code, closures: closures(code), list: Vec::new(), unknown: Vec::new() };
     for (from, to, place) in &code.calls {
         edges.push(*from, edges.end(*to), EdgeKind::Calls, place, Vec::new());
     }
@@ -42,8 +42,14 @@ pub fn add(
     }
     let Edges { list, unknown, .. } = edges;
     builder.issues.extend(code.issues.iter().cloned());
-    if unknown > 0 {
-        builder.issues.push(format!("{unknown} times something is spawned or waited for whose type does not tell which async function or closure it is"));
+    if let Some(first) = unknown.first() {
+        let more = match unknown.len() {
+            1 => String::new(),
+            n => format!(" ({} more like it)", n - 1),
+        };
+        builder.issues.push(format!(
+            "no async function or closure is known in what is spawned or waited for as {first}{more}"
+        ));
     }
     let kept = kept(code, &list);
     let mut made: HashMap<usize, Handle> = HashMap::new();
@@ -106,7 +112,8 @@ struct Edges<'e, 'p, 'a> {
     code: &'e CodeCalls,
     closures: HashMap<&'e str, usize>,
     list: Vec<Edge>,
-    unknown: usize,
+    /// Names of what is spawned or waited for, and is no coroutine that is known.
+    unknown: Vec<String>,
 }
 
 impl Edges<'_, '_, '_> {
@@ -133,12 +140,10 @@ impl Edges<'_, '_, '_> {
 
     fn handed(&mut self, handed: &Handed) {
         let given = self.given(handed.what);
-        let own = match &self.code.bodies[handed.from] {
-            Body::Coroutine(i) => self.coroutines.list[*i].origin == Origin::Own,
-            Body::Sync { .. } => true,
-        };
-        if own && given.is_empty() && matches!(handed.how, HandOver::Spawn | HandOver::BlockOn) {
-            self.unknown += 1;
+        let known = !matches!(handed.how, HandOver::Spawn | HandOver::BlockOn) || !given.is_empty();
+        if !known && !handed.by_dependency {
+            let ty = self.recipes.program.ty(handed.what);
+            self.unknown.extend(ty.map(|ty| self.recipes.program.path(&ty)));
         }
         let (kind, how) = match handed.how {
             HandOver::Spawn => (EdgeKind::Spawns, None),

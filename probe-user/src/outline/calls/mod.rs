@@ -38,6 +38,8 @@ pub struct Handed {
     /// The generic argument's type.
     pub what: DieRef,
     pub place: Option<SourceLine>,
+    /// A dependency does it, not the user's own code.
+    pub by_dependency: bool,
 }
 
 /// A call that may block its thread.

@@ -167,7 +167,13 @@ impl Follow<'_, '_, '_> {
                 .find_map(|name| arguments.iter().find(|(argument, _)| &**argument == *name))
                 .or_else(|| arguments.iter().find(|(argument, _)| argument.starts_with("impl ")));
             if let Some((_, what)) = given {
-                self.found.handed.push(Handed { from, how, what: *what, place: place.clone() });
+                self.found.handed.push(Handed {
+                    from,
+                    how,
+                    what: *what,
+                    place: place.clone(),
+                    by_dependency: by.is_some() || of_std,
+                });
             }
         }
         // What std does inside is no call of anybody's.
@@ -176,7 +182,8 @@ impl Follow<'_, '_, '_> {
             let krate = by.as_deref().map(|name| name.trim_start_matches(['<', '&']));
             let krate = krate.and_then(|name| name.split([':', '<']).next());
             if !krate.is_some_and(|krate| RUNTIMES.contains(&krate)) {
-                let function = without_parameters(path);
+                // As its users write it: std keeps its functions in a module of their own.
+                let function = without_parameters(path).replace("::functions::", "::");
                 self.found.blocks.push(Blocks { from, call, function, place: place.clone(), by });
             }
         }
