@@ -13,11 +13,14 @@ use crate::target::Svma;
 use foldhash::HashSet;
 use gimli::{AttributeValue, constants as dw};
 use std::ops::Range;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Inlined calls of one function; more are left out.
 const MAX_NODES: usize = 1 << 18;
 /// Pieces of code of one inlined call.
 const MAX_PIECES: usize = 4096;
+/// Functions of an honest file share little code: no more than so many times all of it is read.
+pub(super) const READINGS: u64 = 4;
 
 /// A function as the end of a call: its entry, where it is one that is told of or marked; else where its code begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -52,6 +55,7 @@ pub(super) fn of_unit(
     functions: &Functions,
     wanted: &Wanted<'_>,
     vtables: &HashSet<u64>,
+    budget: &AtomicU64,
     number: u32,
 ) -> OfUnit {
     let Some(unit) = program.units().load(number) else { return OfUnit::default() };
@@ -60,6 +64,7 @@ pub(super) fn of_unit(
         functions,
         wanted,
         vtables,
+        budget,
         unit: &unit,
         number,
         rows: None,
@@ -128,6 +133,8 @@ struct Bodies<'p, 'a> {
     functions: &'p Functions,
     wanted: &'p Wanted<'p>,
     vtables: &'p HashSet<u64>,
+    /// Bytes of code that may yet be read.
+    budget: &'p AtomicU64,
     unit: &'p Unit<'a>,
     number: u32,
     /// Of the line table; sorted. Read when first needed.
@@ -251,6 +258,11 @@ impl<'a> Bodies<'_, 'a> {
         };
         let code = self.program.code();
         for piece in &pieces {
+            let size = piece.end - piece.start;
+            let left = |left: u64| left.checked_sub(size);
+            if self.budget.fetch_update(Ordering::Relaxed, Ordering::Relaxed, left).is_err() {
+                break;
+            }
             references(code, piece, &mut |reference| {
                 let owner = |at| match owners.len() {
                     0 => plain,

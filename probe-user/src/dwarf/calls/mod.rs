@@ -17,6 +17,7 @@ use foldhash::{HashMap, HashSet};
 pub use functions::{Class, Wanted};
 use gimli::constants as dw;
 use rayon::prelude::*;
+use std::sync::atomic::AtomicU64;
 
 /// From an inlined call over the abstract function to its declaration.
 const MAX_ORIGINS: usize = 4;
@@ -69,10 +70,12 @@ impl Program<'_> {
     pub fn calls(&self, wanted: &Wanted<'_>) -> Calls {
         let functions = functions::Functions::find(self, wanted);
         let vtables: HashSet<u64> = self.future_vtables().map(|vtable| vtable.0).collect();
+        let code: u64 = self.code().iter().map(|code| code.bytes.len() as u64).sum();
+        let budget = AtomicU64::new(code.saturating_mul(bodies::READINGS));
         let numbers = 0..self.unit_count() as u32;
         let units: Vec<OfUnit> = numbers
             .into_par_iter()
-            .map(|number| bodies::of_unit(self, &functions, wanted, &vtables, number))
+            .map(|number| bodies::of_unit(self, &functions, wanted, &vtables, &budget, number))
             .collect();
         let ends = |unit: &OfUnit| {
             let calls: Vec<End> = unit.calls.iter().flat_map(|call| [call.from, call.to]).collect();
