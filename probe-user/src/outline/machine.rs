@@ -65,7 +65,7 @@ pub struct Machine {
     pub steps: Vec<(usize, usize)>,
     /// Bytes that no state uses; at most so many where a part is not described.
     pub padding: u64,
-    /// Some part of some state is not described.
+    /// Of some part of some state it is not known where it lies.
     pub is_partial: bool,
 }
 
@@ -96,7 +96,7 @@ impl Machine {
             order: Order::Source(String::new()),
             steps: in_order(&states),
             padding: ty.size.saturating_sub(covered(spans, ty.size)),
-            is_partial: parts.any(|part| part.described.is_none()),
+            is_partial: parts.any(|part| part.offset().is_none()),
             states,
         })
     }
