@@ -4,8 +4,10 @@
 mod clients;
 mod decoded;
 mod install;
+mod load;
 
 pub use decoded::{Decoded, MINIMUM, table};
+pub use load::Load;
 
 use crate::{Program, inspector};
 use anyhow::Result;
@@ -30,6 +32,8 @@ pub struct Real {
     /// Where it can only listen at one port.
     pub port: Option<u16>,
     clients: clients::Clients,
+    /// What clients of a busy day do to it.
+    ask: Option<load::Ask>,
     /// Tasks that it has once the clients have done all they do.
     pub tasks: usize,
     /// Built in half a minute or so: part of every test run.
@@ -46,6 +50,7 @@ pub const PROGRAMS: &[Real] = &[
         arguments: &["server", "--min-port", "30000", "--bind-addr", "127.0.0.1"],
         port: Some(7835),
         clients: clients::bore,
+        ask: None,
         tasks: 9,
         cheap: true,
     },
@@ -58,6 +63,7 @@ pub const PROGRAMS: &[Real] = &[
         arguments: &["--bind", "127.0.0.1", "--port", "PORT", "--allow-all", "ROOT"],
         port: None,
         clients: clients::http,
+        ask: Some(load::http),
         tasks: 9,
         cheap: false,
     },
@@ -70,7 +76,21 @@ pub const PROGRAMS: &[Real] = &[
         arguments: &["--interfaces", "127.0.0.1", "--port", "PORT", "--upload-files", "--", "ROOT"],
         port: None,
         clients: clients::http,
+        ask: Some(load::http),
         tasks: 9,
+        cheap: false,
+    },
+    Real {
+        name: "mini-redis",
+        version: "0.4.1",
+        stack: "tokio",
+        executable: "mini-redis-server",
+        build: &[],
+        arguments: &["--port", "PORT"],
+        port: None,
+        clients: clients::redis,
+        ask: Some(load::redis),
+        tasks: 5,
         cheap: false,
     },
     Real {
@@ -82,6 +102,7 @@ pub const PROGRAMS: &[Real] = &[
         arguments: &[],
         port: Some(6969),
         clients: clients::tftp,
+        ask: None,
         tasks: 5,
         cheap: false,
     },
@@ -112,6 +133,26 @@ impl Real {
         let decoded = self.settled(program.pid());
         drop((connections, program));
         decoded
+    }
+
+    pub fn can_be_busy(&self) -> bool {
+        self.ask.is_some()
+    }
+
+    /// Builds it, and looks at it while clients keep it busy; how many of their questions it answered, and what the look gave. None:
+    /// it is not known how to keep it busy.
+    pub fn while_busy<T>(&self, look: impl FnOnce(u32) -> Result<T>) -> Result<Option<(u64, T)>> {
+        let Some(ask) = self.ask else { return Ok(None) };
+        let executable = self.install()?;
+        let directory = tempfile::tempdir()?;
+        let root = directory.path().join("root");
+        clients::document_root(&root)?;
+        let port = self.port.map_or_else(free_port, Ok)?;
+        let program = self.start(&executable, port, &root)?;
+        let load = Load::start(SocketAddr::from(([127, 0, 0, 1], port)), ask)?;
+        let looked = look(program.pid());
+        let answers = load.stop()?;
+        Ok(Some((answers, looked?)))
     }
 
     fn start(&self, executable: &Path, port: u16, root: &Path) -> Result<Program> {

@@ -94,6 +94,19 @@ pub enum Truth {
         id: String,
         line: u32,
     },
+    /// `outline_calls`: who calls or spawns whom, and where.
+    Edge {
+        kind: String,
+        from: String,
+        to: String,
+        line: u32,
+    },
+    /// `outline_calls`: an async fn from which a call is reached that blocks, and where that is.
+    Blocks {
+        what: String,
+        from: String,
+        line: u32,
+    },
     /// `outline_states`: an async fn or block.
     Machine(TrueMachine),
     /// `outline_states`: what one spawned task allocates.

@@ -23,6 +23,7 @@ const WATCHED: &[(&str, Look)] = &[
     ("cancelled", Look::Watch("1.5")),
     ("sequential", Look::Watch("3")),
     ("task-leak", Look::Watch("3")),
+    ("channel-filling", Look::Watch("3")),
     ("blocking-call-repeated", Look::Watch("2")),
     ("blocking-call-crowd", Look::Watch("3")),
     ("blocking-call-in-place", Look::Watch("2")),

@@ -1,9 +1,10 @@
 //! Tasks that hold up their threads: asleep within a poll, by what the kernel and the stacks say.
 
-use super::calls::{BlockingCall, may_block, own_frame, recognise};
+use super::calls::{may_block, own_frame, recognise};
 use super::{Case, FoundPlace, Part, Sentence, sentence};
 use crate::decode::{Certainty, CodeFrame, Lasting, TaskId, ThreadPoll};
 use crate::model::LongPolls;
+use crate::runtime::BlockingCall;
 use crate::target::Avma;
 use std::collections::HashMap;
 use std::sync::Arc;

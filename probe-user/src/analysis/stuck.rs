@@ -90,8 +90,13 @@ fn needs(wait: &Wait) -> Option<Needs> {
 /// How far it is known that nobody else can end a wait of this kind.
 pub(super) fn certainty(wait: &Wait) -> Certainty {
     let sole = match wait.kind {
-        ResourceKind::Mutex | ResourceKind::RwLock | ResourceKind::OnceCell | ResourceKind::Join => true,
-        // Permits may be added by anybody, and ends of channels kept by no task.
+        ResourceKind::Mutex
+        | ResourceKind::RwLock
+        | ResourceKind::OnceCell
+        | ResourceKind::Join
+        | ResourceKind::Mpsc
+        | ResourceKind::Oneshot => true,
+        // Permits may be added by anybody, and senders of these be kept by no task.
         _ => false,
     };
     if sole { wait.certainty.unwrap_or(Certainty::Possible) } else { Certainty::Possible }

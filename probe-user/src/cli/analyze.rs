@@ -4,11 +4,16 @@ use super::analyze_args::{AnalyzeArgs, Format};
 use super::args::Common;
 use super::live::inspect;
 use super::output::{self, ProgressLine, Quit, Say};
+use super::profiled::{Profiled, profiled};
 use super::source::Progress;
-use super::{Exit, Failure, analyze_machine, analyze_sizes, binary};
+use super::{Exit, Failure, analyze_machine, analyze_sizes, binary, replay};
+use crate::analysis::Bottlenecks;
 use crate::decode::{DebugInfoLevel, StaticModel};
-use crate::export::{outline_json, outline_text};
-use crate::outline::{self, Coroutines};
+use crate::export::{outline_dot, outline_html, outline_json, outline_mermaid, outline_text};
+use crate::outline::{self, CallGraph, Choice, Coroutines, Excerpt, Origin};
+use crate::present::call_graph_times;
+use crate::present::places::Places;
+use std::io::IsTerminal;
 use std::path::Path;
 
 pub fn run(args: &AnalyzeArgs, common: &Common, progress: &ProgressLine) -> Result<Exit, Quit> {
@@ -19,7 +24,7 @@ pub fn run(args: &AnalyzeArgs, common: &Common, progress: &ProgressLine) -> Resu
     if args.sizes || args.state_machine.is_some() {
         return one_view(args, common, &model, before.as_ref().map(|(name, model)| (*name, model)));
     }
-    let graph = outline::call_graph(&model.recipes, &model.sites);
+    let mut graph = outline::call_graph(&model.recipes, &model.sites, &model.files.main);
     if !graph.functions.iter().any(|function| function.size.is_some()) {
         return Err(nothing(&args.target, &model).into());
     }
@@ -27,12 +32,83 @@ pub fn run(args: &AnalyzeArgs, common: &Common, progress: &ProgressLine) -> Resu
     for issue in model.issues.iter().chain(&graph.issues) {
         say.warn(issue);
     }
+    if let Some(recording) = &args.with {
+        mark_times(&mut graph, recording, &say)?;
+    }
+    let excerpt = Excerpt::of(&graph, &choice(args, &graph)?);
+    let places = own_places(&graph);
+    let name = args.target.rsplit('/').next().unwrap_or(&args.target);
     output::whole(args.output.as_deref(), |out| match args.format {
-        Format::Text => outline_text::write(out, &graph),
-        Format::Json => outline_json::write(out, &graph),
-        Format::Dot | Format::Mermaid => outline_text::write(out, &graph),
+        Format::Text => outline_text::write(out, &excerpt, name, &places, text_options(args, common)),
+        Format::Json => outline_json::write(out, &excerpt),
+        Format::Dot => outline_dot::write(out, &excerpt, &places),
+        Format::Mermaid => outline_mermaid::write(out, &excerpt, &places),
+        Format::Html => outline_html::write(out, &excerpt, name, &places),
     })?;
     Ok(Exit::Fine)
+}
+
+fn choice(args: &AnalyzeArgs, graph: &CallGraph) -> Result<Choice, Failure> {
+    let roots = match &args.root {
+        Some(name) => outline::named(graph, name),
+        None => Vec::new(),
+    };
+    match &args.root {
+        Some(name) if roots.is_empty() => Err(no_function(name, args, graph)),
+        _ => Ok(Choice { deps: args.deps, roots, depth: args.depth }),
+    }
+}
+
+/// Makes yellow what took most of the time in a recording.
+fn mark_times(graph: &mut CallGraph, path: &Path, say: &Say) -> Result<(), Failure> {
+    let mut recording = replay::open(path)?;
+    let mut begun = replay::begin(&mut recording);
+    let Profiled { model, profile, .. } = profiled(&mut begun, &mut replay::at_once(recording), say, |_| {});
+    let times = Bottlenecks::of(&profile, &model);
+    if call_graph_times::mark(graph, &times, &own_places(graph)) == 0 {
+        say.warn(&format!(
+            "nothing of {} has a place in this program: it is of another one, or too short",
+            path.display()
+        ));
+    }
+    Ok(())
+}
+
+/// How many names are told of those like the one that was not found.
+const CANDIDATES: usize = 8;
+
+fn no_function(name: &str, args: &AnalyzeArgs, graph: &CallGraph) -> Failure {
+    let wanted = name.rsplit("::").next().unwrap_or(name).to_lowercase();
+    let mut why = "it has no function of that name".to_owned();
+    let own = graph.functions.iter().filter(|function| function.origin == Origin::Own);
+    let mut like: Vec<_> =
+        own.filter(|f| f.name.to_lowercase().contains(&wanted)).map(|f| &*f.name).collect();
+    like.dedup();
+    like.iter().take(CANDIDATES).for_each(|name| why.push_str(&format!("\n  there is {name}")));
+    Failure {
+        exit: Exit::Usage,
+        tried: format!("looking for {name} in {}", args.target),
+        why,
+        next: format!("async-inspect analyze {} -f json | jq -r '.functions[].function'", args.target),
+    }
+}
+
+fn own_places(graph: &CallGraph) -> Places {
+    let own = graph.functions.iter().filter(|function| function.origin == Origin::Own);
+    Places::of_own(own.filter_map(|function| function.place.as_ref().map(|line| line.file.clone())))
+}
+
+/// Columns where there is no terminal to ask.
+const WIDTH: usize = 100;
+
+fn text_options(args: &AnalyzeArgs, common: &Common) -> outline_text::Options {
+    let to_file = args.output.as_deref().is_some_and(|path| path != Path::new("-"));
+    let terminal = !to_file && std::io::stdout().is_terminal();
+    let size = if terminal { crossterm::terminal::size().ok() } else { None };
+    outline_text::Options {
+        paint: output::paint(common, terminal),
+        width: size.map_or(WIDTH, |(columns, _)| columns.into()),
+    }
 }
 
 /// The views that look at functions one by one.

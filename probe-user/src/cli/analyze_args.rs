@@ -11,6 +11,7 @@ use std::path::PathBuf;
   async-inspect analyze target/release/shop --state-machine fetch_user    its states, and what each keeps
   async-inspect analyze target/release/shop --sizes               which futures are large, and why
   async-inspect analyze new/shop --sizes --against old/shop       what became larger
+  async-inspect analyze target/release/shop --with shop.rec       and where the time went
   async-inspect analyze 4242                                      the program that process 4242 runs
 
 Nothing is run: it takes a file with debug information (debug = 2), and no rights but to read it.")]
@@ -44,7 +45,10 @@ pub struct AnalyzeArgs {
     pub root: Option<String>,
     /// How many steps from a root
     #[arg(long, value_name = "N")]
-    pub depth: Option<usize>,
+    pub depth: Option<u32>,
+    /// A recording of the program: what took most of the time in it becomes yellow
+    #[arg(long, value_name = "RECORDING", conflicts_with_all = ["sizes", "state_machine"])]
+    pub with: Option<PathBuf>,
     /// Write to this file instead of stdout
     #[arg(short, long, value_name = "FILE")]
     pub output: Option<PathBuf>,
@@ -53,9 +57,14 @@ pub struct AnalyzeArgs {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum Format {
     #[default]
+    /// Trees in a box, for people
     Text,
+    /// The whole, for programs (docs/JSON.md)
     Json,
     /// For Graphviz
     Dot,
+    /// A flowchart, for Markdown
     Mermaid,
+    /// One page with search, which opens offline
+    Html,
 }

@@ -22,6 +22,9 @@ pub fn run(
     model: &StaticModel,
     coroutines: &Coroutines,
 ) -> Result<Exit, Quit> {
+    if args.format == Format::Html {
+        return Err(no_page(wanted).into());
+    }
     let places = Places::of(&model.recipes.frames);
     let one = choose(wanted, model, coroutines, &places)?;
     let mut machine = Machine::of(&model.recipes, one).ok_or_else(|| Failure {
@@ -36,12 +39,23 @@ pub fn run(
     let words = MachineWords { machine: &machine, places: &places, sources: &sources };
     let to_terminal = args.output.is_none() && std::io::stdout().is_terminal();
     output::whole(args.output.as_deref(), |out| match args.format {
+        // Refused above.
+        Format::Html => Ok(()),
         Format::Text => machine_text::write(out, &words, output::paint(common, to_terminal)),
         Format::Json => machine_json::write(out, &machine, &sources),
         Format::Dot => machine_dot::write(out, &words),
         Format::Mermaid => machine_mermaid::write(out, &words),
     })?;
     Ok(Exit::Fine)
+}
+
+fn no_page(wanted: &str) -> Failure {
+    Failure {
+        exit: Exit::Usage,
+        tried: format!("drawing the states of {wanted} as a page"),
+        why: "html is a format of the call graph alone".into(),
+        next: "-f text, json, dot or mermaid".into(),
+    }
 }
 
 /// The one function that was meant.

@@ -22,7 +22,7 @@ pub fn run(
     let json = match args.format {
         Format::Text => false,
         Format::Json => true,
-        Format::Dot | Format::Mermaid => return Err(no_drawing().into()),
+        Format::Dot | Format::Mermaid | Format::Html => return Err(no_drawing().into()),
     };
     let sizes = Sizes::of(&model.recipes, &model.sites, coroutines);
     let to_terminal = args.output.is_none() && std::io::stdout().is_terminal();

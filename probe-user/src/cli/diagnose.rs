@@ -21,7 +21,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Between two snapshots: what moves at all has moved by then.
 const INTERVAL: Duration = Duration::from_millis(250);
@@ -107,15 +107,24 @@ pub(super) fn looked_twice(
     mut again: impl FnMut() -> Result<Snapshot, Failure>,
 ) -> (Snapshot, Diagnosis) {
     let mut latest = None;
-    let mut diagnosis = Diagnosis::of(&Case::of_one(&first));
+    let mut diagnosis = diagnosed(&Case::of_one(&first));
     for _ in 1..READINGS {
         let Some(after) = diagnosis.look_again_in().filter(|after| *after <= SOON) else { break };
         thread::sleep(after);
         let Ok(snapshot) = again() else { break };
-        diagnosis = Diagnosis::of(&Case::of_two(&first, &snapshot));
+        diagnosis = diagnosed(&Case::of_two(&first, &snapshot));
         latest = Some(snapshot);
     }
     (latest.unwrap_or(first), diagnosis)
+}
+
+/// With `-v` it is told how long it took.
+fn diagnosed(case: &Case<'_>) -> Diagnosis {
+    let begin = Instant::now();
+    let diagnosis = Diagnosis::of(case);
+    let ms = begin.elapsed().as_secs_f64() * 1000.0;
+    tracing::info!("the lints took {ms:.1} ms over {}", counted(case.snapshot.tasks.len() as u64, "task"));
+    diagnosis
 }
 
 fn watched(

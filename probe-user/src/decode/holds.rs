@@ -39,6 +39,8 @@ pub(super) struct RawHold {
     pub gone: bool,
     /// Its place is a guess: it is one only if the task's own code says so.
     pub guessed: bool,
+    /// It is where debug information says, and not moved away.
+    pub certain: bool,
     /// A second read said the same.
     pub still_there: bool,
 }
@@ -135,6 +137,7 @@ fn claim<M: Memory + ?Sized>(
         acquired_at: None,
         unpolled: None,
         blocks_threads: thing.blocks_threads(),
+        backlog: None,
     };
     Some(RawHold {
         hold,
@@ -151,6 +154,7 @@ fn claim<M: Memory + ?Sized>(
         guard: Some(ty.die),
         gone: false,
         guessed: false,
+        certain,
         still_there: false,
     })
 }

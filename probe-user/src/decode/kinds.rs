@@ -60,17 +60,15 @@ pub(super) fn is_bare(leaf: &Frame) -> bool {
 }
 
 pub(super) fn kind_of(leaf: &Frame, above: &[(FrameId, Arc<Frame>)]) -> ResourceKind {
-    let head = type_head(&leaf.type_name);
-    let has = |what: &str| head.contains(what) || type_head(&leaf.function).contains(what);
-    let inside = |what: &str| {
-        has(what)
-            || above
-                .iter()
-                .rev()
-                .map(|(_, frame)| frame)
-                .take_while(|f| !f.own_code)
-                .any(|f| type_head(&f.function).contains(what))
-    };
+    let inner = above.iter().rev().map(|(_, frame)| frame).take_while(|frame| !frame.own_code);
+    let inner: Vec<&str> = inner.map(|frame| &*frame.function).collect();
+    kind_of_names(&[&leaf.type_name, &leaf.function], &inner)
+}
+
+/// By the names of a future that awaits no other, and by those of the futures around it that are not the program's own.
+pub fn kind_of_names(leaf: &[&str], above: &[&str]) -> ResourceKind {
+    let has = |what: &str| leaf.iter().any(|name| type_head(name).contains(what));
+    let inside = |what: &str| has(what) || above.iter().any(|name| type_head(name).contains(what));
     if has("::time::") || has("async_io::Timer") {
         ResourceKind::Timer
     } else if has("JoinHandle") || has("::join_set::") || has("async_task::task::") {

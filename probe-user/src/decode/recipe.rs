@@ -169,6 +169,11 @@ impl<'p, 'a> Recipes<'p, 'a> {
         self.id(Subject::awaited(die))
     }
 
+    /// Crates that count as the user's own wherever their sources lie.
+    pub fn user_crates(&self) -> &[String] {
+        &self.user_crates
+    }
+
     /// How many recipes have been made so far.
     pub fn made(&self) -> usize {
         self.made.read().expect("no panic while held").len()

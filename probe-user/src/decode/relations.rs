@@ -1,6 +1,7 @@
 //! Who holds what others wait for: every claim compared with what the lock itself says, then read once more.
 
 use super::acquired;
+use super::channels::{Channels, MAX_HOLDERS, count_backlogs};
 use super::discover::HEADER_VTABLE;
 use super::drop_glue::{Asked, DropGlue, Verdict};
 use super::holds::RawHold;
@@ -15,8 +16,6 @@ use rayon::prelude::*;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-/// Holders named per wait; a channel may have thousands of senders.
-const MAX_HOLDERS: usize = 16;
 /// Locks are read in the order of addresses, and most lines stand in that order, too.
 const CACHE: usize = 4 << 20;
 /// Tasks whose drop glue is run; claims of others are judged by their drop flags.
@@ -109,7 +108,8 @@ fn fill_in<M: Memory>(
     acquired::fill_in(recipes, all);
     locks.settle(all);
     let joined = joined(all, &headers);
-    let ends = ends(all);
+    let channels = Channels::of(&reflect, all);
+    count_backlogs(&reflect, all);
     for claims in all.iter_mut() {
         let mut waits = std::mem::take(&mut claims.waits);
         for raw in &mut waits {
@@ -117,7 +117,7 @@ fn fill_in<M: Memory>(
                 locks.wait(lock, &mut raw.wait);
             }
             join(raw, &joined);
-            channel(raw, &ends, claims.task.id);
+            channels.wait(raw, claims.task.id);
             if let Some(fd) = raw.wait.fd {
                 let described = describe(fd, raw.doing.unwrap_or(Doing::WaitsFor));
                 raw.wait.detail = Some(described.words.into());
@@ -360,10 +360,9 @@ fn once_each(holds: &mut [RawHold]) {
     }
 }
 
-/// Whether the slot of each guard says the same in a second read, past every cache.
+/// Whether the slot of each guard or channel's end says the same in a second read, past every cache.
 fn read_again<M: Memory>(memory: &M, all: &mut [Claims]) {
-    let guards = all.iter_mut().flat_map(|claims| &mut claims.holds);
-    let mut guards: Vec<&mut RawHold> = guards.filter(|raw| raw.hold.role.is_guard()).collect();
+    let mut guards: Vec<&mut RawHold> = all.iter_mut().flat_map(|claims| &mut claims.holds).collect();
     let mut words = vec![[0; 8]; guards.len()];
     let mut requests: Vec<(Avma, &mut [u8])> =
         guards.iter().zip(&mut words).map(|(raw, word)| (raw.slot, &mut word[..])).collect();
@@ -387,43 +386,4 @@ fn join(raw: &mut RawWait, tasks: &HashMap<Avma, TaskId>) {
         raw.wait.holders = Box::from([*id]);
         raw.wait.certainty = Some(Certainty::Proven);
     }
-}
-
-/// Tasks that keep ends of one channel, in order.
-#[derive(Default)]
-struct Ends {
-    senders: Vec<TaskId>,
-    receivers: Vec<TaskId>,
-}
-
-/// By what the ends share.
-fn ends(all: &[Claims]) -> HashMap<Avma, Ends> {
-    let mut known: HashMap<Avma, Ends> = HashMap::new();
-    for claims in all {
-        for raw in claims.holds.iter().filter(|raw| !raw.hold.role.is_guard()) {
-            let ends = known.entry(raw.hold.address).or_default();
-            let end = if raw.hold.role == HoldRole::Sender { &mut ends.senders } else { &mut ends.receivers };
-            end.push(claims.task.id);
-        }
-    }
-    for end in known.values_mut().flat_map(|ends| [&mut ends.senders, &mut ends.receivers]) {
-        end.sort_unstable();
-        end.dedup();
-    }
-    known
-}
-
-/// Who waits at one end of a channel waits for those who keep the other. There may be ends that no task keeps.
-fn channel(raw: &mut RawWait, ends: &HashMap<Avma, Ends>, task: TaskId) {
-    let receivers = match raw.wait.kind {
-        ResourceKind::Mpsc if raw.lock.is_some() => true,
-        _ if raw.for_close => true,
-        ResourceKind::Mpsc | ResourceKind::Oneshot | ResourceKind::Watch | ResourceKind::Broadcast => false,
-        _ => return,
-    };
-    let Some(ends) = raw.wait.address.and_then(|address| ends.get(&address)) else { return };
-    let others = if receivers { &ends.receivers } else { &ends.senders };
-    let holders = others.iter().copied().filter(|id| *id != task).take(MAX_HOLDERS);
-    raw.wait.holders = holders.collect();
-    raw.wait.certainty = (!raw.wait.holders.is_empty()).then_some(Certainty::Possible);
 }

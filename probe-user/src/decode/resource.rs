@@ -105,4 +105,7 @@ pub struct Hold {
     /// Of a lock for which threads wait, not tasks: std's, parking_lot's.
     #[serde(default)]
     pub blocks_threads: bool,
+    /// Of the receiver of a channel without a bound: messages that lie in it.
+    #[serde(default)]
+    pub backlog: Option<u64>,
 }

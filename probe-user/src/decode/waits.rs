@@ -273,6 +273,7 @@ impl<M: Memory + ?Sized> Walker<'_, '_, '_, M> {
             acquired_at: None,
             unpolled: (self.in_held > 0).then_some(leaf.at),
             blocks_threads: false,
+            backlog: None,
         };
         let slot = leaf.at.offset(acquire.semaphore);
         self.holds.push(RawHold {
@@ -290,6 +291,7 @@ impl<M: Memory + ?Sized> Walker<'_, '_, '_, M> {
             guard: None,
             gone: false,
             guessed: false,
+            certain: false,
             still_there: false,
         });
     }

@@ -3,7 +3,8 @@
 use super::demangle::{demangled, impl_self, split_path};
 use super::index::path_hash;
 use super::program::Program;
-use super::scopes::Scope;
+use super::scopes::{Named, Scope};
+use super::units::DieRef;
 use crate::target::Svma;
 use object::{Object, ObjectSymbol, SymbolKind};
 use std::sync::Arc;
@@ -36,28 +37,57 @@ impl Program<'_> {
     }
 
     fn scope_path(&self, scope: &Scope<'_>) -> String {
-        let linkage = scope.linkage.as_ref().filter(|_| !scope.name.starts_with('{'));
-        if let Some(path) = linkage.and_then(|linkage| linked_path(&demangled(linkage), &scope.name)) {
+        self.path_of(&scope.name, scope.linkage.as_deref(), scope.die)
+    }
+
+    /// Full path of a function by its entry, or by that of a call of it; an async fn's body has the path of the fn.
+    pub fn function_name(&self, die: DieRef) -> String {
+        let Named { name, linkage, die } = self.named(die);
+        self.path_of(&name.unwrap_or_default(), linkage.as_deref(), die)
+    }
+
+    /// The path of the type whose state a coroutine's body works on: `app::f::{async_fn_env#0}<u8>` of the function
+    /// `{async_fn#0}<u8>` in `app::f`. Of a closure's code the path of the closure's type, in the same way.
+    pub fn state_path(&self, body: DieRef) -> String {
+        let Named { name, die, .. } = self.named(body);
+        let mut path = self.namespaces(die).join("::");
+        path.push_str("::");
+        path.push_str(&name.unwrap_or_default().replacen('#', "_env#", 1));
+        path
+    }
+
+    /// Where a function is declared.
+    pub fn function_place(&self, die: DieRef) -> Option<(Arc<str>, u32)> {
+        let die = self.named(die).die;
+        let unit = self.units().get(die.unit)?;
+        let entry = unit.unit.entry(gimli::UnitOffset(die.offset as usize)).ok()?;
+        let line = entry.attr_value(gimli::DW_AT_decl_line)?.udata_value()?;
+        Some((self.declared_in(die)?, u32::try_from(line).ok()?))
+    }
+
+    fn path_of(&self, name: &str, linkage: Option<&str>, die: DieRef) -> String {
+        let linkage = linkage.filter(|_| !name.starts_with('{'));
+        if let Some(path) = linkage.and_then(|linkage| linked_path(&demangled(linkage), name)) {
             return path;
         }
         let mut segments: Vec<String> = Vec::new();
         let mut hash = 0;
-        for (depth, name) in self.namespaces(scope.die).into_iter().enumerate() {
-            hash = path_hash(hash, name.as_bytes());
+        for (depth, segment) in self.namespaces(die).into_iter().enumerate() {
+            hash = path_hash(hash, segment.as_bytes());
             // The body of an async fn is a closure of the fn to rustc; people know one function.
-            if name.starts_with("{async_fn#") {
+            if segment.starts_with("{async_fn#") {
                 continue;
             }
-            match name.starts_with("{impl").then(|| self.impl_self(hash, depth)).flatten() {
+            match segment.starts_with("{impl").then(|| self.impl_self(hash, depth)).flatten() {
                 Some(own) => segments = vec![own],
-                None => segments.push(name),
+                None => segments.push(segment),
             }
         }
-        let body = scope.name.strip_prefix("{async_fn#").and_then(|rest| rest.split_once('}'));
+        let body = name.strip_prefix("{async_fn#").and_then(|rest| rest.split_once('}'));
         match body {
             Some((_, parameters)) if !segments.is_empty() => segments.join("::") + parameters,
             _ => {
-                segments.push(scope.name.to_string());
+                segments.push(name.to_owned());
                 segments.join("::")
             }
         }

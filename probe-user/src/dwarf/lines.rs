@@ -25,6 +25,23 @@ impl<'a> Unit<'a> {
         file_path(dwarf, unit, program.header(), number)
     }
 
+    /// Address, file number and line of every row, sorted; line 0 where a sequence ends or the compiler names none.
+    pub fn line_rows(&self) -> Vec<(u64, u64, u32)> {
+        let Some((.., program)) = self.line_program() else { return Vec::new() };
+        let mut rows = program.rows();
+        let mut found = Vec::new();
+        while let Ok(Some((_, row))) = rows.next_row() {
+            let line = row.line().filter(|_| !row.end_sequence()).map_or(0, |line| line.get() as u32);
+            // 0 is what a linker leaves of a function that it dropped.
+            if row.address() != 0 {
+                found.push((row.address(), row.file_index(), line));
+            }
+        }
+        // Stable: of several rows at one address the last counts, and where a sequence ends another may begin.
+        found.sort_by_key(|(address, _, line)| (*address, *line != 0));
+        found
+    }
+
     /// File and line of the row that covers `address`.
     pub fn line_at(&self, address: u64) -> Option<(Arc<str>, u32)> {
         let (dwarf, unit, program) = self.line_program()?;

@@ -6,6 +6,7 @@
 //! The input may be hostile: every parse is bounded, and what cannot be read becomes an issue, not a panic.
 
 mod bodies;
+mod calls;
 mod code_places;
 mod constants;
 mod coroutines;
@@ -30,12 +31,13 @@ mod units;
 mod unwind;
 
 pub use bodies::FunctionCode;
+pub use calls::{Calls, Class, CodeCall, CodeFunction, VtableUse, Wanted};
 pub use code_places::{CodePlace, function_symbol};
 pub use constants::Constants;
 pub use demangle::{demangled, split_arguments, without_parameters};
 pub use evaluate::Placed;
 pub use index::{CellDie, INDEX_SCHEMA, Index, Lead, PollSite, PoolType, RunSite};
-pub use linkage::{defined, imported};
+pub use linkage::{defined, imported, offset_table};
 pub use locals::LocalVariable;
 pub use program::{Code, Program};
 pub use scopes::{Chain, FrameValues, Scope, Variable};

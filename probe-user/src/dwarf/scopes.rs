@@ -361,7 +361,7 @@ type Entry<'a> = gimli::DebuggingInformationEntry<Slice<'a>>;
 
 pub(super) struct Named {
     pub name: Option<Box<str>>,
-    linkage: Option<Box<str>>,
+    pub linkage: Option<Box<str>>,
     pub die: DieRef,
 }
 

@@ -81,4 +81,4 @@ pub(super) fn quoted(lines: impl IntoIterator<Item = String>) -> String {
 
 #[cfg(test)]
 #[path = "dot_tests.rs"]
-mod tests;
+pub(super) mod tests;

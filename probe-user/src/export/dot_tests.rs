@@ -55,8 +55,8 @@ fn tokens(text: &str) -> Result<Vec<Token>, String> {
     Ok(found)
 }
 
-/// `digraph relations { (graph|node|edge|ID|ID -> ID) [ID=value, …]; … }`; the statements' first words.
-fn parse(text: &str) -> Result<Vec<String>, String> {
+/// `digraph ID { (graph|node|edge|ID|ID -> ID) [ID=value, …]; … }`; the statements' first words.
+pub fn parse(text: &str) -> Result<Vec<String>, String> {
     let tokens = tokens(text)?;
     let mut rest = tokens.as_slice();
     let take = |rest: &mut &[Token], want: &Token| match rest.split_first() {
@@ -73,9 +73,9 @@ fn parse(text: &str) -> Result<Vec<String>, String> {
         }
         other => Err(format!("{:?} instead of a word", other.map(|o| o.0))),
     };
-    for fixed in [Token::Word("digraph".into()), Token::Word("relations".into()), Token::Mark('{')] {
-        take(&mut rest, &fixed)?;
-    }
+    take(&mut rest, &Token::Word("digraph".into()))?;
+    word(&mut rest)?;
+    take(&mut rest, &Token::Mark('{'))?;
     let mut statements = Vec::new();
     while rest.first() != Some(&Token::Mark('}')) {
         statements.push(word(&mut rest)?);

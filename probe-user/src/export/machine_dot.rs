@@ -32,7 +32,7 @@ pub fn write(out: &mut impl Write, words: &MachineWords<'_>) -> io::Result<()> {
 mod tests {
     use super::*;
     use crate::decode::SourceLine;
-    use crate::outline::sample;
+    use crate::outline::machine_sample as sample;
     use crate::present::places::Places;
     use crate::present::source::SourceText;
 

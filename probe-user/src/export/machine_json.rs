@@ -189,7 +189,7 @@ pub(super) fn kind(kind: FunctionKind) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::outline::sample;
+    use crate::outline::machine_sample as sample;
     use crate::present::source::NoSource;
 
     #[test]

@@ -91,7 +91,7 @@ fn one(
 mod tests {
     use super::*;
     use crate::decode::SourceLine;
-    use crate::outline::sample;
+    use crate::outline::machine_sample as sample;
     use crate::present::places::Places;
     use crate::present::source::SourceText;
 

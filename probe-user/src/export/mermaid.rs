@@ -69,4 +69,4 @@ fn is_plain(c: char) -> bool {
 
 #[cfg(test)]
 #[path = "mermaid_tests.rs"]
-mod tests;
+pub(super) mod tests;

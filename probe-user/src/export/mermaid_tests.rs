@@ -11,7 +11,7 @@ fn mermaid_of(snapshot: &crate::decode::Snapshot, all: bool) -> String {
 }
 
 /// Between the quotes, without `<br/>` and entities.
-fn labels(line: &str) -> Option<String> {
+pub fn labels(line: &str) -> Option<String> {
     let (from, to) = (line.find('"')?, line.rfind('"')?);
     let inside = line[from + 1..to].replace("<br/>", "");
     Some(regex::Regex::new("#[0-9]+;").unwrap().replace_all(&inside, "").into_owned())

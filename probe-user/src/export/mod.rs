@@ -3,6 +3,7 @@
 //! For people: `text` (dump), `plain` (attach), `check` and `ps`, from what [`present`](crate::present) says.
 //! For machines: `json` (dump), `stream` (attach) and `graph_json` (export), whose strings are whole.
 //! For drawing: `dot` and `mermaid` (export).
+//! Of `analyze`: `outline_text`, `outline_json`, `outline_dot`, `outline_mermaid` and `outline_html`.
 
 pub mod bottlenecks;
 pub mod check;
@@ -16,7 +17,10 @@ pub mod machine_json;
 pub mod machine_mermaid;
 pub mod machine_text;
 pub mod mermaid;
+pub mod outline_dot;
+pub mod outline_html;
 pub mod outline_json;
+pub mod outline_mermaid;
 pub mod outline_text;
 pub mod plain;
 mod plain_end;

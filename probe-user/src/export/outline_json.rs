@@ -1,17 +1,12 @@
-//! `analyze --show-call-graph -f json`.
+//! `analyze --show-call-graph -f json`: CALLGRAPH of docs/JSON.md. Also what the page is made of.
 
-use crate::outline::{CallGraph, Certainty, Color, EdgeKind, FunctionKind};
+use super::json::{Line, SCHEMA};
+use super::resources::certainty_word;
+use crate::decode::Certainty as Known;
+use crate::outline::{Certainty, Color, EdgeKind, Excerpt, FunctionId, FunctionKind, Origin, SuspendPoint};
 use serde::Serialize;
 use std::io::{self, Write};
 use std::sync::Arc;
-
-#[derive(Serialize)]
-struct Graph<'a> {
-    schema: u32,
-    functions: Vec<Function<'a>>,
-    edges: Vec<Edge<'a>>,
-    issues: &'a [String],
-}
 
 #[derive(Serialize)]
 struct Function<'a> {
@@ -25,6 +20,9 @@ struct Function<'a> {
     size: Option<u64>,
     suspend_points: Vec<Point<'a>>,
     is_root: bool,
+    origin: &'static str,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    waits_for: Vec<&'static str>,
 }
 
 #[derive(Serialize)]
@@ -32,13 +30,7 @@ struct Point<'a> {
     file: Option<&'a str>,
     line: Option<u32>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    expanded_from: Option<Place<'a>>,
-}
-
-#[derive(Serialize)]
-struct Place<'a> {
-    file: &'a str,
-    line: u32,
+    expanded_from: Option<Line<'a>>,
 }
 
 #[derive(Serialize)]
@@ -52,54 +44,89 @@ struct Edge<'a> {
     through: &'a [Arc<str>],
 }
 
-pub fn write(out: &mut impl Write, graph: &CallGraph) -> io::Result<()> {
-    let functions = graph.functions.iter().enumerate().map(|(id, function)| Function {
-        id: id as u32,
+/// One function, and one edge, a line.
+pub fn write(out: &mut impl Write, excerpt: &Excerpt) -> io::Result<()> {
+    let graph = &excerpt.graph;
+    write!(out, "{{\"schema\":{SCHEMA},\n\"functions\":[")?;
+    items(out, graph.ids().map(|id| function(excerpt, id)))?;
+    out.write_all(b"],\n\"edges\":[")?;
+    items(out, graph.edges.iter().map(edge))?;
+    let Excerpt { folded, left_out, .. } = excerpt;
+    let issues = serde_json::to_string(&graph.issues)?;
+    writeln!(out, "],\n\"folded\":{folded},\"left_out\":{left_out},\"issues\":{issues}}}")
+}
+
+fn items<T: Serialize>(out: &mut impl Write, items: impl Iterator<Item = T>) -> io::Result<()> {
+    for (nth, item) in items.enumerate() {
+        out.write_all(if nth == 0 { b"\n" } else { b",\n" })?;
+        serde_json::to_writer(&mut *out, &item)?;
+    }
+    Ok(())
+}
+
+fn function(excerpt: &Excerpt, id: FunctionId) -> Function<'_> {
+    let function = excerpt.graph.function(id);
+    Function {
+        id: id.0,
         function: &function.name,
         kind: kind(function.kind),
         file: function.place.as_ref().map(|place| &*place.file),
         line: function.place.as_ref().map(|place| place.line),
-        color: match function.color {
-            Color::Red => "red",
-            Color::Green => "green",
-            Color::Yellow => "yellow",
-        },
+        color: color(function.color),
         why: &function.why_yellow,
         size: function.size,
-        suspend_points: function
-            .suspend_points
-            .iter()
-            .map(|point| Point {
-                file: point.place.as_ref().map(|place| &*place.file),
-                line: point.place.as_ref().map(|place| place.line),
-                expanded_from: point
-                    .expanded_from
-                    .as_ref()
-                    .map(|place| Place { file: &place.file, line: place.line }),
-            })
-            .collect(),
+        suspend_points: function.suspend_points.iter().map(point).collect(),
         is_root: function.is_root,
-    });
-    let edges = graph.edges.iter().map(|edge| Edge {
+        origin: origin(function.origin),
+        waits_for: excerpt.waits_for[id.index()].iter().map(|kind| kind.as_str()).collect(),
+    }
+}
+
+fn point(point: &SuspendPoint) -> Point<'_> {
+    Point {
+        file: point.place.as_ref().map(|place| &*place.file),
+        line: point.place.as_ref().map(|place| place.line),
+        expanded_from: point.expanded_from.as_ref().map(Line::from),
+    }
+}
+
+fn edge(edge: &crate::outline::Edge) -> Edge<'_> {
+    Edge {
         from: edge.from.0,
         to: edge.to.0,
-        kind: match edge.kind {
-            EdgeKind::Awaits => "awaits",
-            EdgeKind::Spawns => "spawns",
-            EdgeKind::Calls => "calls",
-        },
+        kind: edge_kind(edge.kind),
         file: edge.place.as_ref().map(|place| &*place.file),
         line: edge.place.as_ref().map(|place| place.line),
-        certainty: match edge.certainty {
-            Certainty::Proven => "proven",
-            Certainty::Possible => "possible",
-        },
+        certainty: certainty_word(match edge.certainty {
+            Certainty::Proven => Known::Proven,
+            Certainty::Possible => Known::Possible,
+        }),
         through: &edge.through,
-    });
-    let graph =
-        Graph { schema: 1, functions: functions.collect(), edges: edges.collect(), issues: &graph.issues };
-    serde_json::to_writer(&mut *out, &graph)?;
-    writeln!(out)
+    }
+}
+
+pub(super) fn edge_kind(kind: EdgeKind) -> &'static str {
+    match kind {
+        EdgeKind::Awaits => "awaits",
+        EdgeKind::Spawns => "spawns",
+        EdgeKind::Calls => "calls",
+    }
+}
+
+pub(super) fn color(color: Color) -> &'static str {
+    match color {
+        Color::Red => "red",
+        Color::Green => "green",
+        Color::Yellow => "yellow",
+    }
+}
+
+fn origin(origin: Origin) -> &'static str {
+    match origin {
+        Origin::Own => "own",
+        Origin::Dependency => "dependency",
+        Origin::Std => "std",
+    }
 }
 
 fn kind(kind: FunctionKind) -> &'static str {
@@ -111,3 +138,7 @@ fn kind(kind: FunctionKind) -> &'static str {
         FunctionKind::Sync => "sync",
     }
 }
+
+#[cfg(test)]
+#[path = "outline_json_tests.rs"]
+mod tests;

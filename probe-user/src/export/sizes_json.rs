@@ -229,7 +229,7 @@ fn finish(out: &mut impl Write, json: &impl Serialize) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::outline::sample;
+    use crate::outline::machine_sample as sample;
 
     #[test]
     fn schema_1() {

@@ -3,6 +3,7 @@
 //! [`Model`] eats [`Update`]s (trace events and snapshots, in the order they came) and keeps one table of
 //! tasks. What changed comes out as [`Event`]s, the same whether the trace or two snapshots showed it.
 
+mod backlogs;
 mod cancels;
 mod event;
 mod held_up;
@@ -26,6 +27,7 @@ mod wakes;
 #[cfg(test)]
 mod tests;
 
+pub use backlogs::Backlog;
 pub use cancels::Cancels;
 pub use event::{Ending, Event};
 pub use held_up::{LongPolls, PollSpan};

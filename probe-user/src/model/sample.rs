@@ -239,6 +239,7 @@ impl Shop {
             acquired_at: None,
             unpolled: None,
             blocks_threads: false,
+            backlog: None,
         }
     }
 

@@ -29,6 +29,7 @@ impl Model {
         self.give_up_missing(t_ns, out);
         self.just_ended.retain(|_, ended_ns| ended_ns.saturating_add(SETTLED_NS) >= t_ns);
         self.locks.take(&snapshot);
+        self.backlogs.take(&snapshot);
         self.see_sequences(&snapshot);
         let closed = snapshot.runtimes.iter().filter(|runtime| runtime.closed == Some(true));
         let since = |at: Avma| (at, self.closed.get(&at).copied().unwrap_or(t_ns));

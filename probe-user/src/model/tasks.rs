@@ -1,5 +1,6 @@
 //! The task table, and how trace events change it.
 
+use super::backlogs::{Backlog, Backlogs};
 use super::cancels::CancelCounts;
 use super::held_up::HeldUp;
 use super::joins::Sequences;
@@ -37,6 +38,7 @@ pub struct Model {
     pub(super) times: HashMap<(Arc<str>, Spot), PlaceTimes>,
     pub(super) looks: Option<Looks>,
     pub(super) locks: Locks,
+    pub(super) backlogs: Backlogs,
     pub(super) cancels: CancelCounts,
     pub(super) sequences: Sequences,
     pub(super) held_up: HeldUp,
@@ -76,6 +78,7 @@ impl Model {
             times: HashMap::new(),
             looks: mode.samples().then(Looks::default),
             locks: Locks::default(),
+            backlogs: Backlogs::default(),
             cancels: CancelCounts::default(),
             sequences: Sequences::default(),
             held_up: HeldUp::new(limits.places),
@@ -129,6 +132,11 @@ impl Model {
     }
 
     /// Locks that tasks wait or waited for, in no order.
+    /// Channels without a bound, as far as they are known.
+    pub fn backlogs(&self) -> impl Iterator<Item = &Backlog> {
+        self.backlogs.iter()
+    }
+
     pub fn locks(&self) -> impl Iterator<Item = &LockWaits> {
         self.locks.iter()
     }

@@ -45,6 +45,12 @@ pub fn add(recipes: &Recipes<'_, '_>, coroutines: &Coroutines, builder: &mut Bui
 
 fn function(recipes: &Recipes<'_, '_>, one: &Coroutine) -> Function {
     let suspend_points = suspend_points(recipes, one.recipe);
+    let why_yellow: Vec<String> = large(recipes, one).into_iter().collect();
+    let color = match (why_yellow.is_empty(), suspend_points.is_empty()) {
+        (false, _) => Color::Yellow,
+        (true, false) => Color::Red,
+        (true, true) => Color::Green,
+    };
     Function {
         name: one.name.clone(),
         kind: match one.kind {
@@ -54,12 +60,25 @@ fn function(recipes: &Recipes<'_, '_>, one: &Coroutine) -> Function {
         },
         place: one.place.clone(),
         origin: one.origin,
-        color: if suspend_points.is_empty() { Color::Green } else { Color::Red },
-        why_yellow: Vec::new(),
+        color,
+        why_yellow,
         size: Some(one.size),
         suspend_points,
         is_root: false,
     }
+}
+
+/// That its future is large, and the innermost part that makes it so.
+fn large(recipes: &Recipes<'_, '_>, one: &Coroutine) -> Option<String> {
+    let recipe = recipes.get(one.recipe);
+    let Recipe::Switch { arms, .. } = &*recipe else { return None };
+    let frame = recipes.frames.get(arms.iter().find_map(|arm| arm.frame)?);
+    let part = frame.large_parts.last()?;
+    let what = match &part.local {
+        Some(local) => format!("`{local}` of {}", part.function),
+        None => part.type_name.to_string(),
+    };
+    Some(format!("its future takes {} bytes, {} of them are {what}", one.size, part.bytes))
 }
 
 fn suspend_points(recipes: &Recipes<'_, '_>, recipe: RecipeId) -> Vec<SuspendPoint> {
@@ -126,7 +145,8 @@ impl Search<'_, '_, '_> {
             }
             Recipe::Dyn { .. } => {
                 let ty = ty.and_then(|ty| self.recipes.program.ty(ty));
-                self.waits_for(ty.map_or("dyn Future".into(), |ty| Arc::from(&*ty.name)), Origin::Std, None);
+                let name = ty.as_ref().map_or("dyn Future", |ty| trait_object(&ty.name));
+                self.waits_for(name.into(), Origin::Std, None);
             }
             Recipe::Slice { element, .. } => self.element(*element, depth),
             Recipe::List(list) => self.element(list.element(), depth),
@@ -176,5 +196,41 @@ impl Search<'_, '_, '_> {
             through: self.through.clone(),
             certainty: Certainty::Proven,
         });
+    }
+}
+
+/// `Box<(dyn Future<Output=()> + Send), Global>` → `dyn Future<Output=()> + Send`.
+fn trait_object(name: &str) -> &str {
+    let Some(start) = name.find("dyn ") else { return name };
+    let mut depth = 0usize;
+    let bytes = name.as_bytes();
+    for (at, byte) in bytes.iter().enumerate().skip(start) {
+        match byte {
+            b'<' | b'(' | b'[' => depth += 1,
+            b'>' if bytes[at - 1] == b'-' => {}
+            b'>' | b')' | b']' | b',' if depth == 0 => return &name[start..at],
+            b'>' | b')' | b']' => depth -= 1,
+            _ => {}
+        }
+    }
+    &name[start..]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::trait_object;
+
+    #[test]
+    fn a_trait_object_is_told_without_what_points_to_it() {
+        let cases = [
+            ("alloc::boxed::Box<(dyn Future<Output=()> + Send), Global>", "dyn Future<Output=()> + Send"),
+            ("*const (dyn Future<Output=fn(u8) -> (u8, u8)>)", "dyn Future<Output=fn(u8) -> (u8, u8)>"),
+            ("&mut dyn Future<Output=u8>", "dyn Future<Output=u8>"),
+            ("Box<dyn Future<Output=u8>, Global>", "dyn Future<Output=u8>"),
+            ("Box<u8>", "Box<u8>"),
+        ];
+        for (name, expected) in cases {
+            assert_eq!(trait_object(name), expected);
+        }
     }
 }

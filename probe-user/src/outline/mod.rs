@@ -5,18 +5,26 @@
 
 mod awaits;
 mod builder;
+mod calls;
 mod coroutines;
+mod excerpt;
 mod find;
 mod flow;
+mod fold;
 mod graph;
 mod layout;
 mod machine;
 #[cfg(test)]
+pub mod machine_sample;
+#[cfg(test)]
 pub mod sample;
 mod size_changes;
 mod sizes;
+mod summary;
 
+pub use calls::{Blocks, Body, CodeCalls, Handed};
 pub use coroutines::{Coroutine, Coroutines};
+pub use excerpt::{Choice, Excerpt, named};
 pub use find::find;
 pub use flow::Flow;
 pub use graph::{
@@ -26,12 +34,15 @@ pub use layout::{Described, Inside, Part, Role};
 pub use machine::{Machine, Order, State, StateKind};
 pub use size_changes::{Change, FutureChange, PartKey, SizeChanges};
 pub use sizes::{FutureSize, Held, Sizes, TaskSize, Twice};
+pub use summary::{Boundary, BoundaryKind, Summary};
 
 use crate::decode::{Recipes, Sites};
 use builder::Builder;
 
-/// Who awaits whom in a program.
-pub fn call_graph(recipes: &Recipes<'_, '_>, sites: &Sites) -> CallGraph {
+/// Who awaits, spawns and calls whom in a program.
+///
+/// `program`: the bytes of the executable file.
+pub fn call_graph(recipes: &Recipes<'_, '_>, sites: &Sites, program: &[u8]) -> CallGraph {
     let coroutines = Coroutines::of(recipes);
     let mut builder = Builder::default();
     builder.issues.clone_from(&coroutines.issues);
@@ -41,5 +52,7 @@ pub fn call_graph(recipes: &Recipes<'_, '_>, sites: &Sites) -> CallGraph {
             builder.get_mut(handles[root]).is_root = true;
         }
     }
+    let code = CodeCalls::of(recipes, &coroutines, program);
+    calls::add(recipes, &coroutines, &handles, &code, &mut builder);
     builder.finish()
 }

@@ -292,7 +292,7 @@ impl MachineWords<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::outline::sample;
+    use crate::outline::machine_sample as sample;
     use crate::present::source::NoSource;
 
     #[test]

@@ -4,6 +4,9 @@
 //! [`escape`] here; nothing here ends up in JSON.
 
 pub mod bottlenecks;
+pub mod call_graph;
+pub mod call_graph_summary;
+pub mod call_graph_times;
 pub mod card;
 pub mod compare;
 pub mod cost;

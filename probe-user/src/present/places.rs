@@ -2,6 +2,7 @@
 
 use super::escape::escape;
 use crate::decode::{Frames, SourceLine};
+use std::sync::Arc;
 
 /// Knows which directory the user's own code lives in. JSON never passes here.
 #[derive(Clone, Debug, Default)]
@@ -12,14 +13,16 @@ pub struct Places {
 impl Places {
     /// Learns the project's directory from the frames seen so far.
     pub fn of(frames: &Frames) -> Places {
+        let frames = (0..frames.len()).map(|id| frames.get(crate::decode::FrameId(id as u32)));
+        let own = frames.filter(|frame| frame.own_code);
+        Places::of_own(own.filter_map(|frame| frame.line.as_ref().map(|line| line.file.clone())))
+    }
+
+    /// From files of the user's own code.
+    pub fn of_own(files: impl IntoIterator<Item = Arc<str>>) -> Places {
         let mut root: Option<String> = None;
-        for id in 0..frames.len() {
-            let frame = frames.get(crate::decode::FrameId(id as u32));
-            let Some(line) = frame.line.as_ref().filter(|line| frame.own_code && line.file.starts_with('/'))
-            else {
-                continue;
-            };
-            let here = crate_root(&line.file);
+        for file in files.into_iter().filter(|file| file.starts_with('/')) {
+            let here = crate_root(&file);
             root = Some(match root {
                 None => here.to_owned(),
                 Some(root) => common_directory(&root, here).to_owned(),

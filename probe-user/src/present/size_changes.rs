@@ -89,7 +89,7 @@ fn more(out: &mut impl Write, all: usize, rows: usize) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::outline::sample;
+    use crate::outline::machine_sample as sample;
 
     #[test]
     fn text() {

@@ -173,7 +173,7 @@ fn tasks(out: &mut impl Write, tasks: &[TaskSize], rows: usize, paint: Paint) ->
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::outline::sample;
+    use crate::outline::machine_sample as sample;
 
     #[test]
     fn text() {

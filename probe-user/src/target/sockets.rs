@@ -328,7 +328,7 @@ mod tests {
             )
             .expect("a string");
         }
-        let started = std::time::Instant::now();
+        let started = Instant::now();
         let sockets = table(&text, Protocol::Tcp);
         println!("100,000 sockets in {:?}", started.elapsed());
         assert_eq!((sockets.by_inode.len(), sockets.skipped), (100_000, 0));

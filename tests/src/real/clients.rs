@@ -26,7 +26,7 @@ pub(super) fn document_root(root: &Path) -> Result<()> {
     Ok(())
 }
 
-fn connect(address: SocketAddr) -> Result<TcpStream> {
+pub(super) fn connect(address: SocketAddr) -> Result<TcpStream> {
     let deadline = Instant::now() + PATIENCE;
     loop {
         match TcpStream::connect(address) {
@@ -69,6 +69,18 @@ pub(super) fn http(address: SocketAddr) -> Result<Open> {
         connect(address)?.into(),
         connect(address)?.into(),
     ])
+}
+
+/// Some that say nothing, one in the middle of a command, and one that waits for what is published.
+pub(super) fn redis(address: SocketAddr) -> Result<Open> {
+    let mut open: Open = vec![
+        says(address, b"*3\r\n$3\r\nSET\r\n$3\r\nke")?.into(),
+        answered(address, b"*2\r\n$9\r\nSUBSCRIBE\r\n$4\r\nnews\r\n")?.into(),
+    ];
+    for _ in 0..2 {
+        open.push(connect(address)?.into());
+    }
+    Ok(open)
 }
 
 /// Two that have a tunnel each, of which one is called at; and some that say nothing.

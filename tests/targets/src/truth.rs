@@ -285,3 +285,40 @@ pub fn end_by_itself() {
         std::process::exit(9);
     });
 }
+
+/// Says that the function around calls, or spawns, another one: in the line below. Blocks have a name of their own, which is
+/// given with `in`.
+#[macro_export]
+macro_rules! edge {
+    ($kind:ident $to:literal) => {
+        $crate::edge(stringify!($kind), &$crate::function_of(&|| ()), $to, line!() + 1)
+    };
+    ($kind:ident in $from:literal, $to:literal) => {
+        $crate::edge(stringify!($kind), $from, $to, line!() + 1)
+    };
+}
+
+/// Says that the line below blocks its thread; `from` is the async fn that leads there, where it is not the function around.
+#[macro_export]
+macro_rules! finding {
+    ($what:literal) => {
+        $crate::finding($what, &$crate::function_of(&|| ()), line!() + 1)
+    };
+    ($what:literal, from $from:literal) => {
+        $crate::finding($what, $from, line!() + 1)
+    };
+}
+
+/// See [`edge!`].
+#[inline(never)]
+pub fn edge(kind: &str, from: &str, to: &str, line: u32) {
+    say(&format!(
+        "{{\"truth\":\"edge\",\"kind\":{kind:?},\"from\":{from:?},\"to\":{to:?},\"line\":{line}}}"
+    ));
+}
+
+/// See [`finding!`].
+#[inline(never)]
+pub fn finding(what: &str, from: &str, line: u32) {
+    say(&format!("{{\"truth\":\"blocks\",\"what\":{what:?},\"from\":{from:?},\"line\":{line}}}"));
+}

@@ -1,9 +1,9 @@
 //! Calls that block their thread, made within a poll, for which async code has another way.
 
 use super::blocked_executor::{answer, at};
-use crate::analysis::calls::BlockingCall;
 use crate::analysis::stalls::{Stall, stalls};
 use crate::analysis::{Answer, Case, Finding, Lint, Part, sentence};
+use crate::runtime::BlockingCall;
 
 pub struct BlockingCalls;
 

@@ -4,6 +4,7 @@ mod blocked_executor;
 mod blocking_call;
 mod busy_loop;
 mod cancelled;
+mod channel_filling;
 mod channel_full;
 mod cpu_bound_poll;
 mod deadlock;
@@ -35,6 +36,7 @@ pub static LINTS: &[&dyn Lint] = &[
     &lost_wakeup::LostWakeup,
     &lock_across_await::LockAcrossAwait,
     &channel_full::ChannelFull,
+    &channel_filling::ChannelFilling,
     &large_future::LargeFuture,
     &no_timeout::NoTimeout,
     &task_leak::TaskLeak,

@@ -86,3 +86,41 @@ fn suspended(tasks: u32, rounds: u32) -> Result<Table> {
     ];
     Ok(table)
 }
+
+/// Every lint over 100,000 tasks that wait for 10,000 locks.
+pub fn lints(effort: Effort) -> Result<Vec<Table>> {
+    let rounds = effort.rounds(15);
+    let executable = Variant::release(Tokio::Latest).build(&["locks"])?.program("locks");
+    let mut program = Program::start(&executable, &["100000", "10000"])?;
+    program.truth()?;
+    let pid = program.pid().to_string();
+    let tool = inspector::executable().to_str().context("a path of UTF-8")?;
+    let directory = tempfile::tempdir()?;
+    let command = [tool, "diagnose", "-d", "0", "--json", &pid];
+    let whole = repeat(rounds, &command, || Ok(cache(directory.path())))?;
+    let mut took: Vec<f64> = Vec::new();
+    for _ in 0..rounds {
+        let outcome = inspector::run(&["diagnose", "-v", "-d", "0", "--json", &pid])?;
+        let said =
+            outcome.stderr.lines().filter_map(|line| line.split_once("the lints took ")?.1.split(' ').next());
+        let looks: Vec<f64> = said.map(str::parse).collect::<Result<_, _>>()?;
+        took.push(looks.into_iter().reduce(f64::max).context("-v tells how long the lints took")? / 1000.0);
+    }
+    took.sort_by(f64::total_cmp);
+    let lints = format!("{:.3} ({:.3} – {:.3})", took[took.len() / 2], took[0], took[took.len() - 1]);
+    let mut table = Table::new(
+        "`diagnose -d 0` of 100,000 tasks and 10,000 locks",
+        format!("{HOW} {rounds} runs each."),
+        &HEAD,
+    );
+    table.rows = vec![
+        row("all of it: memory read two or three times, a fifth of a second and more between", &whole, ""),
+        vec![
+            "all lints over one reading, the longest of each run".into(),
+            lints,
+            String::new(),
+            "0.5 s".into(),
+        ],
+    ];
+    Ok(vec![table])
+}

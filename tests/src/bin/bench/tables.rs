@@ -13,9 +13,10 @@ struct Entry {
 }
 
 /// In the document's order.
-const ALL: [Entry; 8] = [
+const ALL: [Entry; 9] = [
     Entry { name: "big", what: "dump of a large program", measure: snapshots::big },
     Entry { name: "many", what: "dump of many tasks", measure: snapshots::many },
+    Entry { name: "lints", what: "diagnosis of many tasks and locks", measure: snapshots::lints },
     Entry { name: "ping-pong", what: "cost of a traced poll, beside all peers", measure: ping_pong::measure },
     Entry { name: "server", what: "an axum server under load, beside all peers", measure: server::measure },
     Entry { name: "lifecycle", what: "attach, first output, detach, memory", measure: lifecycle::measure },

@@ -4,7 +4,7 @@ use super::Case;
 use super::told::{Fault, may_be_told, ready_soon_and_wait, runtime};
 use std::sync::{Arc, Mutex as Note};
 use std::time::Duration;
-use tokio::sync::{Barrier, Mutex, RwLock, oneshot};
+use tokio::sync::{Barrier, Mutex, RwLock, mpsc, oneshot};
 
 pub const CASES: &[Case] = &[
     ("deadlock-ab-ba", || ring::<2>(false)),
@@ -13,6 +13,12 @@ pub const CASES: &[Case] = &[
     ("deadlock-join", joins),
     ("deadlock-upgrade", upgrades),
     ("deadlock-oneself", oneself),
+    ("deadlock-channels", || channels(true)),
+    ("deadlock-channels-given", || channels(false)),
+    ("deadlock-oneshot", answers),
+    ("deadlock-oneshot-not", answers_elsewhere),
+    ("deadlock-own-sender", || own_sender(false)),
+    ("deadlock-own-sender-not", || own_sender(true)),
     ("deadlock-timeout-not", times_out),
     ("deadlock-chain-not", chain),
     ("deadlock-busy-not", busy),
@@ -96,6 +102,105 @@ fn oneself() {
         *lock.lock().await += *guard;
     });
     Fault::proven("deadlock").tasks([task.id()]).lines([line!() - 2, line!() - 3]).is_here();
+    ready_soon_and_wait()
+}
+
+/// Two that send to each other, whose channels are full, and who do not receive. What a future was given it may have passed on to a
+/// thread: it is known to keep only what it made itself.
+fn channels(made: bool) {
+    let runtime = runtime(2);
+    let ((to_a, at_a), (to_b, at_b)) = (mpsc::channel(1), mpsc::channel(1));
+    let (line, tasks) = if made {
+        let ((tell_a, ask_b), (tell_b, ask_a)) = (oneshot::channel(), oneshot::channel());
+        let sends = |tell: oneshot::Sender<mpsc::Sender<u64>>, ask: oneshot::Receiver<mpsc::Sender<u64>>| async move {
+            let (own, mut at) = mpsc::channel(1);
+            let _ = tell.send(own);
+            let to = ask.await.expect("the other tells");
+            for nth in 0..9 {
+                let _ = to.send(nth).await;
+            }
+            at.recv().await
+        };
+        (line!() - 4, [runtime.spawn(sends(tell_a, ask_a)), runtime.spawn(sends(tell_b, ask_b))])
+    } else {
+        let sends = |to: mpsc::Sender<u64>, mut at: mpsc::Receiver<u64>| async move {
+            for nth in 0..9 {
+                let _ = to.send(nth).await;
+            }
+            at.recv().await
+        };
+        (line!() - 4, [runtime.spawn(sends(to_b, at_a)), runtime.spawn(sends(to_a, at_b))])
+    };
+    let ids = tasks.iter().map(|task| task.id());
+    let fault = if made { Fault::proven("deadlock") } else { Fault::possible("deadlock") };
+    fault.tasks(ids).lines([line]).is_here();
+    may_be_told("channel-full");
+    ready_soon_and_wait()
+}
+
+/// One waits for an answer while it has the lock that whoever is to answer wants.
+fn answers() {
+    let runtime = runtime(2);
+    let lock = Arc::new(Mutex::new(0_u64));
+    let (pass, passed) = oneshot::channel::<oneshot::Receiver<u64>>();
+    let wanted = lock.clone();
+    let asks = runtime.spawn(async move {
+        let guard = lock.lock().await;
+        let told = passed.await.expect("it is passed");
+        told.await.unwrap_or(0) + *guard
+    });
+    let answers = runtime.spawn(async move {
+        let tell = promises(pass);
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        let answer = *wanted.lock().await;
+        tell.send(answer)
+    });
+    let lines = [line!() - 8, line!() - 3];
+    Fault::proven("deadlock").tasks([asks.id(), answers.id()]).lines(lines).is_here();
+    ready_soon_and_wait()
+}
+
+fn promises(pass: oneshot::Sender<oneshot::Receiver<u64>>) -> oneshot::Sender<u64> {
+    let (tell, told) = oneshot::channel();
+    let _ = pass.send(told);
+    tell
+}
+
+/// The same, but a thread may answer.
+fn answers_elsewhere() {
+    let runtime = runtime(2);
+    let lock = Arc::new(Mutex::new(0_u64));
+    let (_tell, told) = oneshot::channel::<u64>();
+    let wanted = lock.clone();
+    runtime.spawn(async move {
+        let guard = lock.lock().await;
+        told.await.unwrap_or(0) + *guard
+    });
+    runtime.spawn(async move {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        *wanted.lock().await += 1;
+    });
+    ready_soon_and_wait()
+}
+
+/// Receives until all senders are gone, and keeps one itself. `open`: a thread has another.
+fn own_sender(open: bool) {
+    let runtime = runtime(2);
+    let (tell, told) = std::sync::mpsc::channel();
+    let task = runtime.spawn(async move {
+        let (to, mut at) = mpsc::channel::<u64>(4);
+        let _ = tell.send(to.clone());
+        let mut sum = 0;
+        while let Some(next) = at.recv().await {
+            sum += next;
+        }
+        drop(to);
+        sum
+    });
+    let _elsewhere = told.recv().ok().filter(|_| open);
+    if !open {
+        Fault::proven("deadlock").tasks([task.id()]).lines([line!() - 8]).is_here();
+    }
     ready_soon_and_wait()
 }
 

@@ -4,6 +4,7 @@
 
 mod blocking;
 mod cancelled;
+mod channel_filling;
 mod channel_full;
 mod computing;
 mod deadlock;
@@ -27,6 +28,7 @@ fn cases() -> impl Iterator<Item = Case> {
     [
         blocking::CASES,
         cancelled::CASES,
+        channel_filling::CASES,
         channel_full::CASES,
         computing::CASES,
         deadlock::CASES,

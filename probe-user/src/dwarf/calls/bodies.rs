@@ -1,0 +1,379 @@
+//! Who calls whom within the code of one unit: from the trees of inlined calls, and from the instructions.
+//!
+//! A call belongs to the innermost function that is told of ([`Class::is_told`]) around it; what is inlined between the two
+//! (`Option::map`, `Pin::poll`) is not. Below a marked function nothing more is told, up to the next function that is: what
+//! `tokio::spawn` does inside is its own affair, while a future that `block_on` polls has calls of its own.
+
+use super::code::{Reference, references};
+use super::functions::{Class, Functions, Known, Wanted, file_number};
+use crate::dwarf::program::Program;
+use crate::dwarf::sections::Slice;
+use crate::dwarf::units::{DieRef, Unit};
+use crate::target::Svma;
+use foldhash::HashSet;
+use gimli::{AttributeValue, constants as dw};
+use std::ops::Range;
+
+/// Inlined calls of one function; more are left out.
+const MAX_NODES: usize = 1 << 18;
+/// Pieces of code of one inlined call.
+const MAX_PIECES: usize = 4096;
+
+/// A function as the end of a call: its entry, where it is one that is told of or marked; else where its code begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(super) enum End {
+    Entry(DieRef),
+    Code(u64),
+}
+
+/// File, by its number in the unit, and line.
+pub(super) type Line = (u64, u32);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Found {
+    pub from: End,
+    pub to: End,
+    pub line: Option<Line>,
+    pub by_dependency: bool,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct OfUnit {
+    pub calls: Vec<Found>,
+    /// The function, the vtable whose address it takes, and where.
+    pub vtables: Vec<(End, u64, Option<Line>)>,
+    /// Calls of code that several functions share, as equal ones were folded: whose they are is not known.
+    pub ambiguous: usize,
+}
+
+pub(super) fn of_unit(
+    program: &Program<'_>,
+    functions: &Functions,
+    wanted: &Wanted<'_>,
+    vtables: &HashSet<u64>,
+    number: u32,
+) -> OfUnit {
+    let Some(unit) = program.units().load(number) else { return OfUnit::default() };
+    let mut bodies = Bodies {
+        program,
+        functions,
+        wanted,
+        vtables,
+        unit: &unit,
+        number,
+        rows: None,
+        found: OfUnit::default(),
+    };
+    // What stands before a damaged entry is kept.
+    let _ = bodies.run();
+    let OfUnit { mut calls, mut vtables, ambiguous } = bodies.found;
+    calls.sort_unstable();
+    calls.dedup();
+    vtables.sort_unstable();
+    vtables.dedup();
+    OfUnit { calls, vtables, ambiguous }
+}
+
+/// Where code is.
+#[derive(Clone, Copy, Debug)]
+enum Extent<'a> {
+    Nowhere,
+    Span(u64, u64),
+    List(AttributeValue<Slice<'a>>),
+}
+
+/// A function with code of its own (the first), or a call that was inlined into it.
+struct Node<'a> {
+    parent: usize,
+    /// One after the last node below this.
+    end: usize,
+    known: Option<Known>,
+    call: Option<Line>,
+    extent: Extent<'a>,
+}
+
+impl Node<'_> {
+    fn class(&self) -> Class {
+        self.known.map_or(Class::Dependency, |known| known.class)
+    }
+}
+
+/// Where in its function a call is.
+#[derive(Clone, Copy, Debug)]
+enum Site {
+    /// In its very own code: the line table tells.
+    Itself,
+    /// In what was inlined at this line.
+    Inlined(Option<Line>),
+}
+
+/// To whom code belongs.
+#[derive(Clone, Copy, Debug)]
+struct Owner {
+    function: End,
+    site: Site,
+    /// Within a marked function.
+    mute: bool,
+    by_dependency: bool,
+}
+
+struct Bodies<'p, 'a> {
+    program: &'p Program<'a>,
+    functions: &'p Functions,
+    wanted: &'p Wanted<'p>,
+    vtables: &'p HashSet<u64>,
+    unit: &'p Unit<'a>,
+    number: u32,
+    /// Of the line table; sorted. Read when first needed.
+    rows: Option<Vec<(u64, u64, u32)>>,
+    found: OfUnit,
+}
+
+impl<'a> Bodies<'_, 'a> {
+    fn run(&mut self) -> gimli::Result<()> {
+        let unit = self.unit;
+        let mut entries = unit.unit.entries_raw(None)?;
+        let mut nodes: Vec<Node<'a>> = Vec::new();
+        // Depth and number of the nodes that are open.
+        let mut open: Vec<(isize, usize)> = Vec::new();
+        while !entries.is_empty() {
+            let depth = entries.next_depth();
+            let offset = entries.next_offset().0 as u32;
+            let Some(abbreviation) = entries.read_abbreviation()? else { continue };
+            while let Some((_, number)) = open.pop_if(|(above, _)| *above >= depth) {
+                nodes[number].end = nodes.len();
+                if open.is_empty() {
+                    self.body(&nodes);
+                    nodes.clear();
+                }
+            }
+            let wanted = match abbreviation.tag() {
+                dw::DW_TAG_subprogram => open.is_empty() && has_code(abbreviation),
+                dw::DW_TAG_inlined_subroutine => !open.is_empty() && nodes.len() < MAX_NODES,
+                _ => false,
+            };
+            if !wanted {
+                entries.skip_attributes(abbreviation.attributes())?;
+                continue;
+            }
+            let parent = open.last().map_or(0, |(_, number)| *number);
+            let own = DieRef { unit: self.number, offset };
+            let node = self.node(&mut entries, abbreviation, own, parent)?;
+            open.push((depth, nodes.len()));
+            nodes.push(node);
+        }
+        let all = nodes.len();
+        open.iter().for_each(|(_, number)| nodes[*number].end = all);
+        self.body(&nodes);
+        Ok(())
+    }
+
+    fn node(
+        &self,
+        entries: &mut gimli::EntriesRaw<'_, Slice<'a>>,
+        abbreviation: &gimli::Abbreviation,
+        own: DieRef,
+        parent: usize,
+    ) -> gimli::Result<Node<'a>> {
+        let (mut refers_to, mut file, mut line) = (None, None, None);
+        let (mut low, mut high, mut ranges) = (None, None, None);
+        for spec in abbreviation.attributes() {
+            let attribute = entries.read_attribute_inline(*spec)?;
+            let value = attribute.value();
+            match spec.name() {
+                dw::DW_AT_abstract_origin | dw::DW_AT_specification => {
+                    refers_to = self.program.units().reference(self.number, value);
+                }
+                dw::DW_AT_call_file => file = file_number(value),
+                dw::DW_AT_call_line => line = value.udata_value().and_then(|line| u32::try_from(line).ok()),
+                dw::DW_AT_low_pc => low = self.unit.dwarf.attr_address(&self.unit.unit, value)?,
+                dw::DW_AT_high_pc => high = Some(value),
+                dw::DW_AT_ranges => ranges = Some(value),
+                _ => {}
+            }
+        }
+        let end = |low: u64| match high? {
+            AttributeValue::Addr(end) => Some(end),
+            value => value.udata_value().map(|size| low.wrapping_add(size)),
+        };
+        let span = low.and_then(|low| Some(Extent::Span(low, end(low)?)));
+        let extent = span.or(ranges.map(Extent::List)).unwrap_or(Extent::Nowhere);
+        let known = self.functions.known(refers_to.unwrap_or(own));
+        let call = file.zip(line.filter(|line| *line != 0));
+        Ok(Node { parent, end: 0, known, call, extent })
+    }
+
+    /// Pieces of code. 0 is what a linker leaves of a function that it dropped.
+    fn pieces(&self, extent: Extent<'a>) -> Vec<Range<u64>> {
+        let mut found = Vec::new();
+        match extent {
+            Extent::Nowhere => {}
+            Extent::Span(begin, end) => found.push(begin..end),
+            Extent::List(value) => {
+                let (dwarf, unit) = (&self.unit.dwarf, &self.unit.unit);
+                let offset = dwarf.attr_ranges_offset(unit, value).ok().flatten();
+                let Some(mut list) = offset.and_then(|offset| dwarf.ranges(unit, offset).ok()) else {
+                    return found;
+                };
+                while let Ok(Some(piece)) = list.next()
+                    && found.len() < MAX_PIECES
+                {
+                    found.push(piece.begin..piece.end);
+                }
+            }
+        }
+        found.retain(|piece| piece.start != 0 && piece.start < piece.end);
+        found
+    }
+
+    /// One function and all that is inlined into it.
+    fn body(&mut self, nodes: &[Node<'a>]) {
+        let Some(root) = nodes.first() else { return };
+        let pieces = self.pieces(root.extent);
+        let Some(start) = pieces.first().map(|piece| piece.start) else { return };
+        let inlined = nodes[1..].iter().any(|node| node.class().is_told() || node.class() == Class::Marked);
+        let owners = if inlined || root.class().is_told() { self.owners(nodes, start) } else { Vec::new() };
+        let extents: Vec<Vec<Range<u64>>> = match owners.len() {
+            0 => Vec::new(),
+            _ => nodes.iter().map(|node| self.pieces(node.extent)).collect(),
+        };
+        let plain = Owner {
+            function: End::Code(start),
+            site: Site::Inlined(None),
+            mute: root.class() == Class::Marked,
+            by_dependency: root.class() == Class::Dependency,
+        };
+        let code = self.program.code();
+        for piece in &pieces {
+            references(code, piece, &mut |reference| {
+                let owner = |at| match owners.len() {
+                    0 => plain,
+                    _ => owners[innermost(nodes, &extents, at)],
+                };
+                match reference {
+                    Reference::Call { at, to } => self.call(owner(at), at, to),
+                    // Within the function's other pieces it is a mere jump.
+                    Reference::Jump { to, .. } if pieces.iter().any(|piece| piece.contains(&to)) => {}
+                    Reference::Jump { at, to } if self.functions.begins_at(to) => {
+                        self.call(owner(at), at, to)
+                    }
+                    Reference::Through { at, word } => {
+                        if let Some(to) = self.wanted.words.get(&Svma(word)) {
+                            self.call(owner(at), at, to.0);
+                        }
+                    }
+                    Reference::Address { at, of } if self.vtables.contains(&of) => {
+                        let owner = owner(at);
+                        let line = self.line(owner.site, at);
+                        self.found.vtables.push((owner.function, of, line));
+                    }
+                    _ => {}
+                }
+            });
+        }
+    }
+
+    /// To whom the code of each node belongs; what is told of those that are inlined.
+    fn owners(&mut self, nodes: &[Node<'a>], start: u64) -> Vec<Owner> {
+        let mut owners: Vec<Owner> = Vec::with_capacity(nodes.len());
+        for (number, node) in nodes.iter().enumerate() {
+            let class = node.class();
+            let told = node.known.filter(|known| known.class.is_told());
+            let fresh = |function| Owner { function, site: Site::Itself, mute: false, by_dependency: false };
+            if number == 0 {
+                owners.push(match told {
+                    Some(known) => fresh(End::Entry(known.die)),
+                    None => Owner {
+                        mute: class == Class::Marked,
+                        by_dependency: class == Class::Dependency,
+                        site: Site::Inlined(None),
+                        ..fresh(End::Code(start))
+                    },
+                });
+                continue;
+            }
+            let around = owners[node.parent];
+            let site = match around.site {
+                Site::Itself => Site::Inlined(node.call),
+                inlined => inlined,
+            };
+            let line = match site {
+                Site::Inlined(line) => line,
+                Site::Itself => None,
+            };
+            let by_dependency = around.by_dependency || class == Class::Dependency;
+            if let Some(known) = node.known.filter(|_| told.is_some() || class == Class::Marked)
+                && !around.mute
+            {
+                let (from, to) = (around.function, End::Entry(known.die));
+                self.found.calls.push(Found { from, to, line, by_dependency: around.by_dependency });
+            }
+            owners.push(match told {
+                Some(known) => fresh(End::Entry(known.die)),
+                None => Owner { site, mute: around.mute || class == Class::Marked, by_dependency, ..around },
+            });
+        }
+        owners
+    }
+
+    fn call(&mut self, owner: Owner, at: u64, to: u64) {
+        if owner.mute {
+            return;
+        }
+        let mut told: Vec<Known> = self.functions.at(to).collect();
+        told.dedup();
+        let end = match told[..] {
+            [] => End::Code(to),
+            [one] if one.class.is_told() || one.class == Class::Marked => End::Entry(one.die),
+            [_] => End::Code(to),
+            _ if told.iter().any(|one| one.class.is_told() || one.class == Class::Marked) => {
+                self.found.ambiguous += 1;
+                return;
+            }
+            _ => End::Code(to),
+        };
+        if end == owner.function && matches!(end, End::Code(_)) {
+            return;
+        }
+        // Lines of calls between others are of no use to anybody.
+        let line = match owner.function {
+            End::Entry(_) => self.line(owner.site, at),
+            End::Code(_) => None,
+        };
+        let by_dependency = owner.by_dependency;
+        self.found.calls.push(Found { from: owner.function, to: end, line, by_dependency });
+    }
+
+    fn line(&mut self, site: Site, at: u64) -> Option<Line> {
+        match site {
+            Site::Inlined(line) => line,
+            Site::Itself => {
+                let rows = self.rows.get_or_insert_with(|| self.unit.line_rows());
+                let (_, file, line) =
+                    rows[rows.partition_point(|(start, ..)| *start <= at).checked_sub(1)?];
+                (line != 0).then_some((file, line))
+            }
+        }
+    }
+}
+
+/// The innermost node whose code an address is in.
+fn innermost(nodes: &[Node<'_>], extents: &[Vec<Range<u64>>], at: u64) -> usize {
+    let mut innermost = 0;
+    let mut next = 1;
+    while next < nodes[innermost].end {
+        if extents[next].iter().any(|piece| piece.contains(&at)) {
+            innermost = next;
+            next += 1;
+        } else {
+            next = nodes[next].end.max(next + 1);
+        }
+    }
+    innermost
+}
+
+fn has_code(abbreviation: &gimli::Abbreviation) -> bool {
+    let code =
+        |spec: &gimli::AttributeSpecification| matches!(spec.name(), dw::DW_AT_low_pc | dw::DW_AT_ranges);
+    abbreviation.attributes().iter().any(code)
+}

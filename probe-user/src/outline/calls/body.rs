@@ -1,0 +1,111 @@
+//! Which functions of the code are which bodies.
+
+use super::Body;
+use crate::decode::{Recipes, SourceLine};
+use crate::dwarf::{Calls, Class, CoroutineKind, DieRef};
+use crate::outline::Coroutines;
+use crate::runtime::last_name;
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+#[derive(Debug, Default)]
+pub struct Bodies {
+    pub list: Vec<Body>,
+    /// By the function's number in [`Calls::functions`].
+    pub of: Vec<Option<usize>>,
+    /// Closures that may be a part of the function around them: the name of that, without its parameters.
+    pub around: HashMap<usize, String>,
+    /// Path of the type of each closure.
+    pub closures: Vec<(String, usize)>,
+    /// The same name, of every body.
+    pub names: Vec<String>,
+}
+
+impl Bodies {
+    pub fn of(recipes: &Recipes<'_, '_>, coroutines: &Coroutines, calls: &Calls) -> Bodies {
+        let program = recipes.program;
+        let mut states: HashMap<String, Option<usize>> = HashMap::new();
+        for (i, one) in coroutines.list.iter().enumerate() {
+            for ty in one.types.iter().filter_map(|die| program.ty(*die)) {
+                // One path for two of them: no telling whose body it is.
+                let known = states.entry(program.path(&ty)).or_insert(Some(i));
+                *known = known.filter(|known| *known == i);
+            }
+        }
+        let fns = coroutines.list.iter().filter(|one| one.kind == CoroutineKind::Fn);
+        let shells: HashSet<(&SourceLine, String)> =
+            fns.filter_map(|one| Some((one.place.as_ref()?, last_name(&one.name)))).collect();
+        let mut bodies = Bodies::default();
+        let mut known: HashMap<Body, usize> = HashMap::new();
+        for function in &calls.functions {
+            let body = function.die.and_then(|die| match function.class {
+                Class::Coroutine => {
+                    let coroutine = states.get(&program.state_path(die)).copied()??;
+                    Some((Body::Coroutine(coroutine), coroutines.list[coroutine].name.clone()))
+                }
+                Class::Own => {
+                    let (name, place) = declared(recipes, die);
+                    // What is left of an `async fn` but its body: it makes the future.
+                    let shell = place.as_ref().is_some_and(|at| shells.contains(&(at, last_name(&name))));
+                    (!shell).then(|| (Body::Sync { name: name.clone(), place }, name))
+                }
+                _ => None,
+            });
+            bodies.of.push(body.map(|(body, name)| {
+                *known.entry(body.clone()).or_insert_with(|| {
+                    bodies.list.push(body);
+                    let plain = without_parameters(&name);
+                    let number = bodies.list.len() - 1;
+                    if let Some((around, _)) = plain.rsplit_once("::{closure#") {
+                        bodies.around.insert(number, around.to_owned());
+                        bodies.closures.extend(function.die.map(|die| (program.state_path(die), number)));
+                    }
+                    bodies.names.push(plain);
+                    number
+                })
+            }));
+        }
+        bodies
+    }
+}
+
+fn declared(recipes: &Recipes<'_, '_>, die: DieRef) -> (Arc<str>, Option<SourceLine>) {
+    let name = recipes.program.function_name(die).into();
+    let place = recipes.program.function_place(die).map(|(file, line)| SourceLine { file, line });
+    (name, place)
+}
+
+/// `app::S<u8>::f<u8>::{closure#0}<u8>` → `app::S::f::{closure#0}`; `<app::S as app::T>::f` stays.
+pub fn without_parameters(name: &str) -> String {
+    let mut plain = String::with_capacity(name.len());
+    let mut depth = 0usize;
+    let mut previous = ' ';
+    for c in name.chars() {
+        match c {
+            '<' if depth > 0 || previous.is_alphanumeric() || matches!(previous, '_' | '}') => depth += 1,
+            '>' if depth > 0 && previous != '-' => depth -= 1,
+            _ if depth == 0 => plain.push(c),
+            _ => {}
+        }
+        previous = c;
+    }
+    plain
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parameters_are_left_out() {
+        let cases = [
+            ("app::S<u8>::f<fn(u8) -> u8>::{closure#0}<u8>", "app::S::f::{closure#0}"),
+            ("<app::S as app::T>::f<u8>", "<app::S as app::T>::f"),
+            ("<app::S<u8> as app::T<u8>>::f", "<app::S as app::T>::f"),
+            ("main", "main"),
+        ];
+        for (name, plain) in cases {
+            assert_eq!(without_parameters(name), plain);
+        }
+    }
+}

@@ -1,0 +1,264 @@
+//! The part of a call graph that is shown: whose functions, from where on, how far.
+
+use super::{CallGraph, EdgeKind, FunctionId, FunctionKind, Origin};
+use crate::decode::{ResourceKind, kind_of_names};
+use std::collections::BTreeSet;
+
+#[derive(Clone, Debug, Default)]
+pub struct Choice {
+    /// Every function, also those of dependencies and std.
+    pub deps: bool,
+    /// Only what these lead to; all where it is empty. Of the whole graph.
+    pub roots: Vec<FunctionId>,
+    /// So many steps from where the trees begin.
+    pub depth: Option<u32>,
+}
+
+#[derive(Clone, Debug, Default)]
+pub struct Excerpt {
+    pub graph: CallGraph,
+    /// By function of `graph`: what its own waiting is for, where that lies in a dependency. Empty of all others.
+    pub waits_for: Vec<BTreeSet<ResourceKind>>,
+    /// By function of `graph`: edges that lead from it to what is too far away to be shown.
+    pub beyond: Vec<usize>,
+    /// Functions of dependencies and std that were folded.
+    pub folded: usize,
+    /// Other functions that are not shown: no root leads to them, or they are too far away.
+    pub left_out: usize,
+    /// Where the trees begin, if that was chosen.
+    pub roots: Vec<FunctionId>,
+}
+
+impl Excerpt {
+    pub fn of(graph: &CallGraph, choice: &Choice) -> Excerpt {
+        let kept = if choice.deps { vec![true; graph.functions.len()] } else { kept(graph, &choice.roots) };
+        let (folded, numbers) = graph.folded(&kept);
+        let waits_for = numbers.iter().map(|id| waits_of(graph, *id, choice.deps)).collect();
+        let new = |old: &FunctionId| numbers.binary_search(old).ok().map(|at| FunctionId(at as u32));
+        let all = Excerpt {
+            folded: graph.functions.len() - folded.functions.len(),
+            beyond: vec![0; folded.functions.len()],
+            waits_for,
+            left_out: 0,
+            roots: choice.roots.iter().filter_map(new).collect(),
+            graph: folded,
+        };
+        if choice.roots.is_empty() && choice.depth.is_none() { all } else { all.within(choice.depth) }
+    }
+
+    /// What is at most so many steps away from where the trees begin.
+    pub fn within(&self, depth: Option<u32>) -> Excerpt {
+        let graph = &self.graph;
+        let begins = self.begins();
+        let far = distances(graph, &begins);
+        let near = |id: FunctionId| far[id.index()].is_some_and(|far| depth.is_none_or(|depth| far <= depth));
+        let is_followed = |id: FunctionId| far[id.index()] < depth || depth.is_none();
+        let kept: Vec<bool> = graph.ids().map(near).collect();
+        let mut beyond = self.beyond.clone();
+        for edge in graph.edges.iter().filter(|edge| near(edge.from) && !is_followed(edge.from)) {
+            beyond[edge.from.index()] += 1;
+        }
+        // The outermost ones' edges are left out also where they lead back: what is shown of a function is all or nothing.
+        let edges = graph.edges.iter().filter(|edge| near(edge.from) && is_followed(edge.from)).cloned();
+        let (cut, numbers) = graph.renumbered(&kept, edges);
+        let new = |old: &FunctionId| numbers.binary_search(old).ok().map(|at| FunctionId(at as u32));
+        Excerpt {
+            waits_for: numbers.iter().map(|id| self.waits_for[id.index()].clone()).collect(),
+            beyond: numbers.iter().map(|id| beyond[id.index()]).collect(),
+            folded: self.folded,
+            left_out: self.left_out + graph.functions.len() - cut.functions.len(),
+            roots: begins.iter().filter_map(new).collect(),
+            graph: cut,
+        }
+    }
+
+    /// The farthest that is shown within so many functions and edges, and its depth; all of it where that is few enough.
+    pub fn at_most(&self, functions: usize, edges: usize) -> (Excerpt, Option<u32>) {
+        let fits = |part: &CallGraph| part.functions.len() <= functions && part.edges.len() <= edges;
+        if fits(&self.graph) {
+            return (self.clone(), None);
+        }
+        let mut best = (self.within(Some(0)), Some(0));
+        for depth in 1..=self.graph.functions.len() as u32 {
+            let next = self.within(Some(depth));
+            if !fits(&next.graph) {
+                break;
+            }
+            best = (next, Some(depth));
+        }
+        best
+    }
+
+    /// The roots: those chosen, else `main` and the other [roots](super::Function::is_root), then of each part that none
+    /// of them leads to the functions that nobody calls, or one on the ring.
+    pub fn begins(&self) -> Vec<FunctionId> {
+        if !self.roots.is_empty() {
+            return self.roots.clone();
+        }
+        let graph = &self.graph;
+        let mut called = vec![false; graph.functions.len()];
+        for edge in graph.edges.iter().filter(|edge| edge.from != edge.to) {
+            called[edge.to.index()] = true;
+        }
+        let root = |id: &FunctionId| graph.function(*id).is_root;
+        let mut order: Vec<FunctionId> = graph.ids().filter(|id| is_main(graph, *id)).collect();
+        order.extend(graph.ids().filter(|id| root(id) && !is_main(graph, *id)));
+        // Async functions before the sync ones that nobody is known to call.
+        let rank =
+            |id: &FunctionId| (called[id.index()], graph.function(*id).kind == FunctionKind::Sync, *id);
+        let mut others: Vec<FunctionId> = graph.ids().filter(|id| !root(id)).collect();
+        others.sort_by_key(rank);
+        order.extend(others);
+        let mut seen = vec![false; graph.functions.len()];
+        let mut begins = Vec::new();
+        for id in order {
+            if !seen[id.index()] {
+                begins.push(id);
+                reach(graph, id, &mut seen);
+            }
+        }
+        begins
+    }
+}
+
+/// Functions that a name means: the whole path, else its last parts, both with or without generic arguments; else all that
+/// contain it.
+pub fn named(graph: &CallGraph, name: &str) -> Vec<FunctionId> {
+    let bare = |id: FunctionId| without_arguments(&graph.function(id).name);
+    let all = |is: &dyn Fn(FunctionId) -> bool| graph.ids().filter(|id| is(*id)).collect::<Vec<_>>();
+    let whole = all(&|id| *graph.function(id).name == *name || bare(id) == name);
+    if !whole.is_empty() {
+        return whole;
+    }
+    let end = format!("::{name}");
+    let last = all(&|id| graph.function(id).name.ends_with(&end) || bare(id).ends_with(&end));
+    if !last.is_empty() || name.is_empty() {
+        return last;
+    }
+    all(&|id| graph.function(id).name.contains(name))
+}
+
+fn without_arguments(name: &str) -> String {
+    let mut bare = String::with_capacity(name.len());
+    let mut depth = 0_u32;
+    let mut previous = ' ';
+    for c in name.chars() {
+        match c {
+            // `<T as Trait>::f` keeps its beginning.
+            '<' if !bare.is_empty() => depth += 1,
+            '>' if depth > 0 && previous != '-' => depth -= 1,
+            _ if depth == 0 => bare.push(c),
+            _ => {}
+        }
+        previous = c;
+    }
+    bare
+}
+
+/// `app::main`, and the async block that `#[tokio::main]` makes of it.
+fn is_main(graph: &CallGraph, id: FunctionId) -> bool {
+    let function = graph.function(id);
+    function.is_root
+        && function.origin == Origin::Own
+        && function.name.trim_end_matches("::{async_block#0}").ends_with("::main")
+        && function.name.matches("::").count() <= 2
+}
+
+/// What stays when dependencies are folded: the reader's own, what was asked for, and of the rest what own code awaits or
+/// spawns where nothing of its own lies behind, or only on another task.
+fn kept(graph: &CallGraph, roots: &[FunctionId]) -> Vec<bool> {
+    let own = |id: FunctionId| graph.function(id).origin == Origin::Own;
+    let mut kept: Vec<bool> = graph.ids().map(own).collect();
+    let wraps = leads_to_own(graph, |kind| kind == EdgeKind::Awaits);
+    let leads = leads_to_own(graph, |_| true);
+    for edge in graph.edges.iter().filter(|edge| own(edge.from) && edge.kind != EdgeKind::Calls) {
+        let to = edge.to.index();
+        kept[to] |= !wraps[to] && graph.functions[to].kind != FunctionKind::Sync;
+    }
+    for id in graph.ids() {
+        kept[id.index()] |= graph.function(id).is_root && leads[id.index()];
+    }
+    roots.iter().for_each(|id| kept[id.index()] = true);
+    kept
+}
+
+/// By function that is not own: whether proven edges of these kinds lead to one that is.
+fn leads_to_own(graph: &CallGraph, kinds: impl Fn(EdgeKind) -> bool) -> Vec<bool> {
+    let mut callers = vec![Vec::new(); graph.functions.len()];
+    for edge in
+        graph.edges.iter().filter(|edge| kinds(edge.kind) && edge.certainty == super::Certainty::Proven)
+    {
+        callers[edge.to.index()].push(edge.from.index());
+    }
+    let mut leads = vec![false; graph.functions.len()];
+    let mut todo: Vec<usize> = graph.ids().map(FunctionId::index).collect();
+    todo.retain(|id| graph.functions[*id].origin == Origin::Own);
+    while let Some(id) = todo.pop() {
+        for caller in &callers[id] {
+            if !leads[*caller] && graph.functions[*caller].origin != Origin::Own {
+                leads[*caller] = true;
+                todo.push(*caller);
+            }
+        }
+    }
+    leads
+}
+
+/// What the futures at the ends of a dependency's await chains wait for, as far as their names tell.
+fn waits_of(graph: &CallGraph, id: FunctionId, only_ends: bool) -> BTreeSet<ResourceKind> {
+    let mut found = BTreeSet::new();
+    let mut seen = BTreeSet::from([id]);
+    let mut todo: Vec<Vec<FunctionId>> = vec![vec![id]];
+    while let Some(chain) = todo.pop() {
+        let at = chain[chain.len() - 1];
+        let function = graph.function(at);
+        if function.origin == Origin::Own || function.kind == FunctionKind::Sync {
+            continue;
+        }
+        let mut awaits = graph.from(at).iter().filter(|edge| edge.kind == EdgeKind::Awaits).peekable();
+        if awaits.peek().is_none() && (function.kind == FunctionKind::Future || chain.len() > 1) {
+            let above: Vec<&str> =
+                chain[..chain.len() - 1].iter().map(|id| &*graph.function(*id).name).collect();
+            found.insert(kind_of_names(&[&function.name], &above));
+        }
+        if only_ends {
+            break;
+        }
+        for edge in awaits.filter(|edge| seen.insert(edge.to)) {
+            todo.push(chain.iter().copied().chain([edge.to]).collect());
+        }
+    }
+    // One that is known says more than one that is not.
+    if found.len() > 1 {
+        found.remove(&ResourceKind::Unknown);
+    }
+    found
+}
+
+/// Steps from the nearest of these; None of what they do not lead to.
+fn distances(graph: &CallGraph, from: &[FunctionId]) -> Vec<Option<u32>> {
+    let mut far = vec![None; graph.functions.len()];
+    let mut now: Vec<FunctionId> = from.to_vec();
+    let mut distance = 0;
+    while !now.is_empty() {
+        now.retain(|id| far[id.index()].is_none());
+        now.iter().for_each(|id| far[id.index()] = Some(distance));
+        now = now.iter().flat_map(|id| graph.from(*id)).map(|edge| edge.to).collect();
+        distance += 1;
+    }
+    far
+}
+
+/// Marks what a function leads to.
+fn reach(graph: &CallGraph, from: FunctionId, seen: &mut [bool]) {
+    let mut todo = vec![from];
+    while let Some(id) = todo.pop() {
+        if !std::mem::replace(&mut seen[id.index()], true) {
+            todo.extend(graph.from(id).iter().map(|edge| edge.to));
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "excerpt_tests.rs"]
+mod tests;

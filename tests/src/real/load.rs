@@ -1,0 +1,99 @@
+//! What healthy clients do to a server for as long as it is watched: they ask, read the whole answer, and ask again.
+
+use anyhow::{Context as _, Result, ensure};
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::{SocketAddr, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+/// One client: asks once and reads the answer. The number of the turn tells what for.
+pub(super) type Ask = fn(&mut BufReader<TcpStream>, u64) -> Result<()>;
+
+const CLIENTS: usize = 12;
+/// Between an answer and the next question.
+const PAUSE: Duration = Duration::from_millis(1);
+/// An answer that takes longer is none.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Clients at work, until they are told to stop.
+#[derive(Debug)]
+pub struct Load {
+    stop: Arc<AtomicBool>,
+    answers: Arc<AtomicU64>,
+    clients: Vec<JoinHandle<Result<()>>>,
+}
+
+impl Load {
+    pub(super) fn start(address: SocketAddr, ask: Ask) -> Result<Load> {
+        let mut load = Load { stop: Arc::default(), answers: Arc::default(), clients: Vec::new() };
+        for _ in 0..CLIENTS {
+            let stream = super::clients::connect(address)?;
+            stream.set_read_timeout(Some(PATIENCE))?;
+            stream.set_nodelay(true)?;
+            let (stop, answers) = (load.stop.clone(), load.answers.clone());
+            load.clients.push(std::thread::spawn(move || {
+                let mut stream = BufReader::new(stream);
+                for turn in 0.. {
+                    if stop.load(Ordering::Relaxed) {
+                        break;
+                    }
+                    ask(&mut stream, turn).with_context(|| format!("question {turn}"))?;
+                    answers.fetch_add(1, Ordering::Relaxed);
+                    std::thread::sleep(PAUSE);
+                }
+                Ok(())
+            }));
+        }
+        Ok(load)
+    }
+
+    /// How many questions were answered; an error where one was not.
+    pub fn stop(self) -> Result<u64> {
+        self.stop.store(true, Ordering::Relaxed);
+        for client in self.clients {
+            client.join().expect("a client does not panic")?;
+        }
+        Ok(self.answers.load(Ordering::Relaxed))
+    }
+}
+
+/// A small file, and now and then a large one.
+pub(super) fn http(stream: &mut BufReader<TcpStream>, turn: u64) -> Result<()> {
+    let path = if turn % 500 == 499 { "large.bin" } else { "small.txt" };
+    write!(stream.get_mut(), "GET /{path} HTTP/1.1\r\nHost: localhost\r\n\r\n")?;
+    let (mut length, mut line) = (None, String::new());
+    stream.read_line(&mut line)?;
+    ensure!(line.contains(" 200 "), "it answers {line:?}");
+    loop {
+        line.clear();
+        ensure!(stream.read_line(&mut line)? > 0, "it ends in its head");
+        if line == "\r\n" {
+            break;
+        }
+        if let Some(bytes) = line.to_ascii_lowercase().strip_prefix("content-length:") {
+            length = Some(bytes.trim().parse::<u64>()?);
+        }
+    }
+    let length = length.context("it tells no length")?;
+    let read = std::io::copy(&mut stream.take(length), &mut std::io::sink())?;
+    ensure!(read == length, "it ends in its body");
+    Ok(())
+}
+
+/// Writes a key and reads it again.
+pub(super) fn redis(stream: &mut BufReader<TcpStream>, turn: u64) -> Result<()> {
+    let key = format!("key{:04}", turn % 1000);
+    let mut line = String::new();
+    write!(stream.get_mut(), "*3\r\n$3\r\nSET\r\n$7\r\n{key}\r\n$5\r\nvalue\r\n")?;
+    stream.read_line(&mut line)?;
+    ensure!(line == "+OK\r\n", "it answers {line:?}");
+    write!(stream.get_mut(), "*2\r\n$3\r\nGET\r\n$7\r\n{key}\r\n")?;
+    for expected in ["$5\r\n", "value\r\n"] {
+        line.clear();
+        stream.read_line(&mut line)?;
+        ensure!(line == expected, "it answers {line:?}");
+    }
+    Ok(())
+}
