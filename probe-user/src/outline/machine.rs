@@ -83,6 +83,9 @@ impl Machine {
         states.sort_by_key(|state| state.kind);
         let mut spans = Vec::new();
         states.iter().for_each(|state| layout.spans(&state.saved, &mut spans));
+        // What lies nobody knows where is in use as well.
+        let most = states.iter().map(|state| state.in_use).max().unwrap_or(0);
+        let used = covered(spans, ty.size).max(most);
         let mut parts = states.iter().flat_map(|state| &state.saved).chain(layout.made_with());
         Some(Machine {
             function: coroutine.name.clone(),
@@ -95,7 +98,7 @@ impl Machine {
             made_with: layout.made_with().to_vec(),
             order: Order::Source(String::new()),
             steps: in_order(&states),
-            padding: ty.size.saturating_sub(covered(spans, ty.size)),
+            padding: ty.size.saturating_sub(used),
             is_partial: parts.any(|part| part.offset().is_none()),
             states,
         })
