@@ -132,8 +132,9 @@ fn kept(state: &State, expected: &[(String, u64)], partial: bool, what: &str) {
     assert!(left.is_empty(), "{what}: {left:?} is kept as well");
 }
 
-/// What can follow what: all that was seen where it is from the code, else one await after the other.
+/// What can follow what is all that was seen. The code of what awaits nothing need not be understood.
 fn ways(machine: &Machine, expected: &TrueMachine, what: &str) {
+    assert!(machine.order == "control_flow" || expected.awaits.is_empty(), "{what}: {}", machine.order);
     let name = |state: &State| match (&*state.state, state.line) {
         ("unresumed", _) => "start".to_owned(),
         ("suspended", Some(line)) => line.to_string(),
@@ -144,15 +145,7 @@ fn ways(machine: &Machine, expected: &TrueMachine, what: &str) {
         state.next.iter().map(|to| (from.clone(), name(&machine.states[*to]))).collect::<Vec<_>>()
     };
     let mut found: Vec<(String, String)> = machine.states.iter().flat_map(of).collect();
-    let mut ways = match &*machine.order {
-        "source" => {
-            let places = expected.awaits.iter().map(|one| one.line.to_string());
-            let all: Vec<String> =
-                ["start".to_owned()].into_iter().chain(places).chain(["returned".to_owned()]).collect();
-            all.windows(2).map(|pair| (pair[0].clone(), pair[1].clone())).collect()
-        }
-        _ => expected.ways.clone(),
-    };
+    let mut ways = expected.ways.clone();
     found.sort();
     ways.sort();
     assert_eq!(found, ways, "{what}, by {}", machine.order);
