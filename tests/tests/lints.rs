@@ -19,7 +19,7 @@ enum Look {
 /// Cases that are watched: what memory alone does not tell, or what moves.
 const WATCHED: &[(&str, Look)] = &[
     ("deadlock-busy", Look::Watch("2")),
-    ("lock-convoy", Look::Watch("2")),
+    ("lock-convoy", Look::Watch("3")),
     ("cancelled", Look::Watch("1.5")),
     ("sequential", Look::Watch("3")),
     ("task-leak", Look::Watch("3")),

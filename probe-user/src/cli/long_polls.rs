@@ -114,7 +114,7 @@ impl Look {
     fn run(mut self, pause: Duration, stop: &AtomicBool) {
         while !stop.load(Ordering::Relaxed) {
             self.all();
-            thread::sleep(if self.running.is_paused() { LONGEST / 2 } else { pause });
+            thread::sleep(if self.running.is_paused() { LONGEST } else { pause });
         }
     }
 

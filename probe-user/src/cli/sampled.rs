@@ -13,7 +13,7 @@ use std::time::Duration;
 
 /// Looks a second while the probes are out: enough for shares to be known to some percent in ten seconds. Each takes a CPU away from
 /// somebody, on a busy machine from the target.
-pub(super) const MEANWHILE_HZ: u32 = 200;
+pub(super) const MEANWHILE_HZ: u32 = 100;
 /// Rounds waiting for a view, about ten seconds of them. Those beyond count as missed.
 const QUEUED: usize = 100;
 /// Who looks late misses what it came for.

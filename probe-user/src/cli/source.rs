@@ -100,7 +100,7 @@ pub trait Source {
         false
     }
 
-    /// Whether the target has ended. Cheap: asked a hundred times a second.
+    /// Whether the target has ended. Cheap: asked many times a second.
     fn has_exited(&mut self) -> bool;
 }
 

@@ -64,9 +64,9 @@ const QUEUED: usize = 1_000_000;
 /// How often the ring buffer is drained; it holds several times what a busy server makes in this time.
 const DRAIN: Duration = Duration::from_millis(5);
 /// While the probes are out: each time that we wake up takes a CPU from somebody.
-const DRAIN_QUIET: Duration = Duration::from_millis(20);
+const DRAIN_QUIET: Duration = Duration::from_millis(50);
 /// How often exit, deadline and Ctrl-C are looked for.
-const LOOK: Duration = Duration::from_millis(10);
+const LOOK: Duration = Duration::from_millis(25);
 const TICK: Duration = Duration::from_millis(100);
 const COST: Duration = Duration::from_secs(1);
 /// Snapshots take at most this share of the time, however many tasks there are.
