@@ -123,7 +123,7 @@ fn kept(state: &State, expected: &[(String, u64)], partial: bool, what: &str) {
     found.sort_by_key(|(name, size)| (*name, size.is_none()));
     for (name, size) in found {
         let same = |one: &&(String, u64)| one.0 == name && size.is_none_or(|size| size == one.1);
-        let at = left.iter().position(|one| same(one));
+        let at = left.iter().position(same);
         let at = at.unwrap_or_else(|| panic!("{what}: `{name}` of {size:?} bytes is not kept: {expected:?}"));
         let (name, _) = left.remove(at);
         let several = expected.iter().filter(|(other, _)| other == name).count() > 1;
