@@ -33,7 +33,7 @@ pub fn run(
         why: "its debug information is damaged".into(),
         next: format!("async-inspect check {}", args.target),
     })?;
-    Flow::new(&model.recipes, &model.files.main).follow(&mut machine, &one.types);
+    Flow::new(&model.recipes, coroutines, &model.files.main).follow(&mut machine, one);
     let built = std::fs::metadata(&model.files.main_path).and_then(|meta| meta.modified()).ok();
     let sources = SourceFiles::new(common.src_path.clone(), built);
     let words = MachineWords { machine: &machine, places: &places, sources: &sources };

@@ -139,7 +139,7 @@ impl<'a> From<&'a Part> for PartJson<'a> {
             name: part.name.as_deref(),
             r#type: described.map(|d| &*d.type_name),
             size: described.map(|d| d.bytes),
-            offset: described.map(|d| d.offset),
+            offset: described.and_then(|d| d.offset),
             future: described.and_then(|d| d.future.as_ref()).map(|future| InsideJson {
                 function: &future.function,
                 size: future.bytes,

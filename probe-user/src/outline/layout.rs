@@ -9,7 +9,7 @@
 //! state before the first poll, where nothing else is.
 
 use crate::decode::{Arm, Child, Recipe, RecipeId, Recipes};
-use crate::dwarf::{CoroutineKind, Discriminant, Member, Type, Variant, Variants};
+use crate::dwarf::{CoroutineKind, DieRef, Discriminant, Member, Type, Variant, Variants};
 use std::sync::Arc;
 
 /// Wrappers on the way from a place to the future in it.
@@ -40,8 +40,8 @@ pub struct Part {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Described {
-    /// Bytes from the start of the future.
-    pub offset: u64,
+    /// Bytes from the start of the future. None where the type is told by the function's variables alone.
+    pub offset: Option<u64>,
     pub bytes: u64,
     pub type_name: Arc<str>,
     /// The future that it is, or has in it.
@@ -63,11 +63,16 @@ impl Part {
     pub fn bytes(&self) -> Option<u64> {
         self.described.as_ref().map(|described| described.bytes)
     }
+
+    pub fn offset(&self) -> Option<u64> {
+        self.described.as_ref()?.offset
+    }
 }
 
 /// Reads the states of one coroutine.
 pub(super) struct Layout<'r, 'p, 'a> {
     recipes: &'r Recipes<'p, 'a>,
+    ty: &'r Type,
     discriminant: Option<Discriminant>,
     size: u64,
     /// What it was made with.
@@ -77,13 +82,13 @@ pub(super) struct Layout<'r, 'p, 'a> {
 impl<'r, 'p, 'a> Layout<'r, 'p, 'a> {
     pub fn of(
         recipes: &'r Recipes<'p, 'a>,
-        ty: &Type,
-        variants: &Variants,
+        ty: &'r Type,
+        variants: &'r Variants,
         kind: CoroutineKind,
     ) -> Layout<'r, 'p, 'a> {
         let role = if kind == CoroutineKind::Fn { Role::Argument } else { Role::Capture };
         let mut layout =
-            Layout { recipes, discriminant: variants.discriminant, size: ty.size, made_with: Vec::new() };
+            Layout { recipes, ty, discriminant: variants.discriminant, size: ty.size, made_with: Vec::new() };
         let first = variants.list.first().filter(|variant| layout.is_named(variant, "Unresumed"));
         if let Some((variant, payload)) = first.and_then(|v| Some((v, layout.payload(v)?))) {
             let members = payload.members.iter().enumerate();
@@ -115,8 +120,42 @@ impl<'r, 'p, 'a> Layout<'r, 'p, 'a> {
                 self.part(role_of(&member.name), member, base, Some(arm))
             })
             .collect();
+        self.describe_hidden(&mut parts);
         parts.sort_by_key(|part| part.role != Role::Awaited);
         parts
+    }
+
+    /// Locals that debug information has another of their name for: where the state has as many of the name as the function
+    /// has variables, they are those variables.
+    fn describe_hidden(&self, parts: &mut [Part]) {
+        if parts.iter().all(|part| part.described.is_some()) {
+            return;
+        }
+        let mut variables = self.recipes.program.locals(self.ty);
+        variables.sort_by(|a, b| (&a.name, a.line, &a.ty).cmp(&(&b.name, b.line, &b.ty)));
+        variables.dedup_by(|a, b| (&a.name, a.line, &a.ty) == (&b.name, b.line, &b.ty));
+        for i in 0..parts.len() {
+            let Some(name) = parts[i].name.clone().filter(|_| parts[i].described.is_none()) else { continue };
+            let of_name = |part: &&Part| part.name.as_ref() == Some(&name);
+            let first = parts.iter().find(of_name).and_then(|part| part.described.clone());
+            let count = parts.iter().filter(of_name).count();
+            let types =
+                variables.iter().filter(|variable| variable.name == name).map(|variable| variable.die);
+            let described = |ty: DieRef| self.described(ty, None, None);
+            let mut types: Vec<Described> = types.filter_map(described).collect();
+            if types.len() != count {
+                continue;
+            }
+            let same = |one: &Described| first.as_ref().is_some_and(|f| f.type_name == one.type_name);
+            let Some(told) = types.iter().position(same) else { continue };
+            types.remove(told);
+            // Which of several is which does not matter where all are alike.
+            if let [one, rest @ ..] = &types[..]
+                && rest.iter().all(|other| other == one)
+            {
+                parts[i].described = Some(one.clone());
+            }
+        }
     }
 
     /// Bytes that hold something: these parts, what the coroutine was made with, the discriminant. At least, where a part is
@@ -124,13 +163,16 @@ impl<'r, 'p, 'a> Layout<'r, 'p, 'a> {
     pub fn in_use(&self, parts: &[Part]) -> u64 {
         let mut spans = Vec::new();
         self.spans(parts, &mut spans);
-        covered(spans, self.size)
+        let hidden = parts.iter().filter(|part| part.offset().is_none()).filter_map(Part::bytes);
+        // Wherever it is, nothing else is there.
+        hidden.fold(covered(spans, self.size), u64::saturating_add).min(self.size)
     }
 
     /// Where these parts and what every state has lie.
     pub fn spans(&self, parts: &[Part], spans: &mut Vec<(u64, u64)>) {
-        let placed = parts.iter().chain(&self.made_with).filter_map(|part| part.described.as_ref());
-        spans.extend(placed.map(|d| (d.offset, d.offset.saturating_add(d.bytes))));
+        let placed = parts.iter().chain(&self.made_with);
+        let placed = placed.filter_map(|part| Some((part.offset()?, part.bytes()?)));
+        spans.extend(placed.map(|(offset, bytes)| (offset, offset.saturating_add(bytes))));
         spans.extend(self.discriminant.map(|d| (d.offset, d.offset.saturating_add(d.width.into()))));
     }
 
@@ -156,25 +198,24 @@ impl<'r, 'p, 'a> Layout<'r, 'p, 'a> {
             Role::Awaited | Role::Temporary => None,
             Role::Argument | Role::Capture | Role::Local => Some(member.name.clone()),
         };
-        let ty = self.recipes.program.ty(member.ty);
-        let described = base.zip(ty).map(|(base, ty)| {
-            let offset = base.wrapping_add(member.offset);
-            let children = arm.into_iter().flat_map(|arm| arm.awaiting.iter().chain(&arm.held));
-            let child = children.filter(|child| child.offset == offset).find(|child| self.is_of(child, &ty));
-            let future = match child {
-                Some(child) => inside(self.recipes, child.recipe, MAX_WRAPPERS),
-                None if arm.is_none() => inside(self.recipes, self.recipes.future(ty.die), MAX_WRAPPERS)
-                    .filter(|_| ty.coroutine().is_some()),
-                None => None,
-            };
-            Described {
-                offset,
-                bytes: self.recipes.bytes(&ty),
-                type_name: self.recipes.type_name(&ty).into(),
-                future,
-            }
-        });
+        let described =
+            base.and_then(|base| self.described(member.ty, Some(base.wrapping_add(member.offset)), arm));
         Part { role, name, described }
+    }
+
+    fn described(&self, ty: DieRef, offset: Option<u64>, arm: Option<&Arm>) -> Option<Described> {
+        let ty = self.recipes.program.ty(ty)?;
+        let children = arm.into_iter().flat_map(|arm| arm.awaiting.iter().chain(&arm.held));
+        let mut children = children.filter(|child| Some(child.offset) == offset);
+        let future = match children.find(|child| self.is_of(child, &ty)) {
+            Some(child) => inside(self.recipes, child.recipe, MAX_WRAPPERS),
+            None if ty.coroutine().is_some() => {
+                inside(self.recipes, self.recipes.future(ty.die), MAX_WRAPPERS)
+            }
+            None => None,
+        };
+        let (bytes, type_name) = (self.recipes.bytes(&ty), self.recipes.type_name(&ty).into());
+        Some(Described { offset, bytes, type_name, future })
     }
 
     fn is_of(&self, child: &Child, ty: &Type) -> bool {

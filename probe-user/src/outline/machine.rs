@@ -65,7 +65,7 @@ pub struct Machine {
     pub steps: Vec<(usize, usize)>,
     /// Bytes that no state uses; at most so many where a part is not described.
     pub padding: u64,
-    /// Some part of some state is not described.
+    /// Of some part of some state it is not known where it lies.
     pub is_partial: bool,
 }
 
@@ -83,6 +83,9 @@ impl Machine {
         states.sort_by_key(|state| state.kind);
         let mut spans = Vec::new();
         states.iter().for_each(|state| layout.spans(&state.saved, &mut spans));
+        // What lies nobody knows where is in use as well.
+        let most = states.iter().map(|state| state.in_use).max().unwrap_or(0);
+        let used = covered(spans, ty.size).max(most);
         let mut parts = states.iter().flat_map(|state| &state.saved).chain(layout.made_with());
         Some(Machine {
             function: coroutine.name.clone(),
@@ -95,8 +98,8 @@ impl Machine {
             made_with: layout.made_with().to_vec(),
             order: Order::Source(String::new()),
             steps: in_order(&states),
-            padding: ty.size.saturating_sub(covered(spans, ty.size)),
-            is_partial: parts.any(|part| part.described.is_none()),
+            padding: ty.size.saturating_sub(used),
+            is_partial: parts.any(|part| part.offset().is_none()),
             states,
         })
     }

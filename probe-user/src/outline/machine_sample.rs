@@ -11,7 +11,7 @@ fn place(line: u32) -> Option<SourceLine> {
 }
 
 pub fn part(role: Role, name: Option<&str>, offset: u64, bytes: u64, ty: &str) -> Part {
-    let described = Described { offset, bytes, type_name: ty.into(), future: None };
+    let described = Described { offset: Some(offset), bytes, type_name: ty.into(), future: None };
     Part { role, name: name.map(Into::into), described: Some(described) }
 }
 

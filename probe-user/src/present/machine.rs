@@ -276,7 +276,7 @@ impl MachineWords<'_> {
         }
         if machine.is_partial {
             notes.push(
-                "A state has several locals of one name: debug information describes the first of them, not the others (?).".into(),
+                "A state has several locals of one name: where the others than the first lie debug information does not tell.".into(),
             );
         }
         let again = machine.awaits().flat_map(|state| &state.saved).any(|part| {

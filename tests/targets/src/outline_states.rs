@@ -151,6 +151,32 @@ async fn branches(number: u64) -> u64 {
     Step::new().await + number
 }
 
+/// Awaited by one function only, which the compiler puts it into.
+async fn inlined(number: u64) -> u64 {
+    steps(line!() + 1, &[("number", 8)]);
+    Step::new().await;
+    if decide() {
+        return number;
+    }
+    steps(line!() + 1, &[("number", 8)]);
+    let last = Step::new().await;
+    number + last
+}
+
+async fn around(number: u64) -> u64 {
+    let sum = inlined(number).await;
+    returned();
+    let last = Step::new().await;
+    sum + last
+}
+
+/// The function that is looked at has returned.
+#[inline(never)]
+fn returned() {
+    let (first, last, _) = AT.get();
+    AT.set((first, last, RETURNED));
+}
+
 async fn rounds(number: u64) -> u64 {
     let mut sum = number;
     while decide() {
@@ -195,11 +221,13 @@ fn ways<F: Future + 'static>(make: impl Fn() -> F, answers: u32) -> BTreeSet<(u3
         SCRIPT.set((bits, 0));
         let mut future: Pin<Box<dyn Future<Output = F::Output>>> = black_box(Box::pin(make()));
         let mut from = START;
+        AT.set((AT.get().0, AT.get().1, START));
         loop {
             let poll = black_box(&mut future).as_mut().poll(&mut Context::from_waker(Waker::noop()));
             let to = if poll.is_ready() { RETURNED } else { AT.get().2 };
             seen.insert((from, to));
-            if poll.map(black_box).is_ready() {
+            // Of one that lies in another the rest does not matter.
+            if poll.map(black_box).is_ready() || to == RETURNED {
                 break;
             }
             from = to;
@@ -213,9 +241,21 @@ const RETURNED: u32 = u32::MAX;
 
 /// Tells all of one function. `answers`: of the longest script that shows something new.
 fn tell<F: Future + 'static>(function: &str, line: u32, make: impl Fn() -> F, answers: u32) {
+    tell_inlined(function, line, &make, &make, answers);
+}
+
+/// Of one that is only polled by another.
+fn tell_inlined<I, F: Future + 'static>(
+    function: &str,
+    line: u32,
+    _inner: impl Fn() -> I,
+    make: impl Fn() -> F,
+    answers: u32,
+) {
     AWAITS.take();
     let lines = include_str!("outline_states.rs").lines().skip(line as usize);
-    AT.set((line, line + lines.take_while(|text| !text.starts_with('}')).count() as u32, 0));
+    let length = lines.take_while(|text| !text.starts_with('}')).count() as u32;
+    AT.set((line, line + length + 1, 0));
     let ways = ways(&make, answers);
     let awaits = AWAITS.take();
     let listed = |items: Vec<String>| items.join(",");
@@ -233,8 +273,8 @@ fn tell<F: Future + 'static>(function: &str, line: u32, make: impl Fn() -> F, an
     println!(
         "{{\"truth\":\"machine\",\"function\":{function:?},\"file\":{:?},\"line\":{line},\"size\":{},\"align\":{},\"awaits\":[{}],\"ways\":[{}]}}",
         file!(),
-        size_of::<F>(),
-        align_of::<F>(),
+        size_of::<I>(),
+        align_of::<I>(),
         listed(states.collect()),
         listed(ways.collect()),
     );
@@ -297,6 +337,8 @@ fn main() {
     tell("outline_states::twice", line_of("async fn twice"), || twice(chain([1; 100], 2)), 8);
     tell("outline_states::shadowed", line_of("async fn shadowed"), shadowed, 4);
     tell("outline_states::branches", line_of("async fn branches"), || branches(3), 8);
+    let head = line_of("async fn inlined");
+    tell_inlined("outline_states::inlined", head, || inlined(3), || around(3), 7);
     tell("outline_states::rounds", line_of("async fn rounds"), || rounds(3), 12);
     tell("outline_states::large_output", line_of("async fn large_output"), || large_output(3), 2);
     tell("outline_states::block::{async_block#0}", line_of("async move"), || block([1; 33]), 2);

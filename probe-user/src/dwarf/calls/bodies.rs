@@ -273,7 +273,7 @@ impl<'a> Bodies<'_, 'a> {
                     // Within the function's other pieces it is a mere jump.
                     Reference::Jump { to, .. } if pieces.iter().any(|piece| piece.contains(&to)) => {}
                     Reference::Jump { at, to } if self.functions.begins_at(to) => {
-                        self.call(owner(at), at, to)
+                        self.call(owner(at), at, to);
                     }
                     Reference::Through { at, word } => {
                         if let Some(to) = self.wanted.words.get(&Svma(word)) {

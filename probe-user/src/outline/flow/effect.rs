@@ -28,16 +28,17 @@ enum Place {
 struct Step<'s> {
     instruction: &'s Instruction,
     constants: &'s Constants<'s>,
-    state_at: i64,
+    /// Offsets of the states that are tracked, that of the coroutine first.
+    tracked: &'s [i64],
 }
 
 pub fn effect(
     known: &mut Known,
     instruction: &Instruction,
     constants: &Constants<'_>,
-    state_at: i64,
+    tracked: &[i64],
 ) -> Result<Effect, Unclear> {
-    Step { instruction, constants, state_at }.run(known)
+    Step { instruction, constants, tracked }.run(known)
 }
 
 impl Step<'_> {
@@ -216,7 +217,9 @@ impl Step<'_> {
             let place = place_of(known, memory);
             let repeats = one.has_rep_prefix() || one.has_repne_prefix();
             match place {
-                Place::Future(at) if repeats && at <= self.state_at => return Err(Unclear::State),
+                Place::Future(at) if repeats && self.tracked.iter().any(|state| at <= *state) => {
+                    return Err(Unclear::State);
+                }
                 Place::Stack(at) if repeats => known.forget_stack_from(at),
                 _ => self.store(known, place, memory.memory_size().size(), Value::Unknown)?,
             }
@@ -265,7 +268,10 @@ impl Step<'_> {
 
     fn load(&self, known: &Known, place: Place, size: usize) -> Value {
         match place {
-            Place::Future(at) if at == self.state_at && size == 1 => Value::Byte(known.state),
+            Place::Future(at) if size == 1 => {
+                let which = self.tracked.iter().position(|state| *state == at);
+                which.and_then(|i| known.states[i]).map_or(Value::Unknown, Value::Byte)
+            }
             Place::Stack(at) => known.load(at, size),
             Place::Constant(at) if size <= 8 => match self.constants.number(Svma(at), size) {
                 Some(number) => Value::Number(number),
@@ -289,20 +295,23 @@ impl Step<'_> {
     fn store(&self, known: &mut Known, place: Place, size: usize, value: Value) -> Result<(), Unclear> {
         match place {
             Place::Future(at) => {
-                let Some(within) = self.state_at.checked_sub(at).filter(|n| (0..size as i64).contains(n))
-                else {
-                    return Ok(());
-                };
-                known.state = match value {
-                    Value::Number(n) if within < 8 => (n >> (8 * within)) as u8,
-                    Value::Byte(byte) if within == 0 => byte,
-                    _ => return Err(Unclear::State),
-                };
+                for (i, state) in self.tracked.iter().enumerate() {
+                    let Some(within) = state.checked_sub(at).filter(|n| (0..size as i64).contains(n)) else {
+                        continue;
+                    };
+                    known.states[i] = match value {
+                        Value::Number(n) if within < 8 => Some((n >> (8 * within)) as u8),
+                        Value::Byte(byte) if within == 0 => Some(byte),
+                        _ if i == 0 => return Err(Unclear::State),
+                        _ => None,
+                    };
+                }
             }
             Place::Stack(at) => known.store(at, size, value),
             // It may well be the state, of a future whose address was lost sight of.
             Place::Unknown
-                if size == 1 && self.instruction.memory_displacement64() as i64 == self.state_at =>
+                if size == 1
+                    && self.tracked[..1].contains(&(self.instruction.memory_displacement64() as i64)) =>
             {
                 return Err(Unclear::State);
             }

@@ -7,15 +7,18 @@
 mod effect;
 mod value;
 mod walk;
+mod within;
 
 use super::machine::{Machine, Order, StateKind};
+use super::{Coroutine, Coroutines};
 use crate::decode::Recipes;
-use crate::dwarf::{Constants, DieRef, FunctionCode, Program};
+use crate::dwarf::{Constants, FunctionCode, Program};
 use crate::target::Svma;
 use iced_x86::{FlowControl, Register};
 use std::cell::RefCell;
 use std::collections::{BTreeSet, HashMap};
 use walk::{Surroundings, Walk, decoder};
+use within::Within;
 
 /// Functions that go on in others are followed this far, to find out whether they return.
 const MAX_TAILS: usize = 4;
@@ -23,53 +26,86 @@ const MAX_TAILS: usize = 4;
 const FIRST_ARGUMENTS: [Register; 2] = [Register::RDI, Register::RSI];
 
 /// What is read of one program's code.
-pub struct Flow<'f> {
-    program: &'f Program<'f>,
+pub struct Flow<'f, 'p, 'a> {
+    program: &'p Program<'a>,
+    recipes: &'f Recipes<'p, 'a>,
+    coroutines: &'f Coroutines,
     constants: Constants<'f>,
     returns: RefCell<HashMap<Svma, bool>>,
 }
 
-impl<'f> Flow<'f> {
+type Steps = BTreeSet<(usize, usize)>;
+
+impl<'f, 'p, 'a> Flow<'f, 'p, 'a> {
     /// `file`: the program's own bytes.
-    pub fn new(recipes: &Recipes<'f, 'f>, file: &'f [u8]) -> Flow<'f> {
-        Flow { program: recipes.program, constants: Constants::of(file), returns: RefCell::default() }
+    pub fn new(recipes: &'f Recipes<'p, 'a>, coroutines: &'f Coroutines, file: &'f [u8]) -> Self {
+        let constants = Constants::of(file);
+        Flow { program: recipes.program, recipes, coroutines, constants, returns: RefCell::default() }
     }
 
-    /// Puts what can follow what into the machine, from its code; else says there why it is from the source.
-    /// `types`: all entries of the coroutine's type.
-    pub fn follow(&self, machine: &mut Machine, types: &[DieRef]) {
-        machine.order = match self.steps(machine, types) {
+    /// Puts what can follow what into the machine of a coroutine, from its code; else says there why it is from the source.
+    pub fn follow(&self, machine: &mut Machine, coroutine: &Coroutine) {
+        machine.order = match self.steps(machine, coroutine) {
             Ok(steps) => {
-                machine.steps = steps;
+                machine.steps = steps.into_iter().collect();
                 Order::ControlFlow
             }
             Err(why) => Order::Source(why),
         };
     }
 
-    fn steps(&self, machine: &Machine, types: &[DieRef]) -> Result<Vec<(usize, usize)>, String> {
+    fn steps(&self, machine: &Machine, coroutine: &Coroutine) -> Result<Steps, String> {
         let Some((state_at, 1)) = machine.discriminant else { return Err("its state is no byte".into()) };
-        let bodies = self.program.bodies(types);
-        let mut copies = bodies.iter().map(|body| self.of_body(machine, *body, state_at as i64));
-        let first = copies.next().ok_or("its code stands only within that of others")??;
-        // Copies are made of one source.
-        if copies.any(|other| other.as_ref() != Ok(&first)) {
-            return Err("copies of its code differ".into());
+        let bodies = self.program.bodies(&coroutine.types);
+        if bodies.is_empty() {
+            return self.inlined(machine, coroutine, state_at);
         }
-        Ok(first.into_iter().collect())
+        let tracked = [(state_at, 0)];
+        agreed(bodies.into_iter().map(|body| self.of_body(machine, body, &tracked)))
     }
 
+    /// Of code that stands only within that of coroutines that await it.
+    fn inlined(&self, machine: &Machine, coroutine: &Coroutine, state_at: u64) -> Result<Steps, String> {
+        let within = Within::of(self.recipes, self.coroutines);
+        let mut bodies: HashMap<usize, Vec<FunctionCode<'a>>> = HashMap::new();
+        let mut bodies_of = |index: usize| {
+            let types = &self.coroutines.list[index].types;
+            bodies.entry(index).or_insert_with(|| self.program.bodies(types)).clone()
+        };
+        let index = within::index_of(self.coroutines, coroutine).ok_or("it is not in the list")?;
+        let places = within.places(index, &mut |outer| !bodies_of(outer).is_empty());
+        let walked = places.into_iter().flat_map(|place| {
+            let own = (state_at.saturating_add(place.offset), 0);
+            let tracked: Vec<(u64, u8)> = [own].into_iter().chain(place.states).collect();
+            let bodies = bodies_of(place.outermost);
+            bodies.into_iter().map(|body| self.of_body(machine, body, &tracked)).collect::<Vec<_>>()
+        });
+        // Where it is not inlined after all, its jump is not found.
+        let walked: Vec<_> = walked.collect();
+        let found: Vec<_> = walked.iter().filter(|steps| steps.is_ok()).cloned().collect();
+        let why = "its code stands only within that of others";
+        match (found.is_empty(), walked.into_iter().find_map(Result::err)) {
+            (false, _) => agreed(found.into_iter()),
+            (true, Some(reason)) => Err(format!("{why}, and {reason}")),
+            (true, None) => Err(why.into()),
+        }
+    }
+
+    /// `tracked`: offset of the coroutine's state in the future that the code resumes; then those of what awaits it there, and
+    /// their values meanwhile.
     fn of_body(
         &self,
         machine: &Machine,
         code: FunctionCode<'_>,
-        state_at: i64,
-    ) -> Result<BTreeSet<(usize, usize)>, String> {
+        tracked: &[(u64, u8)],
+    ) -> Result<Steps, String> {
         let around = Surroundings { constants: &self.constants, returns: &|at| self.returns(at, MAX_TAILS) };
-        let walk = Walk::new(code, &around, state_at);
+        let offsets = tracked.iter().map(|(at, _)| *at as i64).collect();
+        let walk = Walk::new(code, &around, offsets);
+        let mut states: Vec<u8> = tracked.iter().map(|(_, state)| *state).collect();
         let mut why = "the jump on its state was not found in its code".to_owned();
         for future in FIRST_ARGUMENTS {
-            match of_register(machine, &walk, future) {
+            match of_register(machine, &walk, future, &mut states) {
                 Ok(Some(steps)) => return Ok(steps),
                 Ok(None) => {}
                 Err(unclear) => why = unclear.to_string(),
@@ -102,17 +138,28 @@ impl<'f> Flow<'f> {
     }
 }
 
+/// Copies of code are made of one source: what one allows the others do.
+fn agreed(mut copies: impl Iterator<Item = Result<Steps, String>>) -> Result<Steps, String> {
+    let first = copies.next().ok_or("it has no code")??;
+    match copies.all(|other| other.as_ref() == Ok(&first)) {
+        true => Ok(first),
+        false => Err("copies of its code differ".into()),
+    }
+}
+
 /// The steps, if the future's address is in that register: then no call in the returned state returns, and every other one
 /// does so at an await or at the end. None where this is not so.
 fn of_register(
     machine: &Machine,
     walk: &Walk<'_>,
     future: Register,
-) -> Result<Option<BTreeSet<(usize, usize)>>, walk::Unclear> {
+    states: &mut [u8],
+) -> Result<Option<Steps>, walk::Unclear> {
     let mut steps = BTreeSet::new();
     for (from, state) in machine.states.iter().enumerate() {
         let Some(value) = state.value.and_then(|value| u8::try_from(value).ok()) else { return Ok(None) };
-        let ends = walk.ends(future, value)?;
+        states[0] = value;
+        let ends = walk.ends(future, states)?;
         match state.kind {
             StateKind::Returned | StateKind::Panicked => {
                 if !ends.is_empty() {

@@ -43,8 +43,8 @@ pub struct Known {
     /// Words of the stack by where they are.
     stack: BTreeMap<i64, Value>,
     pub flags: Flags,
-    /// The future's state.
-    pub state: u8,
+    /// The states that are tracked: of the coroutine, then of those that it is awaited in. None where the code computed one.
+    pub states: Box<[Option<u8>]>,
 }
 
 /// Words of the stack that are kept in mind.
@@ -55,9 +55,13 @@ const CLOBBERED: [usize; 9] = [0, 1, 2, 6, 7, 8, 9, 10, 11];
 
 impl Known {
     /// At the function's first instruction; `future`: the register that has the future's address.
-    pub fn at_entry(future: Register, state: u8) -> Known {
-        let mut known =
-            Known { registers: [Value::Unknown; 16], stack: BTreeMap::new(), flags: Flags::Unknown, state };
+    pub fn at_entry(future: Register, states: &[u8]) -> Known {
+        let mut known = Known {
+            registers: [Value::Unknown; 16],
+            stack: BTreeMap::new(),
+            flags: Flags::Unknown,
+            states: states.iter().copied().map(Some).collect(),
+        };
         known.registers[RSP] = Value::Stack(0);
         known.set(future, Value::Future(0));
         known
@@ -191,10 +195,15 @@ impl Known {
         self.flags = Flags::Unknown;
     }
 
-    /// Numbers forgotten, so that what counts does not go on for ever; addresses stay.
-    pub fn without_numbers(&mut self) {
+    /// Numbers forgotten, so that what counts does not go on for ever; addresses stay, and in registers numbers up to `largest`.
+    pub fn without_numbers(&mut self, largest: Option<u8>) {
         let is_number = |value: &Value| matches!(value, Value::Number(_) | Value::Byte(_));
-        for value in self.registers.iter_mut().filter(|value| is_number(value)) {
+        let stays = |value: &Value| match (value, largest) {
+            (Value::Number(n), Some(largest)) => *n <= largest.into(),
+            (Value::Byte(_), Some(_)) => true,
+            _ => false,
+        };
+        for value in self.registers.iter_mut().filter(|value| is_number(value) && !stays(value)) {
             *value = Value::Unknown;
         }
         self.stack.retain(|_, value| !is_number(value));

@@ -14,12 +14,18 @@ use thiserror::Error;
 
 /// Instructions that are followed from one state.
 const MAX_STEPS: usize = 1_000_000;
-/// From so many ways of coming to one place on, numbers are forgotten there.
+/// From so many ways of coming to one place on, numbers that can be no state are forgotten there; from more on, all.
 const MANY: usize = 16;
+const VERY_MANY: usize = 160;
 /// More ways of coming to one place are not taken.
-const TOO_MANY: usize = 400;
+const TOO_MANY: usize = 640;
 /// Entries of one table of jumps.
 const MAX_ENTRIES: u64 = 1024;
+
+/// What rustc gives every coroutine (`CoroutineArgs` in
+/// <https://github.com/rust-lang/rust/blob/1.95.0/compiler/rustc_type_ir/src/ty_kind/closure.rs>).
+pub const UNRESUMED: u8 = 0;
+pub const RETURNED: u8 = 1;
 
 /// Why nothing is said of a function, for people.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
@@ -44,8 +50,9 @@ pub struct Surroundings<'s> {
 pub struct Walk<'w> {
     code: FunctionCode<'w>,
     around: &'w Surroundings<'w>,
-    /// Offset of the state in the future.
-    state_at: i64,
+    /// Offsets, in the future that the function resumes, of the states that are tracked: of the coroutine that is looked at,
+    /// then of those that it lies in, where it is inlined.
+    tracked: Vec<i64>,
     /// Where instructions begin.
     starts: HashSet<u64>,
     /// What the function has the addresses of: tables of jumps begin there.
@@ -53,7 +60,7 @@ pub struct Walk<'w> {
 }
 
 impl<'w> Walk<'w> {
-    pub fn new(code: FunctionCode<'w>, around: &'w Surroundings<'w>, state_at: i64) -> Walk<'w> {
+    pub fn new(code: FunctionCode<'w>, around: &'w Surroundings<'w>, tracked: Vec<i64>) -> Walk<'w> {
         let (mut starts, mut addressed) = (HashSet::new(), BTreeSet::new());
         for instruction in decoder(code, code.start.0) {
             starts.insert(instruction.ip());
@@ -61,14 +68,21 @@ impl<'w> Walk<'w> {
                 addressed.insert(instruction.ip_rel_memory_address());
             }
         }
-        Walk { code, around, state_at, starts, addressed }
+        Walk { code, around, tracked, starts, addressed }
     }
 
-    /// The states in which the function can return when it is called in `state`.
-    pub fn ends(&self, future: Register, state: u8) -> Result<BTreeSet<u8>, Unclear> {
-        let mut run =
-            Run { walk: self, queue: Vec::new(), seen: HashMap::new(), ends: BTreeSet::new(), steps: 0 };
-        run.queue.push((self.code.start.0, Known::at_entry(future, state)));
+    /// The states in which the coroutine can be when its resumption ends that began in the first of these; the others are those
+    /// that await it. `future`: the register that has the address of the future.
+    pub fn ends(&self, future: Register, states: &[u8]) -> Result<BTreeSet<u8>, Unclear> {
+        let mut run = Run {
+            walk: self,
+            began: states,
+            queue: Vec::new(),
+            seen: HashMap::new(),
+            ends: BTreeSet::new(),
+            steps: 0,
+        };
+        run.queue.push((self.code.start.0, Known::at_entry(future, states)));
         while let Some((at, known)) = run.queue.pop() {
             if let Some(known) = run.is_new(at, known)? {
                 run.follow(at, known)?;
@@ -99,6 +113,7 @@ impl<'w> Walk<'w> {
 /// One walk as it goes.
 struct Run<'r> {
     walk: &'r Walk<'r>,
+    began: &'r [u8],
     queue: Vec<(u64, Known)>,
     seen: HashMap<u64, HashSet<Known>>,
     ends: BTreeSet<u8>,
@@ -110,7 +125,8 @@ impl Run<'_> {
     fn is_new(&mut self, at: u64, mut known: Known) -> Result<Option<Known>, Unclear> {
         let seen = self.seen.entry(at).or_default();
         if seen.len() >= MANY {
-            known.without_numbers();
+            let largest = if seen.len() < VERY_MANY { Some(u8::MAX) } else { None };
+            known.without_numbers(largest);
         }
         if seen.len() >= TOO_MANY {
             return Err(Unclear::Ways);
@@ -130,7 +146,11 @@ impl Run<'_> {
             }
             match instruction.flow_control() {
                 FlowControl::Next => {
-                    match effect(&mut known, &instruction, self.walk.around.constants, self.walk.state_at)? {
+                    match effect(&mut known, &instruction, self.walk.around.constants, &self.walk.tracked)? {
+                        Effect::Done if self.has_left(&known) => {
+                            self.ends.insert(RETURNED);
+                            return Ok(());
+                        }
                         Effect::Done => {}
                         Effect::Either(other) => self.queue.push((instruction.next_ip(), *other)),
                     }
@@ -142,18 +162,18 @@ impl Run<'_> {
                     known.after_call();
                 }
                 FlowControl::Return => {
-                    self.ends.insert(known.state);
+                    self.end(&known)?;
                     return Ok(());
                 }
                 FlowControl::UnconditionalBranch => {
-                    self.go(instruction.near_branch_target(), known);
+                    self.go(instruction.near_branch_target(), known)?;
                     return Ok(());
                 }
                 FlowControl::IndirectBranch => return self.jump(&instruction, known),
                 FlowControl::ConditionalBranch => {
                     let taken = known.decides(instruction.condition_code());
                     if taken != Some(false) {
-                        self.go(instruction.near_branch_target(), known.clone());
+                        self.go(instruction.near_branch_target(), known.clone())?;
                     }
                     if taken != Some(true) {
                         self.queue.push((instruction.next_ip(), known));
@@ -169,13 +189,34 @@ impl Run<'_> {
         Ok(())
     }
 
-    fn go(&mut self, target: u64, known: Known) {
+    /// The function returns.
+    fn end(&mut self, known: &Known) -> Result<(), Unclear> {
+        let (Some(state), outer) = (known.states[0], &known.states[1..]) else { return Err(Unclear::State) };
+        if outer.contains(&None) {
+            return Err(Unclear::State);
+        }
+        // What awaited it awaits something else now, or has returned.
+        let is_left = outer.iter().zip(&self.began[1..]).any(|(now, began)| *now != Some(*began));
+        self.ends.insert(if is_left { RETURNED } else { state });
+        Ok(())
+    }
+
+    /// A coroutine that is inlined returned, and what awaits it goes on; or another one is made in its place.
+    fn has_left(&self, known: &Known) -> bool {
+        let (now, began) = (known.states[0], self.began[0]);
+        self.began.len() > 1
+            && began != RETURNED
+            && (now == Some(RETURNED) || now == Some(UNRESUMED) && began != UNRESUMED)
+    }
+
+    fn go(&mut self, target: u64, known: Known) -> Result<(), Unclear> {
         if self.walk.code.covers(Svma(target)) {
             self.queue.push((target, known));
         } else if (self.walk.around.returns)(Svma(target)) {
             // Another function is left to return for this one.
-            self.ends.insert(known.state);
+            self.end(&known)?;
         }
+        Ok(())
     }
 
     fn jump(&mut self, instruction: &Instruction, known: Known) -> Result<(), Unclear> {
@@ -183,13 +224,13 @@ impl Run<'_> {
             let slot =
                 instruction.is_ip_rel_memory_operand().then(|| Svma(instruction.ip_rel_memory_address()));
             if slot.is_none_or(|slot| self.leads_to_one_that_returns(slot)) && known.is_balanced() {
-                self.ends.insert(known.state);
+                self.end(&known)?;
                 return Ok(());
             }
             return slot.is_some().then_some(()).ok_or(Unclear::Jump);
         }
         match known.get(instruction.op0_register()) {
-            Value::Number(target) => self.go(target, known),
+            Value::Number(target) => self.go(target, known)?,
             Value::Jump(table) => {
                 let targets = self.walk.targets(table);
                 if targets.is_empty() {
@@ -199,7 +240,7 @@ impl Run<'_> {
             }
             // With the stack as it was: another function returns for this one.
             _ if known.is_balanced() => {
-                self.ends.insert(known.state);
+                self.end(&known)?;
             }
             _ => return Err(Unclear::Jump),
         }
@@ -243,7 +284,7 @@ mod tests {
         let (constants, returns) = (Constants::default(), |at: Svma| at.0 != 0x2000);
         let around = Surroundings { constants: &constants, returns: &returns };
         let code = FunctionCode { start: Svma(0x1000), bytes };
-        Walk::new(code, &around, 8).ends(future, state).map(|ends| ends.into_iter().collect())
+        Walk::new(code, &around, vec![8]).ends(future, &[state]).map(|ends| ends.into_iter().collect())
     }
 
     #[rustfmt::skip]
