@@ -45,15 +45,17 @@ fn analyze(arguments: &[&str], program: &Path) -> Value {
     serde_json::from_str(&outcome.stdout).expect("it is JSON")
 }
 
-fn told(graph: &Value, kinds: &[&str]) -> BTreeSet<Edge> {
+/// `calls` and `spawns`, and `awaits` through trait objects: the others are those of `outline_awaits`.
+fn told(graph: &Value) -> BTreeSet<Edge> {
     let functions = graph["functions"].as_array().expect("functions");
     let name = |id: &Value| {
         let function = functions.iter().find(|function| function["id"] == *id).expect("ids are of functions");
         function["function"].as_str().expect("a name").to_owned()
     };
     let edges = graph["edges"].as_array().expect("edges").iter();
+    let dynamic = |edge: &Value| edge["through"].as_array().is_some_and(|t| t.contains(&"dyn Future".into()));
     edges
-        .filter(|edge| kinds.contains(&edge["kind"].as_str().expect("a kind")))
+        .filter(|edge| edge["kind"] != "awaits" || dynamic(edge))
         .map(|edge| (edge, name(&edge["from"]), name(&edge["to"])))
         .filter(|(_, from, to)| is_own(from) && is_own(to))
         .map(|(edge, from, to)| {
@@ -65,15 +67,17 @@ fn told(graph: &Value, kinds: &[&str]) -> BTreeSet<Edge> {
 
 fn check(variant: Variant) {
     let program = built(variant);
-    let truth: BTreeSet<Edge> = said(&program)
-        .into_iter()
+    let said = said(&program);
+    let truth: BTreeSet<Edge> = said
+        .iter()
+        .cloned()
         .filter_map(|truth| match truth {
             Truth::Edge { kind, from, to, line } => Some((kind, plain(&from), plain(&to), line.into())),
             _ => None,
         })
         .collect();
     assert!(truth.len() > 30, "{truth:?}");
-    let told = told(&analyze(&["--deps"], &program), &["calls", "spawns"]);
+    let told = told(&analyze(&["--deps"], &program));
     let missing: Vec<_> = truth.difference(&told).collect();
     let invented: Vec<_> = told.difference(&truth).collect();
     assert!(
@@ -81,6 +85,41 @@ fn check(variant: Variant) {
         "{}: missing {missing:#?}, invented {invented:#?}",
         variant.name()
     );
+    blocking(&program, &said, &variant.name());
+}
+
+/// What, from which async fn, at which line.
+fn blocking(program: &Path, said: &[Truth], variant: &str) {
+    let truth: BTreeSet<(String, String, u64)> = said
+        .iter()
+        .cloned()
+        .filter_map(|truth| match truth {
+            Truth::Blocks { what, from, line } => Some((what, from, line.into())),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(truth.len(), 3, "{truth:?}");
+    let found = analyze(&["--blocking"], program);
+    let text = |value: &Value| plain(value.as_str().expect("text"));
+    let findings = found["findings"].as_array().expect("findings");
+    let told: BTreeSet<(String, String, u64)> = findings
+        .iter()
+        .map(|one| {
+            let path = one["path"].as_array().expect("a path");
+            let places = path.iter().all(|step| step["file"].is_string() && step["line"].is_u64());
+            assert!(places, "{variant}: {one}");
+            let line = path.last().and_then(|step| step["line"].as_u64()).unwrap_or(0);
+            (text(&one["what"]), text(&one["function"]), line)
+        })
+        .collect();
+    assert_eq!(told, truth, "{variant}");
+    let way: Vec<Vec<String>> = findings
+        .iter()
+        .filter(|one| one["what"] == "std::fs")
+        .map(|one| one["path"].as_array().into_iter().flatten().map(|step| text(&step["function"])).collect())
+        .collect();
+    let names = ["blocks_through_functions", "read_settings", "read_file"];
+    assert_eq!(way, [names.map(|name| format!("outline_calls::{name}"))], "{variant}");
 }
 
 #[test]

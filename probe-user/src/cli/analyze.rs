@@ -9,7 +9,9 @@ use super::source::Progress;
 use super::{Exit, Failure, analyze_machine, analyze_sizes, binary, replay};
 use crate::analysis::Bottlenecks;
 use crate::decode::{DebugInfoLevel, StaticModel};
-use crate::export::{outline_dot, outline_html, outline_json, outline_mermaid, outline_text};
+use crate::export::{
+    outline_blocking, outline_dot, outline_html, outline_json, outline_mermaid, outline_text,
+};
 use crate::outline::{self, CallGraph, Choice, Coroutines, Excerpt, Origin};
 use crate::present::call_graph_times;
 use crate::present::places::Places;
@@ -23,6 +25,9 @@ pub fn run(args: &AnalyzeArgs, common: &Common, progress: &ProgressLine) -> Resu
     progress.done();
     if args.sizes || args.state_machine.is_some() {
         return one_view(args, common, &model, before.as_ref().map(|(name, model)| (*name, model)));
+    }
+    if args.blocking {
+        return blocking(&model, args, common);
     }
     let mut graph = outline::call_graph(&model.recipes, &model.sites, &model.files.main);
     if !graph.functions.iter().any(|function| function.size.is_some()) {
@@ -44,6 +49,36 @@ pub fn run(args: &AnalyzeArgs, common: &Common, progress: &ProgressLine) -> Resu
         Format::Dot => outline_dot::write(out, &excerpt, &places),
         Format::Mermaid => outline_mermaid::write(out, &excerpt, &places),
         Format::Html => outline_html::write(out, &excerpt, name, &places),
+    })?;
+    Ok(Exit::Fine)
+}
+
+/// `--blocking`: what it found is no error of the command's.
+fn blocking(model: &StaticModel, args: &AnalyzeArgs, common: &Common) -> Result<Exit, Quit> {
+    if !matches!(args.format, Format::Text | Format::Json) {
+        return Err(Failure {
+            exit: Exit::Usage,
+            tried: "analyze --blocking".into(),
+            why: "findings are no graph: they are written as text or as JSON".into(),
+            next: format!("async-inspect analyze --blocking -f json {}", args.target),
+        }
+        .into());
+    }
+    let found = outline::blocking(&model.recipes, &model.files.main, args.deps);
+    if found.looked_at == 0 {
+        return Err(nothing(&args.target, model).into());
+    }
+    let say = Say::new(common);
+    for issue in model.issues.iter().chain(&found.issues) {
+        say.warn(issue);
+    }
+    let own = found.paths.iter().flat_map(|path| path.steps.iter().filter_map(|step| step.place.as_ref()));
+    let own = own.filter(|place| model.program().is_own_code(&place.file));
+    let places = Places::of_own(own.map(|place| place.file.clone()));
+    let paint = text_options(args, common).paint;
+    output::whole(args.output.as_deref(), |out| match args.format {
+        Format::Json => outline_blocking::write_json(out, &found),
+        _ => outline_blocking::write_text(out, &found, &places, paint),
     })?;
     Ok(Exit::Fine)
 }

@@ -11,6 +11,7 @@ use std::path::PathBuf;
   async-inspect analyze target/release/shop --state-machine fetch_user    its states, and what each keeps
   async-inspect analyze target/release/shop --sizes               which futures are large, and why
   async-inspect analyze new/shop --sizes --against old/shop       what became larger
+  async-inspect analyze target/release/shop --blocking            which async functions may block their thread
   async-inspect analyze target/release/shop --with shop.rec       and where the time went
   async-inspect analyze 4242                                      the program that process 4242 runs
 
@@ -31,6 +32,9 @@ pub struct AnalyzeArgs {
     /// With --sizes: what differs from this program, an earlier build of it
     #[arg(long, value_name = "BINARY|PID", requires = "sizes")]
     pub against: Option<String>,
+    /// Async functions from which a blocking call is reached without spawn_blocking, and the way there
+    #[arg(long, conflicts_with_all = ["show_call_graph", "sizes", "state_machine", "with"])]
+    pub blocking: bool,
     /// What to write
     #[arg(short, long, value_enum, default_value_t, value_name = "FORMAT")]
     pub format: Format,

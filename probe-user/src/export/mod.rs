@@ -3,7 +3,7 @@
 //! For people: `text` (dump), `plain` (attach), `check` and `ps`, from what [`present`](crate::present) says.
 //! For machines: `json` (dump), `stream` (attach) and `graph_json` (export), whose strings are whole.
 //! For drawing: `dot` and `mermaid` (export).
-//! Of `analyze`: `outline_text`, `outline_json`, `outline_dot`, `outline_mermaid` and `outline_html`.
+//! Of `analyze`: `outline_blocking`, `outline_text`, `outline_json`, `outline_dot`, `outline_mermaid` and `outline_html`.
 
 pub mod bottlenecks;
 pub mod check;
@@ -17,6 +17,7 @@ pub mod machine_json;
 pub mod machine_mermaid;
 pub mod machine_text;
 pub mod mermaid;
+pub mod outline_blocking;
 pub mod outline_dot;
 pub mod outline_html;
 pub mod outline_json;

@@ -129,7 +129,7 @@ fn origin(origin: Origin) -> &'static str {
     }
 }
 
-fn kind(kind: FunctionKind) -> &'static str {
+pub(super) fn kind(kind: FunctionKind) -> &'static str {
     match kind {
         FunctionKind::AsyncFn => "async fn",
         FunctionKind::AsyncBlock => "async block",

@@ -1,8 +1,8 @@
 //! `analyze --show-call-graph`, for people: trees in a box, a legend, and what the graph answers.
 
 use crate::outline::{Color, Excerpt, Summary};
-use crate::present::call_graph::{GraphLine, trees};
-use crate::present::call_graph_summary::{Answer, answers};
+use crate::present::call_graph::{GraphLine, name, trees};
+use crate::present::call_graph_summary::{Answer, answers, counts};
 use crate::present::escape::escape;
 use crate::present::names;
 use crate::present::paint::Paint;
@@ -31,7 +31,7 @@ const NAME: usize = 24;
 pub fn write(
     out: &mut impl Write,
     excerpt: &Excerpt,
-    name: &str,
+    program: &str,
     places: &Places,
     options: Options,
 ) -> io::Result<()> {
@@ -51,7 +51,7 @@ pub fn write(
     if rows.is_empty() {
         rows.push(Row::of(Ink::Plain, "no function to show"));
     }
-    let title = format!("async call graph of {}", escape(name));
+    let title = format!("async call graph of {}", escape(program));
     let mut sections = vec![(title.chars().take(room - 4).collect(), rows)];
     if !notes.is_empty() {
         let rows = notes.iter().flat_map(|note| wrapped(Ink::Dim, note, "· ", "  ", room)).collect();
@@ -118,17 +118,19 @@ fn line_rows(line: &GraphLine, left: usize, how: usize, room: usize, rows: &mut 
             let right = std::mem::take(&mut row.right);
             after.push(Row { left: vec![(Ink::Dim, line.below.clone())], right });
         }
-        row.left.extend([(ink, format!("{mark}{}", names::fit(&line.name, free))), (Ink::Dim, kind)]);
+        row.left.extend([(ink, format!("{mark}{}", name(&line.name, free))), (Ink::Dim, kind)]);
     }
+    let below = format!("{}  ", line.below);
+    let gap = if line.name.is_empty() { "" } else { "  " };
+    let dim = (Ink::Dim, line.notes.join(" · "));
     // The colour alone does not say why.
-    let why = line.warnings.iter().map(|why| (Ink::Yellow, why));
-    for (ink, note) in line.notes.iter().map(|note| (Ink::Dim, note)).chain(why) {
-        let gap = if line.name.is_empty() { "" } else { "  " };
-        if after.is_empty() && row.width() + gap.len() + note.chars().count() <= left {
-            row.left.push((ink, format!("{gap}{note}")));
+    let why = (Ink::Yellow, line.warnings.join("; "));
+    for (ink, note) in [dim, why].iter().filter(|(_, note)| !note.is_empty()) {
+        let free = if row.right.is_empty() && after.is_empty() { room } else { left };
+        if after.is_empty() && row.width() + gap.len() + note.chars().count() <= free {
+            row.left.push((*ink, format!("{gap}{note}")));
         } else {
-            let below = format!("{}  ", line.below);
-            after.extend(wrapped(ink, note, &below, &below, room));
+            after.extend(wrapped(*ink, note, &below, &below, room));
         }
     }
     rows.push(row);
@@ -182,7 +184,8 @@ fn wrapped(ink: Ink, text: &str, first: &str, rest: &str, room: usize) -> Vec<Ro
     rows
 }
 
-fn left_out(all: &Excerpt, part: &Excerpt, depth: Option<u32>) -> Vec<String> {
+/// What of `all` is not in `part`, and not in `all` itself.
+pub(super) fn left_out(all: &Excerpt, part: &Excerpt, depth: Option<u32>) -> Vec<String> {
     let mut notes = Vec::new();
     if let Some(depth) = depth {
         notes.push(format!(
@@ -221,16 +224,7 @@ fn legend(room: usize) -> Vec<Row> {
 }
 
 fn summary_rows(summary: &Summary, excerpt: &Excerpt, places: &Places, room: usize) -> Vec<Row> {
-    let Summary { async_functions, sync_functions, red, green, yellow, .. } = summary;
-    let mut counts = format!("of your own: {}", counted(*async_functions as u64, "async function"));
-    if *async_functions > 0 {
-        let [red, green, yellow] = [red, green, yellow].map(|n| count(*n as u64));
-        counts.push_str(&format!(" ({red} red, {green} green, {yellow} yellow)"));
-    }
-    if *sync_functions > 0 {
-        counts.push_str(&format!(", {}", counted(*sync_functions as u64, "sync function")));
-    }
-    let mut rows = wrapped(Ink::Plain, &counts, "", "  ", room);
+    let mut rows = wrapped(Ink::Plain, &counts(summary), "", "  ", room);
     for answer in answers(summary, excerpt, places) {
         rows.extend(wrapped(Ink::Bold, &answer.text, "", "  ", room));
         rows.extend(answer_rows(&answer, room));

@@ -7,7 +7,7 @@ use super::builder::{Builder, Handle, Link};
 use super::graph::{Certainty, Color, EdgeKind, Function, FunctionKind, SuspendPoint};
 use super::{Coroutine, Coroutines, Origin};
 use crate::decode::{Child, Frame, FrameState, Recipe, RecipeId, Recipes, SourceLine};
-use crate::dwarf::CoroutineKind;
+use crate::dwarf::{CoroutineKind, DieRef};
 use std::collections::HashSet;
 use std::sync::Arc;
 
@@ -16,11 +16,28 @@ const MAX_DEPTH: usize = 64;
 /// Futures between one await and the coroutines behind it.
 const MAX_VISITED: usize = 4_096;
 
-/// All coroutines as functions, with what they await. The handles stand as [`Coroutines::list`] does.
-pub fn add(recipes: &Recipes<'_, '_>, coroutines: &Coroutines, builder: &mut Builder) -> Vec<Handle> {
+/// An await of a trait object: which future it is, its type does not tell.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DynAwait {
+    /// Index in [`Coroutines::list`].
+    pub from: usize,
+    pub place: Option<SourceLine>,
+    pub through: Vec<Arc<str>>,
+    /// The fat pointer's type.
+    pub ty: DieRef,
+}
+
+/// All coroutines as functions, with what they await; but not what they await through trait objects. The handles stand as
+/// [`Coroutines::list`] does.
+pub fn add(
+    recipes: &Recipes<'_, '_>,
+    coroutines: &Coroutines,
+    builder: &mut Builder,
+) -> (Vec<Handle>, Vec<DynAwait>) {
+    let mut dynamic = Vec::new();
     let handles: Vec<Handle> =
         coroutines.list.iter().map(|one| builder.function(function(recipes, one))).collect();
-    for (one, from) in coroutines.list.iter().zip(&handles) {
+    for (number, (one, from)) in coroutines.list.iter().zip(&handles).enumerate() {
         let recipe = recipes.get(one.recipe);
         let Recipe::Switch { arms, .. } = &*recipe else { continue };
         for arm in arms {
@@ -30,6 +47,8 @@ pub fn add(recipes: &Recipes<'_, '_>, coroutines: &Coroutines, builder: &mut Bui
                 coroutines,
                 handles: &handles,
                 builder,
+                dynamic: &mut dynamic,
+                number,
                 from: *from,
                 place: frame.line.clone(),
                 through: Vec::new(),
@@ -40,7 +59,7 @@ pub fn add(recipes: &Recipes<'_, '_>, coroutines: &Coroutines, builder: &mut Bui
             }
         }
     }
-    handles
+    (handles, dynamic)
 }
 
 fn function(recipes: &Recipes<'_, '_>, one: &Coroutine) -> Function {
@@ -104,6 +123,9 @@ struct Search<'s, 'p, 'a> {
     coroutines: &'s Coroutines,
     handles: &'s [Handle],
     builder: &'s mut Builder,
+    dynamic: &'s mut Vec<DynAwait>,
+    /// Index of the coroutine.
+    number: usize,
     from: Handle,
     place: Option<SourceLine>,
     through: Vec<Arc<str>>,
@@ -144,9 +166,8 @@ impl Search<'_, '_, '_> {
                 }
             }
             Recipe::Dyn { .. } => {
-                let ty = ty.and_then(|ty| self.recipes.program.ty(ty));
-                let name = ty.as_ref().map_or("dyn Future", |ty| trait_object(&ty.name));
-                self.waits_for(name.into(), Origin::Std, None);
+                let (from, place, through) = (self.number, self.place.clone(), self.through.clone());
+                self.dynamic.extend(ty.map(|ty| DynAwait { from, place, through, ty }));
             }
             Recipe::Slice { element, .. } => self.element(*element, depth),
             Recipe::List(list) => self.element(list.element(), depth),
@@ -169,21 +190,7 @@ impl Search<'_, '_, '_> {
     /// What waits for something that is no future.
     fn leaf(&mut self, frame: &Frame) {
         let origin = if frame.own_code { Origin::Own } else { Origin::of_path(&frame.function) };
-        self.waits_for(frame.function.clone(), origin, Some(frame.size));
-    }
-
-    fn waits_for(&mut self, name: Arc<str>, origin: Origin, size: Option<u64>) {
-        let to = self.builder.function(Function {
-            name,
-            kind: FunctionKind::Future,
-            place: None,
-            origin,
-            color: Color::Red,
-            why_yellow: Vec::new(),
-            size,
-            suspend_points: Vec::new(),
-            is_root: false,
-        });
+        let to = future(self.builder, frame.function.clone(), origin, Some(frame.size));
         self.link(to);
     }
 
@@ -199,8 +206,23 @@ impl Search<'_, '_, '_> {
     }
 }
 
+/// A future that is no coroutine.
+pub fn future(builder: &mut Builder, name: Arc<str>, origin: Origin, size: Option<u64>) -> Handle {
+    builder.function(Function {
+        name,
+        kind: FunctionKind::Future,
+        place: None,
+        origin,
+        color: Color::Red,
+        why_yellow: Vec::new(),
+        size,
+        suspend_points: Vec::new(),
+        is_root: false,
+    })
+}
+
 /// `Box<(dyn Future<Output=()> + Send), Global>` → `dyn Future<Output=()> + Send`.
-fn trait_object(name: &str) -> &str {
+pub fn trait_object(name: &str) -> &str {
     let Some(start) = name.find("dyn ") else { return name };
     let mut depth = 0usize;
     let bytes = name.as_bytes();

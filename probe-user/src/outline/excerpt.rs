@@ -1,8 +1,9 @@
 //! The part of a call graph that is shown: whose functions, from where on, how far.
 
-use super::{CallGraph, EdgeKind, FunctionId, FunctionKind, Origin};
-use crate::decode::{ResourceKind, kind_of_names};
+use super::{CallGraph, Certainty, EdgeKind, Function, FunctionId, FunctionKind, Origin};
+use crate::decode::{ResourceKind, SourceLine, kind_of_names};
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 #[derive(Clone, Debug, Default)]
 pub struct Choice {
@@ -14,11 +15,21 @@ pub struct Choice {
     pub depth: Option<u32>,
 }
 
+/// Who leads to a function, and is not shown.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Starter {
+    pub name: Arc<str>,
+    pub kind: EdgeKind,
+    pub place: Option<SourceLine>,
+}
+
 #[derive(Clone, Debug, Default)]
 pub struct Excerpt {
     pub graph: CallGraph,
     /// By function of `graph`: what its own waiting is for, where that lies in a dependency. Empty of all others.
     pub waits_for: Vec<BTreeSet<ResourceKind>>,
+    /// By function of `graph` that none of them leads to: a folded one that does, and where.
+    pub started_by: Vec<Option<Starter>>,
     /// By function of `graph`: edges that lead from it to what is too far away to be shown.
     pub beyond: Vec<usize>,
     /// Functions of dependencies and std that were folded.
@@ -32,13 +43,17 @@ pub struct Excerpt {
 impl Excerpt {
     pub fn of(graph: &CallGraph, choice: &Choice) -> Excerpt {
         let kept = if choice.deps { vec![true; graph.functions.len()] } else { kept(graph, &choice.roots) };
-        let (folded, numbers) = graph.folded(&kept);
+        let (mut folded, numbers) = graph.folded(&kept);
+        if !choice.deps {
+            drop_inside_of_dependencies(&mut folded);
+        }
         let waits_for = numbers.iter().map(|id| waits_of(graph, *id, choice.deps)).collect();
         let new = |old: &FunctionId| numbers.binary_search(old).ok().map(|at| FunctionId(at as u32));
         let all = Excerpt {
             folded: graph.functions.len() - folded.functions.len(),
             beyond: vec![0; folded.functions.len()],
             waits_for,
+            started_by: starters(graph, &folded, &numbers),
             left_out: 0,
             roots: choice.roots.iter().filter_map(new).collect(),
             graph: folded,
@@ -64,6 +79,7 @@ impl Excerpt {
         let new = |old: &FunctionId| numbers.binary_search(old).ok().map(|at| FunctionId(at as u32));
         Excerpt {
             waits_for: numbers.iter().map(|id| self.waits_for[id.index()].clone()).collect(),
+            started_by: numbers.iter().map(|id| self.started_by[id.index()].clone()).collect(),
             beyond: numbers.iter().map(|id| beyond[id.index()]).collect(),
             folded: self.folded,
             left_out: self.left_out + graph.functions.len() - cut.functions.len(),
@@ -89,7 +105,7 @@ impl Excerpt {
         best
     }
 
-    /// The roots: those chosen, else `main` and the other [roots](super::Function::is_root), then of each part that none
+    /// The roots: those chosen, else `main` and the other [roots](Function::is_root), then of each part that none
     /// of them leads to the functions that nobody calls, or one on the ring.
     pub fn begins(&self) -> Vec<FunctionId> {
         if !self.roots.is_empty() {
@@ -100,15 +116,18 @@ impl Excerpt {
         for edge in graph.edges.iter().filter(|edge| edge.from != edge.to) {
             called[edge.to.index()] = true;
         }
-        let root = |id: &FunctionId| graph.function(*id).is_root;
-        let mut order: Vec<FunctionId> = graph.ids().filter(|id| is_main(graph, *id)).collect();
-        order.extend(graph.ids().filter(|id| root(id) && !is_main(graph, *id)));
-        // Async functions before the sync ones that nobody is known to call.
-        let rank =
-            |id: &FunctionId| (called[id.index()], graph.function(*id).kind == FunctionKind::Sync, *id);
-        let mut others: Vec<FunctionId> = graph.ids().filter(|id| !root(id)).collect();
-        others.sort_by_key(rank);
-        order.extend(others);
+        let rank = |id: &FunctionId| {
+            let function = graph.function(*id);
+            let root = function.is_root || is_main(function);
+            // Async functions before the sync ones that nobody is known to call.
+            let sync = function.kind == FunctionKind::Sync;
+            let others = (called[id.index()], sync, function.origin != Origin::Own);
+            // Those of which nothing is known come last.
+            let unknown = !root && !called[id.index()] && self.started_by[id.index()].is_none();
+            (!root, !is_main(function), unknown, others, *id)
+        };
+        let mut order: Vec<FunctionId> = graph.ids().collect();
+        order.sort_by_cached_key(rank);
         let mut seen = vec![false; graph.functions.len()];
         let mut begins = Vec::new();
         for id in order {
@@ -119,6 +138,34 @@ impl Excerpt {
         }
         begins
     }
+}
+
+/// What one dependency awaits of another is folded as well: only what leads to the reader's own stays.
+fn drop_inside_of_dependencies(graph: &mut CallGraph) {
+    let leads = leads_to_own(graph, |_| true, true);
+    let own = |id: FunctionId| graph.functions[id.index()].origin == Origin::Own;
+    graph.edges.retain(|edge| own(edge.from) || own(edge.to) || leads[edge.to.index()]);
+}
+
+fn starters(graph: &CallGraph, folded: &CallGraph, numbers: &[FunctionId]) -> Vec<Option<Starter>> {
+    let mut has_caller = vec![false; numbers.len()];
+    folded
+        .edges
+        .iter()
+        .filter(|edge| edge.from != edge.to)
+        .for_each(|edge| has_caller[edge.to.index()] = true);
+    let mut starters = vec![None; numbers.len()];
+    for edge in &graph.edges {
+        if let Ok(to) = numbers.binary_search(&edge.to)
+            && !has_caller[to]
+            && numbers.binary_search(&edge.from).is_err()
+        {
+            let name = graph.function(edge.from).name.clone();
+            let starter = Starter { name, kind: edge.kind, place: edge.place.clone() };
+            starters[to].get_or_insert(starter);
+        }
+    }
+    starters
 }
 
 /// Functions that a name means: the whole path, else its last parts, both with or without generic arguments; else all that
@@ -156,12 +203,9 @@ fn without_arguments(name: &str) -> String {
 }
 
 /// `app::main`, and the async block that `#[tokio::main]` makes of it.
-fn is_main(graph: &CallGraph, id: FunctionId) -> bool {
-    let function = graph.function(id);
-    function.is_root
-        && function.origin == Origin::Own
-        && function.name.trim_end_matches("::{async_block#0}").ends_with("::main")
-        && function.name.matches("::").count() <= 2
+pub fn is_main(function: &Function) -> bool {
+    let path = function.name.trim_end_matches("::{async_block#0}");
+    function.origin == Origin::Own && path.split_once("::").is_some_and(|(_, rest)| rest == "main")
 }
 
 /// What stays when dependencies are folded: the reader's own, what was asked for, and of the rest what own code awaits or
@@ -169,8 +213,8 @@ fn is_main(graph: &CallGraph, id: FunctionId) -> bool {
 fn kept(graph: &CallGraph, roots: &[FunctionId]) -> Vec<bool> {
     let own = |id: FunctionId| graph.function(id).origin == Origin::Own;
     let mut kept: Vec<bool> = graph.ids().map(own).collect();
-    let wraps = leads_to_own(graph, |kind| kind == EdgeKind::Awaits);
-    let leads = leads_to_own(graph, |_| true);
+    let wraps = leads_to_own(graph, |kind| kind == EdgeKind::Awaits, false);
+    let leads = leads_to_own(graph, |_| true, true);
     for edge in graph.edges.iter().filter(|edge| own(edge.from) && edge.kind != EdgeKind::Calls) {
         let to = edge.to.index();
         kept[to] |= !wraps[to] && graph.functions[to].kind != FunctionKind::Sync;
@@ -182,12 +226,11 @@ fn kept(graph: &CallGraph, roots: &[FunctionId]) -> Vec<bool> {
     kept
 }
 
-/// By function that is not own: whether proven edges of these kinds lead to one that is.
-fn leads_to_own(graph: &CallGraph, kinds: impl Fn(EdgeKind) -> bool) -> Vec<bool> {
+/// By function that is not own: whether edges of these kinds lead to one that is; proven ones, or all.
+fn leads_to_own(graph: &CallGraph, kinds: impl Fn(EdgeKind) -> bool, possible: bool) -> Vec<bool> {
     let mut callers = vec![Vec::new(); graph.functions.len()];
-    for edge in
-        graph.edges.iter().filter(|edge| kinds(edge.kind) && edge.certainty == super::Certainty::Proven)
-    {
+    let counts = |certainty| possible || certainty == Certainty::Proven;
+    for edge in graph.edges.iter().filter(|edge| kinds(edge.kind) && counts(edge.certainty)) {
         callers[edge.to.index()].push(edge.from.index());
     }
     let mut leads = vec![false; graph.functions.len()];

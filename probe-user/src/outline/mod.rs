@@ -4,9 +4,11 @@
 //! process is looked at. Output is sorted: the same file gives the same outline.
 
 mod awaits;
+mod blocking;
 mod builder;
 mod calls;
 mod coroutines;
+mod dynamic;
 mod excerpt;
 mod find;
 mod flow;
@@ -22,9 +24,10 @@ mod size_changes;
 mod sizes;
 mod summary;
 
+pub use blocking::{Blocking, BlockingPath, Step};
 pub use calls::{Blocks, Body, CodeCalls, Handed};
 pub use coroutines::{Coroutine, Coroutines};
-pub use excerpt::{Choice, Excerpt, named};
+pub use excerpt::{Choice, Excerpt, Starter, is_main, named};
 pub use find::find;
 pub use flow::Flow;
 pub use graph::{
@@ -46,7 +49,7 @@ pub fn call_graph(recipes: &Recipes<'_, '_>, sites: &Sites, program: &[u8]) -> C
     let coroutines = Coroutines::of(recipes);
     let mut builder = Builder::default();
     builder.issues.clone_from(&coroutines.issues);
-    let handles = awaits::add(recipes, &coroutines, &mut builder);
+    let (handles, dynamic) = awaits::add(recipes, &coroutines, &mut builder);
     for spawned in sites.futures() {
         if let Some(root) = coroutines.index_of(spawned) {
             builder.get_mut(handles[root]).is_root = true;
@@ -54,5 +57,20 @@ pub fn call_graph(recipes: &Recipes<'_, '_>, sites: &Sites, program: &[u8]) -> C
     }
     let code = CodeCalls::of(recipes, &coroutines, program);
     calls::add(recipes, &coroutines, &handles, &code, &mut builder);
+    dynamic::add(recipes, &coroutines, &handles, &code, &dynamic, &mut builder);
+    for (coroutine, why) in Blocking::of(recipes, &coroutines, &code, false).reasons() {
+        let function = builder.get_mut(handles[coroutine]);
+        function.color = Color::Yellow;
+        function.why_yellow.push(why);
+    }
     builder.finish()
+}
+
+/// From which async functions calls are reached that block.
+///
+/// `program`: the bytes of the executable file. `deps`: those of dependencies as well.
+pub fn blocking(recipes: &Recipes<'_, '_>, program: &[u8], deps: bool) -> Blocking {
+    let coroutines = Coroutines::of(recipes);
+    let code = CodeCalls::of(recipes, &coroutines, program);
+    Blocking::of(recipes, &coroutines, &code, deps)
 }

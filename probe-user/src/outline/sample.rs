@@ -109,6 +109,10 @@ pub fn shop() -> CallGraph {
         ("tokio::sync::mutex::Mutex<T>::lock", AsyncFn),
         ("tokio::time::sleep::Sleep", Future),
         ("tokio::sync::mpsc::bounded::Receiver<T>::recv", AsyncFn),
+        (
+            "core::future::poll_fn::PollFn<tokio::sync::mpsc::bounded::{impl#1}::recv::{closure_env#0}>",
+            Future,
+        ),
         ("core::iter::traits::iterator::Iterator::for_each", Sync),
     ] {
         sketch.function(name, kind, Red, "/h/.cargo/registry/src/x-1/lib-1.0.0/src/lib.rs:1");
@@ -151,6 +155,12 @@ pub fn shop() -> CallGraph {
     edge("tokio::sync::mutex::Mutex<T>::lock", Awaits, "tokio::sync::batch_semaphore::Acquire", "");
     edge("shop::db::Pool::query", Awaits, "shop::db::Row::parse", "db.rs:36");
     edge("shop::mail::deliver", Awaits, "tokio::sync::mpsc::bounded::Receiver<T>::recv", "mail.rs:33");
+    edge(
+        "tokio::sync::mpsc::bounded::Receiver<T>::recv",
+        Awaits,
+        "core::future::poll_fn::PollFn<tokio::sync::mpsc::bounded::{impl#1}::recv::{closure_env#0}>",
+        "",
+    );
     edge("shop::mail::deliver", Awaits, "tokio::time::sleep::Sleep", "mail.rs:35");
     edge("shop::mail::deliver", Awaits, "shop::api::query", "mail.rs:34");
     edge("shop::stock::count", Awaits, "tokio::sync::mutex::Mutex<T>::lock", "stock.rs:10");

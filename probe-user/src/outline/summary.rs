@@ -14,7 +14,7 @@ pub struct Summary {
     pub green: usize,
     pub yellow: usize,
     /// By what is waited for: who awaits it directly, and where. All other red functions are async for the sake of these.
-    pub needed: BTreeMap<ResourceKind, BTreeSet<(FunctionId, Option<SourceLine>)>>,
+    pub needed: BTreeMap<ResourceKind, BTreeMap<FunctionId, BTreeSet<SourceLine>>>,
     pub boundaries: Vec<Boundary>,
     /// Await nothing: could be plain functions, and where they take long, be given to `spawn_blocking`.
     pub awaits_nothing: Vec<FunctionId>,
@@ -71,7 +71,8 @@ impl Summary {
     fn waits(&mut self, excerpt: &Excerpt, id: FunctionId) {
         for edge in excerpt.graph.from(id).iter().filter(|edge| edge.kind == EdgeKind::Awaits) {
             for kind in &excerpt.waits_for[edge.to.index()] {
-                self.needed.entry(*kind).or_default().insert((id, edge.place.clone()));
+                let places = self.needed.entry(*kind).or_default().entry(id).or_default();
+                places.extend(edge.place.clone());
             }
         }
     }
@@ -87,7 +88,8 @@ fn boundaries(excerpt: &Excerpt) -> Vec<Boundary> {
         let through = |what: &str| edge.through.iter().any(|name| last_part(name) == what);
         let kind = match edge.kind {
             EdgeKind::Calls if !to_sync && through("block_on") => BoundaryKind::BlocksOn,
-            EdgeKind::Spawns if to_sync => BoundaryKind::GivesToThreads,
+            // A thread that sync code starts is no boundary.
+            EdgeKind::Spawns if to_sync && !from_sync => BoundaryKind::GivesToThreads,
             EdgeKind::Calls if to_sync && (through("block_in_place") || through("spawn_blocking")) => {
                 BoundaryKind::GivesToThreads
             }

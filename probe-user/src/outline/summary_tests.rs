@@ -13,15 +13,17 @@ fn it_answers_the_three_questions() {
     assert_eq!((summary.red, summary.green, summary.yellow), (7, 2, 2));
 
     let needed = summary.needed.iter().flat_map(|(kind, who)| {
-        who.iter().map(|(id, place)| (kind.as_str(), name(&excerpt, *id), place.as_ref().unwrap().line))
+        who.iter().map(|(id, places)| {
+            (kind.as_str(), name(&excerpt, *id), places.iter().map(|place| place.line).collect::<Vec<_>>())
+        })
     });
     let expected = [
-        ("timer", "shop::mail::deliver", 35),
-        ("timer", "shop::plugins::tax", 8),
-        ("mutex", "shop::db::Pool::query", 32),
-        ("mutex", "shop::db::Pool::query", 38),
-        ("mutex", "shop::stock::count", 10),
-        ("semaphore", "shop::db::Pool::query", 31),
+        ("timer", "shop::mail::deliver", vec![35]),
+        ("timer", "shop::plugins::tax", vec![8]),
+        ("mutex", "shop::db::Pool::query", vec![32, 38]),
+        ("mutex", "shop::stock::count", vec![10]),
+        ("semaphore", "shop::db::Pool::query", vec![31]),
+        ("mpsc", "shop::mail::deliver", vec![33]),
     ];
     assert_eq!(needed.collect::<Vec<_>>(), expected);
 

@@ -7,6 +7,7 @@ use super::units::{count, counted, size};
 use crate::decode::{ResourceKind, SourceLine};
 use crate::outline::{
     CallGraph, Certainty, Color, Edge, EdgeKind, Excerpt, Function, FunctionId, FunctionKind, Origin,
+    Starter, is_main,
 };
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -81,19 +82,88 @@ pub fn trees(excerpt: &Excerpt, places: &Places, columns: usize) -> Trees {
         path: Vec::new(),
         trees: Trees::default(),
     };
-    for id in excerpt.begins() {
+    let mut headed = false;
+    for start in starts(excerpt, places) {
+        let Start { id, how, note, known } = start;
         let function = graph.function(id);
-        let asked_for = function.is_root || excerpt.roots.contains(&id);
-        if !drawing.interesting[id.index()] && !asked_for {
+        let root = function.is_root || is_main(function) || excerpt.roots.contains(&id);
+        if !drawing.interesting[id.index()] && !root {
             drawing.trees.plain_sync += 1;
             continue;
         }
-        let at = function.place.as_ref().map_or_else(String::new, |line| places.show(line));
-        let how = if asked_for { format!("starts at {at}") } else { at };
-        let notes = if asked_for { vec![] } else { vec!["nobody is known to start it".into()] };
-        drawing.push(id, how, notes, "", "");
+        if !known && !std::mem::replace(&mut headed, true) {
+            drawing.trees.lines.push(heading(NOBODY));
+        }
+        drawing.push(id, how, note.into_iter().collect(), "", "");
     }
     drawing.trees
+}
+
+/// Stands above trees of which nothing tells how they begin.
+pub const NOBODY: &str = "what starts these is not known:";
+
+/// Where a tree begins. Its words are escaped.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Start {
+    pub id: FunctionId,
+    /// `starts at src/main.rs:20`, or the place where it is declared.
+    pub how: String,
+    /// A folded function that leads to it.
+    pub note: Option<String>,
+    pub known: bool,
+}
+
+pub fn starts(excerpt: &Excerpt, places: &Places) -> Vec<Start> {
+    let start = |id: FunctionId| {
+        let function = excerpt.graph.function(id);
+        let root = function.is_root || is_main(function) || excerpt.roots.contains(&id);
+        let starter = excerpt.started_by[id.index()].as_ref().filter(|_| !root);
+        let at = function.place.as_ref().map_or_else(String::new, |line| places.show(line));
+        Start {
+            id,
+            how: if root { format!("starts at {at}") } else { at },
+            note: starter.map(|starter| started_by(starter, places)),
+            known: root || starter.is_some(),
+        }
+    };
+    excerpt.begins().into_iter().map(start).collect()
+}
+
+fn heading(text: &str) -> GraphLine {
+    GraphLine {
+        branches: String::new(),
+        below: String::new(),
+        name: "".into(),
+        kind: "",
+        color: Color::Green,
+        own: false,
+        how: String::new(),
+        notes: vec![text.into()],
+        warnings: vec![],
+    }
+}
+
+/// `awaited by axum::F::call at axum-0.8.9/src/handler/mod.rs:255`.
+fn started_by(starter: &Starter, places: &Places) -> String {
+    let verb = match starter.kind {
+        EdgeKind::Awaits => "awaited",
+        EdgeKind::Spawns => "spawned",
+        EdgeKind::Calls => "called",
+    };
+    let at = starter.place.as_ref().map_or_else(String::new, |line| format!(" at {}", places.show(line)));
+    format!("{verb} by {}{at}", name(&starter.name, NAME))
+}
+
+/// Columns of a name in a note.
+const NAME: usize = 40;
+
+/// A function's name in at most so many columns. Of a boxed future only that it is one.
+pub fn name(function: &str, width: usize) -> String {
+    let boxed = ["alloc::boxed::Box<", "core::pin::Pin<"].iter().any(|start| function.starts_with(start));
+    if boxed && function.contains("dyn core::future::future::Future<") {
+        return "Box<dyn Future>".into();
+    }
+    names::fit(function, width)
 }
 
 struct Drawing<'a> {
@@ -175,13 +245,8 @@ impl Drawing<'_> {
             self.trees.lines.push(GraphLine {
                 branches: if deep { rest.to_owned() } else { format!("{rest}└ ") },
                 below: format!("{rest}  "),
-                name: "".into(),
-                kind: "",
-                color: Color::Green,
-                own: false,
                 how: "calls".into(),
-                notes: vec![words],
-                warnings: vec![],
+                ..heading(&words)
             });
         }
     }
@@ -228,10 +293,25 @@ pub fn verb(edge: &Edge, to: &Function) -> &'static str {
 
 /// `awaits src/db.rs:32, 38`.
 pub fn how(group: &Group<'_>, to: &Function, places: &Places) -> String {
-    let mut words = verb(group.first, to).to_owned();
+    let verb = verb(group.first, to);
+    if group.places.is_empty() {
+        verb.into()
+    } else {
+        format!("{verb} {}", lines(group.places.iter().copied(), places))
+    }
+}
+
+/// `src/db.rs:32, 38`; the first few.
+pub fn lines<'a>(all: impl IntoIterator<Item = &'a SourceLine>, places: &Places) -> String {
+    let mut words = String::new();
     let mut file = None;
-    for (nth, line) in group.places.iter().take(PLACES).enumerate() {
-        words.push_str(if nth == 0 { " " } else { ", " });
+    let mut more = 0;
+    for (nth, line) in all.into_iter().enumerate() {
+        if nth >= PLACES {
+            more += 1;
+            continue;
+        }
+        words.push_str(if nth == 0 { "" } else { ", " });
         if file == Some(&line.file) {
             words.push_str(&line.line.to_string());
         } else {
@@ -239,8 +319,8 @@ pub fn how(group: &Group<'_>, to: &Function, places: &Places) -> String {
             file = Some(&line.file);
         }
     }
-    if group.places.len() > PLACES {
-        words.push_str(&format!(", {} more", count((group.places.len() - PLACES) as u64)));
+    if more > 0 {
+        words.push_str(&format!(", {} more", count(more)));
     }
     words
 }
@@ -261,7 +341,7 @@ fn via(edge: &Edge) -> Option<String> {
         name.ends_with("block_on") || (edge.certainty == Certainty::Possible && name.starts_with("dyn "))
     };
     let through: Vec<String> =
-        edge.through.iter().filter(|name| !told(name)).map(|name| names::fit(name, 40)).collect();
+        edge.through.iter().filter(|name| !told(name)).map(|through| name(through, NAME)).collect();
     match through.as_slice() {
         [] => None,
         [one] => Some(format!("via {one}")),
@@ -293,14 +373,17 @@ pub fn thing(kind: ResourceKind) -> &'static str {
         ResourceKind::Join => "a task's end",
         ResourceKind::Io => "a socket or file",
         ResourceKind::OnceCell => "a once_cell",
-        ResourceKind::Unknown => "something else",
+        ResourceKind::Unknown => "what no name tells",
     }
 }
+
+/// Columns of a name in a diagram.
+const LONG: usize = 72;
 
 /// A function in a diagram: name, kind and place, why it is yellow.
 pub fn node(excerpt: &Excerpt, id: FunctionId, places: &Places) -> Vec<String> {
     let function = excerpt.graph.function(id);
-    let mut lines = vec![names::function(&function.name)];
+    let mut lines = vec![name(&function.name, LONG)];
     let mut second = format!("({})", kind_word(function.kind));
     if let Some(line) = function.place.as_ref().filter(|_| function.origin == Origin::Own) {
         second.push_str(&format!(" {}", places.show(line)));

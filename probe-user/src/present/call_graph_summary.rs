@@ -1,6 +1,6 @@
 //! What a call graph answers, in words.
 
-use super::call_graph::thing;
+use super::call_graph::{lines, thing};
 use super::escape::escape;
 use super::names;
 use super::places::Places;
@@ -37,6 +37,20 @@ pub fn answers(summary: &Summary, excerpt: &Excerpt, places: &Places) -> Vec<Ans
     ]
 }
 
+/// `of your own: 20 async functions (18 red, 2 green, 0 yellow), 3 sync functions`.
+pub fn counts(summary: &Summary) -> String {
+    let Summary { async_functions, sync_functions, red, green, yellow, .. } = summary;
+    let mut words = format!("of your own: {}", counted(*async_functions as u64, "async function"));
+    if *async_functions > 0 {
+        let [red, green, yellow] = [red, green, yellow].map(|n| count(*n as u64));
+        words.push_str(&format!(" ({red} red, {green} green, {yellow} yellow)"));
+    }
+    if *sync_functions > 0 {
+        words.push_str(&format!(", {}", counted(*sync_functions as u64, "sync function")));
+    }
+    words
+}
+
 struct Says<'a> {
     excerpt: &'a Excerpt,
     places: &'a Places,
@@ -47,14 +61,14 @@ impl Says<'_> {
         let Summary { async_functions, red, yellow, .. } = summary;
         if summary.needed.is_empty() {
             let text = format!(
-                "Where async is necessary: of {}, {} await something; what these wait for in the end is not known.",
+                "Where async is necessary: of {}, {} await something; what for in the end is not known.",
                 counted(*async_functions as u64, "async function"),
                 count((red + yellow) as u64)
             );
             return Answer { text, items: vec![], left_out: 0 };
         }
         let text = format!(
-            "Where async is necessary: {} of {} await something. In the end it is for what these wait for:",
+            "Where async is necessary: {} of {} await something. What all this waiting is for in the end:",
             count((red + yellow) as u64),
             counted(*async_functions as u64, "async function")
         );
@@ -62,7 +76,7 @@ impl Says<'_> {
             let mut words: Vec<String> = who
                 .iter()
                 .take(OF_A_KIND)
-                .map(|(id, place)| format!("{} {}", self.name(*id), self.place(place.as_ref())))
+                .map(|(id, places)| format!("{} {}", self.name(*id), lines(places, self.places)))
                 .collect();
             if who.len() > OF_A_KIND {
                 words.push(format!("{} more", count((who.len() - OF_A_KIND) as u64)));

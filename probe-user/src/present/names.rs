@@ -56,6 +56,9 @@ pub fn fit(function: &str, width: usize) -> String {
 /// `reqwest::async_impl::client::Client::execute` → `reqwest::Client::execute`; `tokio::time::sleep::Sleep` →
 /// `tokio::Sleep`.
 pub fn short(function: &str) -> String {
+    if function.starts_with("dyn ") {
+        return type_name(function, LONG);
+    }
     let bare = without_parameters(&escape(function));
     if let Some((own, function)) = of_trait(&bare) {
         return format!("{}::{function}", short(own));

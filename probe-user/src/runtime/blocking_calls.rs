@@ -310,6 +310,24 @@ impl BlockingCall {
     }
 }
 
+/// Types of guards, by what hands them out.
+const GUARDS: [(&str, &str); 6] = [
+    ("std::sync::poison::mutex::MutexGuard<", "std::sync::mutex"),
+    ("std::sync::mutex::MutexGuard<", "std::sync::mutex"),
+    ("std::sync::poison::rwlock::RwLock", "std::sync::rwlock"),
+    ("std::sync::rwlock::RwLock", "std::sync::rwlock"),
+    ("lock_api::mutex::MutexGuard<", "lock_api"),
+    ("lock_api::rwlock::RwLock", "lock_api"),
+];
+
+/// The lock that a value of this type keeps: one for which other threads wait, and do nothing else meanwhile.
+pub fn guard(path: &str) -> Option<BlockingCall> {
+    let base = path.split('<').next().unwrap_or(path);
+    let (_, module) = GUARDS.iter().find(|(prefix, _)| path.starts_with(prefix))?;
+    let row = CALLS.iter().find(|row| row.modules.contains(module))?;
+    base.ends_with("Guard").then_some(row.call)
+}
+
 /// Of `<&std::fs::File as std::io::Read>::read` what begins with the module.
 fn unquoted(function: &str) -> &str {
     function.trim_start_matches(['<', '&'])
@@ -363,6 +381,16 @@ mod tests {
         for (path, name) in cases {
             assert_eq!(last_name(path), name, "{path}");
         }
+    }
+
+    #[test]
+    fn guards_are_told_from_locks() {
+        let what = |path| guard(path).map(|call| call.what);
+        assert_eq!(what("std::sync::poison::mutex::MutexGuard<u8>"), Some("std::sync::Mutex::lock"));
+        assert_eq!(what("std::sync::poison::rwlock::RwLockReadGuard<u8>"), Some("a std::sync::RwLock"));
+        assert_eq!(what("lock_api::rwlock::RwLockWriteGuard<R, u8>"), Some("a parking_lot lock"));
+        assert_eq!(what("std::sync::poison::rwlock::RwLock<u8>"), None);
+        assert_eq!(what("tokio::sync::mutex::MutexGuard<u8>"), None);
     }
 
     #[test]

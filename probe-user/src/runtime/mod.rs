@@ -19,7 +19,7 @@ mod tokio;
 mod worker;
 
 pub use async_task::{AsyncTaskSlots, AsyncTaskWord, ExecutorPointer, RawTaskLayout, Registration};
-pub use blocking_calls::{BLOCK_ON, BlockingCall, PARK, is_block_on, last_name};
+pub use blocking_calls::{BLOCK_ON, BlockingCall, PARK, guard, is_block_on, last_name};
 pub use current_task::CurrentTask;
 pub use futures::{
     FUTURES_UNORDERED, JOIN_SET, Role, SHARED, is_closure, is_handle, macro_name, needs_all, role,

@@ -188,9 +188,12 @@ async fn helper(n: u64) -> u64 {
 /// Boxed futures, made here and by a function.
 async fn waits() -> u64 {
     let boxed: BoxFuture<'static, usize> = Box::pin(middle());
+    edge!(awaits "outline_calls::middle");
     let here = boxed.await;
     edge!(calls "outline_calls::made");
-    let there = made(here as u64).await;
+    let there = made(here as u64);
+    edge!(awaits "outline_calls::made::{async_block#0}");
+    let there = there.await;
     here as u64 + there
 }
 
@@ -258,12 +261,20 @@ async fn locks(counter: &std::sync::Mutex<u64>) -> u64 {
     *counter.lock().unwrap()
 }
 
+/// A guard that lives while it waits.
+async fn keeps(counter: &std::sync::Mutex<u64>) -> u64 {
+    let guard = counter.lock().unwrap();
+    finding!("std::sync::Mutex::lock");
+    tokio::task::yield_now().await;
+    *guard
+}
+
 async fn run() -> u64 {
     edge!(calls "outline_calls::guarded");
     guarded(5);
     let counter = std::sync::Mutex::new(0);
     let sum = spawner().await + blocks_at_once().await + blocks_through_functions().await;
-    sum + blocks_elsewhere().await + locks(&counter).await
+    sum + blocks_elsewhere().await + locks(&counter).await + keeps(&counter).await
 }
 
 fn main() {

@@ -13,11 +13,14 @@ use crate::target::Svma;
 use foldhash::HashSet;
 use gimli::{AttributeValue, constants as dw};
 use std::ops::Range;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Inlined calls of one function; more are left out.
 const MAX_NODES: usize = 1 << 18;
 /// Pieces of code of one inlined call.
 const MAX_PIECES: usize = 4096;
+/// Functions of an honest file share little code: no more than so many times all of it is read.
+pub(super) const READINGS: u64 = 4;
 
 /// A function as the end of a call: its entry, where it is one that is told of or marked; else where its code begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -34,7 +37,8 @@ pub(super) struct Found {
     pub from: End,
     pub to: End,
     pub line: Option<Line>,
-    pub by_dependency: bool,
+    /// The dependency's function that makes the call, inlined or `from` itself.
+    pub by: Option<DieRef>,
 }
 
 #[derive(Debug, Default)]
@@ -51,6 +55,7 @@ pub(super) fn of_unit(
     functions: &Functions,
     wanted: &Wanted<'_>,
     vtables: &HashSet<u64>,
+    budget: &AtomicU64,
     number: u32,
 ) -> OfUnit {
     let Some(unit) = program.units().load(number) else { return OfUnit::default() };
@@ -59,6 +64,7 @@ pub(super) fn of_unit(
         functions,
         wanted,
         vtables,
+        budget,
         unit: &unit,
         number,
         rows: None,
@@ -96,6 +102,10 @@ impl Node<'_> {
     fn class(&self) -> Class {
         self.known.map_or(Class::Dependency, |known| known.class)
     }
+
+    fn dependency(&self) -> Option<DieRef> {
+        self.known.filter(|known| known.class == Class::Dependency).map(|known| known.die)
+    }
 }
 
 /// Where in its function a call is.
@@ -114,7 +124,8 @@ struct Owner {
     site: Site,
     /// Within a marked function.
     mute: bool,
-    by_dependency: bool,
+    /// The innermost function of a dependency around.
+    by: Option<DieRef>,
 }
 
 struct Bodies<'p, 'a> {
@@ -122,6 +133,8 @@ struct Bodies<'p, 'a> {
     functions: &'p Functions,
     wanted: &'p Wanted<'p>,
     vtables: &'p HashSet<u64>,
+    /// Bytes of code that may yet be read.
+    budget: &'p AtomicU64,
     unit: &'p Unit<'a>,
     number: u32,
     /// Of the line table; sorted. Read when first needed.
@@ -241,10 +254,15 @@ impl<'a> Bodies<'_, 'a> {
             function: End::Code(start),
             site: Site::Inlined(None),
             mute: root.class() == Class::Marked,
-            by_dependency: root.class() == Class::Dependency,
+            by: root.dependency(),
         };
         let code = self.program.code();
         for piece in &pieces {
+            let size = piece.end - piece.start;
+            let left = |left: u64| left.checked_sub(size);
+            if self.budget.fetch_update(Ordering::Relaxed, Ordering::Relaxed, left).is_err() {
+                break;
+            }
             references(code, piece, &mut |reference| {
                 let owner = |at| match owners.len() {
                     0 => plain,
@@ -279,13 +297,13 @@ impl<'a> Bodies<'_, 'a> {
         for (number, node) in nodes.iter().enumerate() {
             let class = node.class();
             let told = node.known.filter(|known| known.class.is_told());
-            let fresh = |function| Owner { function, site: Site::Itself, mute: false, by_dependency: false };
+            let fresh = |function| Owner { function, site: Site::Itself, mute: false, by: None };
             if number == 0 {
                 owners.push(match told {
                     Some(known) => fresh(End::Entry(known.die)),
                     None => Owner {
                         mute: class == Class::Marked,
-                        by_dependency: class == Class::Dependency,
+                        by: node.dependency(),
                         site: Site::Inlined(None),
                         ..fresh(End::Code(start))
                     },
@@ -301,16 +319,16 @@ impl<'a> Bodies<'_, 'a> {
                 Site::Inlined(line) => line,
                 Site::Itself => None,
             };
-            let by_dependency = around.by_dependency || class == Class::Dependency;
+            let by = node.dependency().or(around.by);
             if let Some(known) = node.known.filter(|_| told.is_some() || class == Class::Marked)
                 && !around.mute
             {
                 let (from, to) = (around.function, End::Entry(known.die));
-                self.found.calls.push(Found { from, to, line, by_dependency: around.by_dependency });
+                self.found.calls.push(Found { from, to, line, by: around.by });
             }
             owners.push(match told {
                 Some(known) => fresh(End::Entry(known.die)),
-                None => Owner { site, mute: around.mute || class == Class::Marked, by_dependency, ..around },
+                None => Owner { site, mute: around.mute || class == Class::Marked, by, ..around },
             });
         }
         owners
@@ -340,8 +358,7 @@ impl<'a> Bodies<'_, 'a> {
             End::Entry(_) => self.line(owner.site, at),
             End::Code(_) => None,
         };
-        let by_dependency = owner.by_dependency;
-        self.found.calls.push(Found { from: owner.function, to: end, line, by_dependency });
+        self.found.calls.push(Found { from: owner.function, to: end, line, by: owner.by });
     }
 
     fn line(&mut self, site: Site, at: u64) -> Option<Line> {

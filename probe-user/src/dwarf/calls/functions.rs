@@ -73,6 +73,8 @@ pub(super) struct Functions {
     units: Vec<Box<[(u32, What)]>>,
     /// Where functions begin; sorted.
     code: Vec<(u64, DieRef)>,
+    /// The bodies of coroutines.
+    pub bodies: Vec<DieRef>,
     /// Paths of those that are marked.
     pub paths: HashMap<DieRef, Box<str>>,
 }
@@ -87,6 +89,8 @@ impl Functions {
             let die = |offset| DieRef { unit: number as u32, offset };
             all.code.extend(part.code.into_iter().map(|(address, offset)| (address, die(offset))));
             all.paths.extend(part.paths.into_iter().map(|(offset, path)| (die(offset), path)));
+            let body = |entry: &&(u32, What)| matches!(entry.1, What::Named(Class::Coroutine));
+            all.bodies.extend(part.entries.iter().filter(body).map(|(offset, _)| die(*offset)));
             all.units.push(part.entries.into());
         }
         all.code.sort_unstable();

@@ -17,6 +17,7 @@ use foldhash::{HashMap, HashSet};
 pub use functions::{Class, Wanted};
 use gimli::constants as dw;
 use rayon::prelude::*;
+use std::sync::atomic::AtomicU64;
 
 /// From an inlined call over the abstract function to its declaration.
 const MAX_ORIGINS: usize = 4;
@@ -39,8 +40,8 @@ pub struct CodeCall {
     pub to: u32,
     /// Where in `from`. None also of calls by functions that have no entry here.
     pub place: Option<Decl>,
-    /// A function of a dependency, inlined, or `from` itself, makes the call.
-    pub by_dependency: bool,
+    /// The dependency's function that makes the call, inlined or `from` itself.
+    pub by: Option<DieRef>,
 }
 
 /// A function takes the address of a trait object's vtable, as one does that makes such an object.
@@ -59,6 +60,8 @@ pub struct Calls {
     pub calls: Vec<CodeCall>,
     /// Sorted by function. Of `dyn Future` only.
     pub vtables: Vec<VtableUse>,
+    /// The entries of all bodies of coroutines; one body may have several.
+    pub bodies: Vec<DieRef>,
     /// Calls of code that several functions share: whose they are is not known, and they are left out.
     pub ambiguous: usize,
 }
@@ -67,10 +70,12 @@ impl Program<'_> {
     pub fn calls(&self, wanted: &Wanted<'_>) -> Calls {
         let functions = functions::Functions::find(self, wanted);
         let vtables: HashSet<u64> = self.future_vtables().map(|vtable| vtable.0).collect();
+        let code: u64 = self.code().iter().map(|code| code.bytes.len() as u64).sum();
+        let budget = AtomicU64::new(code.saturating_mul(bodies::READINGS));
         let numbers = 0..self.unit_count() as u32;
         let units: Vec<OfUnit> = numbers
             .into_par_iter()
-            .map(|number| bodies::of_unit(self, &functions, wanted, &vtables, number))
+            .map(|number| bodies::of_unit(self, &functions, wanted, &vtables, &budget, number))
             .collect();
         let ends = |unit: &OfUnit| {
             let calls: Vec<End> = unit.calls.iter().flat_map(|call| [call.from, call.to]).collect();
@@ -80,7 +85,7 @@ impl Program<'_> {
         ends.par_sort_unstable();
         ends.dedup();
         let ids: HashMap<End, u32> = ends.iter().enumerate().map(|(id, end)| (*end, id as u32)).collect();
-        let mut all = Calls::default();
+        let mut all = Calls { bodies: functions.bodies.clone(), ..Calls::default() };
         for (number, unit) in units.into_iter().enumerate() {
             let place = |line: Option<bodies::Line>| {
                 line.map(|(file, line)| Decl { unit: number as u32, file, line })
@@ -90,7 +95,7 @@ impl Program<'_> {
                 from: ids[&call.from],
                 to: ids[&call.to],
                 place: place(call.line),
-                by_dependency: call.by_dependency,
+                by: call.by,
             }));
             all.vtables.extend(unit.vtables.into_iter().map(|(end, vtable, line)| VtableUse {
                 function: ids[&end],
@@ -102,6 +107,13 @@ impl Program<'_> {
         all.calls.par_sort_by_key(|call| (call.from, call.to));
         all.vtables.sort_by_key(|used| (used.function, used.vtable));
         all
+    }
+
+    /// The type that a function returns.
+    pub fn returned(&self, die: DieRef) -> Option<DieRef> {
+        let unit = self.units().get(die.unit)?;
+        let entry = unit.unit.entry(gimli::UnitOffset(die.offset as usize)).ok()?;
+        self.units().reference(die.unit, entry.attr_value(dw::DW_AT_type)?)
     }
 
     /// Generic arguments of a function, by name (`F`).

@@ -15,6 +15,8 @@ pub struct Bodies {
     pub of: Vec<Option<usize>>,
     /// Closures that may be a part of the function around them: the name of that, without its parameters.
     pub around: HashMap<usize, String>,
+    /// By index in [`Coroutines::list`]: what the body returns.
+    pub returned: Vec<Option<Box<str>>>,
     /// Path of the type of each closure.
     pub closures: Vec<(String, usize)>,
     /// The same name, of every body.
@@ -35,7 +37,15 @@ impl Bodies {
         let fns = coroutines.list.iter().filter(|one| one.kind == CoroutineKind::Fn);
         let shells: HashSet<(&SourceLine, String)> =
             fns.filter_map(|one| Some((one.place.as_ref()?, last_name(&one.name)))).collect();
-        let mut bodies = Bodies::default();
+        let mut bodies = Bodies { returned: vec![None; coroutines.list.len()], ..Bodies::default() };
+        for die in &calls.bodies {
+            let Some(coroutine) = states.get(&program.state_path(*die)).copied().flatten() else { continue };
+            let returned = &mut bodies.returned[coroutine];
+            if returned.is_none() {
+                let ty = program.returned(*die).and_then(|ty| program.ty(ty));
+                *returned = Some(ty.map(|ty| ty.name.clone()).unwrap_or_default());
+            }
+        }
         let mut known: HashMap<Body, usize> = HashMap::new();
         for function in &calls.functions {
             let body = function.die.and_then(|die| match function.class {

@@ -1,16 +1,14 @@
 //! From what the code does to the edges of the graph.
 
+use super::given::coroutines_in;
 use super::{Body, CodeCalls, Handed};
-use crate::decode::{Recipe, RecipeId, Recipes, SourceLine};
+use crate::decode::{Recipes, SourceLine};
 use crate::dwarf::DieRef;
 use crate::outline::builder::{Builder, Handle, Link};
 use crate::outline::{Certainty, Color, Coroutines, EdgeKind, Function, FunctionKind, Origin};
 use crate::runtime::{HandOver, is_closure};
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
-
-/// Futures around the coroutine that is spawned.
-const MAX_AROUND: usize = 64;
 
 /// What a function is given: a coroutine or a closure, and what lies around it.
 struct Given {
@@ -35,7 +33,7 @@ pub fn add(
     builder: &mut Builder,
 ) {
     let mut edges =
-        Edges { recipes, coroutines, code, closures: closures(code), list: Vec::new(), unknown: 0 };
+        Edges { recipes, coroutines, code, closures: closures(code), list: Vec::new(), unknown: Vec::new() };
     for (from, to, place) in &code.calls {
         edges.push(*from, edges.end(*to), EdgeKind::Calls, place, Vec::new());
     }
@@ -44,8 +42,14 @@ pub fn add(
     }
     let Edges { list, unknown, .. } = edges;
     builder.issues.extend(code.issues.iter().cloned());
-    if unknown > 0 {
-        builder.issues.push(format!("{unknown} times something is spawned or waited for whose type does not tell which async function or closure it is"));
+    if let Some(first) = unknown.first() {
+        let more = match unknown.len() {
+            1 => String::new(),
+            n => format!(" ({} more like it)", n - 1),
+        };
+        builder.issues.push(format!(
+            "no async function or closure is known in what is spawned or waited for as {first}{more}"
+        ));
     }
     let kept = kept(code, &list);
     let mut made: HashMap<usize, Handle> = HashMap::new();
@@ -108,7 +112,8 @@ struct Edges<'e, 'p, 'a> {
     code: &'e CodeCalls,
     closures: HashMap<&'e str, usize>,
     list: Vec<Edge>,
-    unknown: usize,
+    /// Names of what is spawned or waited for, and is no coroutine that is known.
+    unknown: Vec<String>,
 }
 
 impl Edges<'_, '_, '_> {
@@ -135,8 +140,10 @@ impl Edges<'_, '_, '_> {
 
     fn handed(&mut self, handed: &Handed) {
         let given = self.given(handed.what);
-        if given.is_empty() && matches!(handed.how, HandOver::Spawn | HandOver::BlockOn) {
-            self.unknown += 1;
+        let known = !matches!(handed.how, HandOver::Spawn | HandOver::BlockOn) || !given.is_empty();
+        if !known && !handed.by_dependency {
+            let ty = self.recipes.program.ty(handed.what);
+            self.unknown.extend(ty.map(|ty| self.recipes.program.path(&ty)));
         }
         let (kind, how) = match handed.how {
             HandOver::Spawn => (EdgeKind::Spawns, None),
@@ -151,49 +158,13 @@ impl Edges<'_, '_, '_> {
     }
 
     fn given(&self, what: DieRef) -> Vec<Given> {
-        if let Some(i) = self.coroutines.index_of(what) {
-            return vec![Given { body: Ends::Coroutine(i), through: Vec::new() }];
-        }
         let path = self.recipes.program.ty(what).map(|ty| self.recipes.program.path(&ty)).unwrap_or_default();
         if is_closure(&path) {
             let closure = self.closures.get(&*path).map(|body| Ends::Body(*body));
             return closure.map(|body| Given { body, through: Vec::new() }).into_iter().collect();
         }
-        let mut found = Vec::new();
-        self.inside(self.recipes.future(what), &mut Vec::new(), &mut HashSet::new(), &mut found);
-        found
-    }
-
-    /// Coroutines that a future polls at once, as `Instrumented<F>` does.
-    fn inside(
-        &self,
-        recipe: RecipeId,
-        through: &mut Vec<Arc<str>>,
-        seen: &mut HashSet<RecipeId>,
-        found: &mut Vec<Given>,
-    ) {
-        if seen.len() >= MAX_AROUND || !seen.insert(recipe) {
-            return;
-        }
-        if let Some(i) = self.recipes.subject(recipe).and_then(|ty| self.coroutines.index_of(ty)) {
-            found.push(Given { body: Ends::Coroutine(i), through: through.clone() });
-            return;
-        }
-        let recipe = self.recipes.get(recipe);
-        let arms = match &*recipe {
-            Recipe::Fixed(arm) => std::slice::from_ref(arm),
-            Recipe::Switch { arms, .. } => arms,
-            Recipe::Select { inner, .. } => return self.inside(inner.recipe, through, seen, found),
-            _ => return,
-        };
-        for arm in arms {
-            let name = arm.frame.map(|frame| self.recipes.frames.get(frame).function.clone());
-            through.extend(name.clone());
-            for child in &arm.awaiting {
-                self.inside(child.recipe, through, seen, found);
-            }
-            through.truncate(through.len() - usize::from(name.is_some()));
-        }
+        let inside = coroutines_in(self.recipes, self.coroutines, what).into_iter();
+        inside.map(|(i, through)| Given { body: Ends::Coroutine(i), through }).collect()
     }
 }
 

@@ -6,14 +6,16 @@
 
 mod body;
 mod edges;
+mod given;
 mod reach;
 
-use super::Coroutines;
+use super::{Coroutines, Origin};
 use crate::decode::{Recipes, SourceLine};
 use crate::dwarf::{Calls, Class, DieRef, Wanted};
 use crate::runtime::{BlockingCall, HandOver};
 use body::Bodies;
 pub use edges::add;
+pub use given::coroutines_in;
 use std::sync::Arc;
 
 /// A coroutine or a function of the user's own that calls or is called.
@@ -36,6 +38,8 @@ pub struct Handed {
     /// The generic argument's type.
     pub what: DieRef,
     pub place: Option<SourceLine>,
+    /// A dependency does it, not the user's own code.
+    pub by_dependency: bool,
 }
 
 /// A call that may block its thread.
@@ -43,8 +47,10 @@ pub struct Handed {
 pub struct Blocks {
     pub from: usize,
     pub call: BlockingCall,
+    /// The function that is called, `std::fs::read_to_string`.
+    pub function: String,
     pub place: Option<SourceLine>,
-    /// The function of a dependency that makes the call, where it is none of the user's own; empty where it was inlined.
+    /// The dependency's function that makes the call, where it is none of the user's own.
     pub by: Option<String>,
 }
 
@@ -56,6 +62,9 @@ pub struct CodeCalls {
     pub calls: Vec<(usize, usize, Option<SourceLine>)>,
     pub handed: Vec<Handed>,
     pub blocks: Vec<Blocks>,
+    /// By index in [`Coroutines::list`]: the name of the type that the body returns, `Poll<u32>`. None of coroutines whose body
+    /// is nowhere to be seen.
+    pub returned: Vec<Option<Box<str>>>,
     /// Path of a closure's type, and the closure.
     pub closures: Vec<(String, usize)>,
     /// Function, vtable of a `dyn Future` that it makes.
@@ -82,10 +91,26 @@ impl CodeCalls {
                 "{many} calls go to code that several equal functions share: which of them is called is not known"
             ));
         }
+        found.returned = bodies.returned;
+        found.issues.extend(unseen(coroutines, &found.returned));
         found.bodies = bodies.list;
         found.closures = bodies.closures;
         found
     }
+}
+
+/// Coroutines of the user's own without a body: what they call is not known.
+fn unseen(coroutines: &Coroutines, returned: &[Option<Box<str>>]) -> Option<String> {
+    let own = coroutines.list.iter().zip(returned).filter(|(one, _)| one.origin == Origin::Own);
+    let unseen: Vec<&str> = own.filter(|(_, body)| body.is_none()).map(|(one, _)| &*one.name).collect();
+    let first = unseen.first()?;
+    let more = match unseen.len() {
+        1 => String::new(),
+        n => format!(" and {} more", n - 1),
+    };
+    Some(format!(
+        "the code of {first}{more} was not found (never polled, or folded with equal code): what it calls is not known"
+    ))
 }
 
 /// Nobody is told of it.

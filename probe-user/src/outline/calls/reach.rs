@@ -1,9 +1,9 @@
 //! From the calls of functions to those of bodies: through what lies between them.
 
-use super::body::Bodies;
+use super::body::{Bodies, without_parameters};
 use super::{Blocks, CodeCalls, Handed, is_plain};
 use crate::decode::{Recipes, SourceLine};
-use crate::dwarf::{Calls, Class, CodeCall, Decl};
+use crate::dwarf::{Calls, Class, CodeCall, Decl, DieRef};
 use crate::runtime::{BlockingCall, HandOver};
 use std::collections::{BTreeSet, HashMap, HashSet};
 
@@ -46,6 +46,10 @@ pub fn follow(recipes: &Recipes<'_, '_>, calls: &Calls, bodies: &Bodies) -> Code
     fold_closures(bodies, &mut found);
     found.calls.sort();
     found.calls.dedup();
+    found
+        .blocks
+        .sort_by(|a, b| (a.from, &a.place, &a.function, &a.by).cmp(&(b.from, &b.place, &b.function, &b.by)));
+    found.blocks.dedup();
     found
 }
 
@@ -97,26 +101,26 @@ impl Follow<'_, '_, '_> {
                 continue;
             }
             let place = self.place(call.place);
-            if !self.reached(body, to, &place, call.by_dependency, None) {
-                self.between(body, to, &place, call.by_dependency);
+            if !self.reached(body, to, &place, call.by, false) {
+                self.between(body, to, &place, call.by);
             }
         }
     }
 
     /// What functions of others call, begun at one that the body calls.
-    fn between(&mut self, body: usize, first: usize, place: &Option<SourceLine>, by_dependency: bool) {
+    fn between(&mut self, body: usize, first: usize, place: &Option<SourceLine>, by: Option<DieRef>) {
         let mut seen = HashSet::from([first]);
-        let mut open = vec![(first, by_dependency)];
-        while let Some((function, by_dependency)) = open.pop() {
-            let by_dependency = by_dependency || self.calls.functions[function].class == Class::Dependency;
+        let mut open = vec![(first, by)];
+        while let Some((function, by)) = open.pop() {
             self.vtables(body, function);
+            let of_std = self.calls.functions[function].class == Class::Std;
             for call in calls_of(self.calls, function) {
-                let to = call.to as usize;
-                if !self.useful[to] || self.reached(body, to, place, by_dependency, Some(function)) {
+                let (to, by) = (call.to as usize, call.by.or(by));
+                if !self.useful[to] || self.reached(body, to, place, by, of_std) {
                     continue;
                 }
                 if seen.len() < MAX_BETWEEN && seen.insert(to) {
-                    open.push((to, by_dependency));
+                    open.push((to, by));
                 }
             }
         }
@@ -128,8 +132,8 @@ impl Follow<'_, '_, '_> {
         body: usize,
         to: usize,
         place: &Option<SourceLine>,
-        by_dependency: bool,
-        by: Option<usize>,
+        by: Option<DieRef>,
+        of_std: bool,
     ) -> bool {
         let target = &self.calls.functions[to];
         match target.class {
@@ -139,7 +143,7 @@ impl Follow<'_, '_, '_> {
                     self.found.calls.push((body, to, place.clone()));
                 }
             }
-            Class::Marked => self.marked(body, to, place, by_dependency, by),
+            Class::Marked => self.marked(body, to, place, by, of_std),
             Class::Std | Class::Dependency => return false,
         }
         true
@@ -150,8 +154,8 @@ impl Follow<'_, '_, '_> {
         from: usize,
         to: usize,
         place: &Option<SourceLine>,
-        by_dependency: bool,
-        by: Option<usize>,
+        by: Option<DieRef>,
+        of_std: bool,
     ) {
         let target = &self.calls.functions[to];
         let Some(path) = &target.path else { return };
@@ -163,23 +167,26 @@ impl Follow<'_, '_, '_> {
                 .find_map(|name| arguments.iter().find(|(argument, _)| &**argument == *name))
                 .or_else(|| arguments.iter().find(|(argument, _)| argument.starts_with("impl ")));
             if let Some((_, what)) = given {
-                self.found.handed.push(Handed { from, how, what: *what, place: place.clone() });
+                self.found.handed.push(Handed {
+                    from,
+                    how,
+                    what: *what,
+                    place: place.clone(),
+                    by_dependency: by.is_some() || of_std,
+                });
             }
         }
         // What std does inside is no call of anybody's.
-        let of_std = by.is_some_and(|by| self.calls.functions[by].class == Class::Std);
         if let Some(call) = BlockingCall::of_call(path).filter(|_| !of_std) {
-            let by = by_dependency.then(|| by.and_then(|by| self.name(by)).unwrap_or_default());
+            let by = by.map(|die| self.recipes.program.function_name(die));
             let krate = by.as_deref().map(|name| name.trim_start_matches(['<', '&']));
-            let krate = krate.and_then(|name| name.split(':').next());
+            let krate = krate.and_then(|name| name.split([':', '<']).next());
             if !krate.is_some_and(|krate| RUNTIMES.contains(&krate)) {
-                self.found.blocks.push(Blocks { from, call, place: place.clone(), by });
+                // As its users write it: std keeps its functions in a module of their own.
+                let function = without_parameters(path).replace("::functions::", "::");
+                self.found.blocks.push(Blocks { from, call, function, place: place.clone(), by });
             }
         }
-    }
-
-    fn name(&self, function: usize) -> Option<String> {
-        self.calls.functions[function].die.map(|die| self.recipes.program.function_name(die))
     }
 
     fn vtables(&mut self, body: usize, function: usize) {
