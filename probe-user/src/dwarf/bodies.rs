@@ -2,10 +2,12 @@
 
 use super::program::Program;
 use super::scopes::Chain;
+use super::sections::Slice;
 use super::types::{Type, TypeKind};
 use super::units::DieRef;
 use crate::target::Svma;
 use gimli::constants as dw;
+use std::sync::Arc;
 
 /// From an abstract function to its declaration.
 const MAX_ORIGINS: usize = 4;
@@ -88,20 +90,33 @@ impl<'a> Program<'a> {
 
     /// The function at an address is one of which nothing returns: its type is `!`.
     pub fn is_diverging(&self, address: Svma) -> bool {
-        let Some(chain) = self.functions_at(address) else { return false };
+        self.of_function(address, |_, entry| entry.attr_value(dw::DW_AT_noreturn).map(|_| ())).is_some()
+    }
+
+    /// The type of what the function at an address returns. None where debug information knows no function, or it returns nothing.
+    pub fn result(&self, address: Svma) -> Option<Arc<Type>> {
+        self.of_function(address, |unit, entry| {
+            self.units().reference(unit, entry.attr_value(dw::DW_AT_type)?).and_then(|die| self.ty(die))
+        })
+    }
+
+    /// What the entry of a function says, or that which it is a copy of.
+    fn of_function<T>(
+        &self,
+        address: Svma,
+        says: impl Fn(u32, &gimli::DebuggingInformationEntry<Slice<'a>>) -> Option<T>,
+    ) -> Option<T> {
+        let chain = self.functions_at(address)?;
         let mut die = DieRef { unit: chain.unit(), offset: chain.function() as u32 };
         for _ in 0..MAX_ORIGINS {
-            let Some(unit) = self.units().get(die.unit) else { return false };
-            let Ok(entry) = unit.unit.entry(gimli::UnitOffset(die.offset as usize)) else { return false };
-            if entry.attr_value(dw::DW_AT_noreturn).is_some() {
-                return true;
+            let unit = self.units().get(die.unit)?;
+            let entry = unit.unit.entry(gimli::UnitOffset(die.offset as usize)).ok()?;
+            if let Some(said) = says(die.unit, &entry) {
+                return Some(said);
             }
-            let origin = [dw::DW_AT_abstract_origin, dw::DW_AT_specification]
-                .iter()
-                .find_map(|attribute| self.units().reference(die.unit, entry.attr_value(*attribute)?));
-            let Some(origin) = origin else { return false };
-            die = origin;
+            let mut origins = [dw::DW_AT_abstract_origin, dw::DW_AT_specification].into_iter();
+            die = origins.find_map(|one| self.units().reference(die.unit, entry.attr_value(one)?))?;
         }
-        false
+        None
     }
 }

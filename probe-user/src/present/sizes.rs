@@ -14,9 +14,10 @@ const DETAILED: usize = 20;
 const ROWS: usize = 20;
 /// Parts named of one future.
 const PARTS: usize = 8;
-/// From here on a future is told of in detail; and the first few are whatever their size.
+/// From here on a future is told of in detail; and the first few unless they are small.
 const LARGE: u64 = 1024;
 const FIRST: usize = 5;
+const SMALL: u64 = 128;
 /// Columns of a number of bytes.
 const BYTES: usize = 12;
 
@@ -44,7 +45,8 @@ pub fn write(
     let detailed = if all { usize::MAX } else { DETAILED };
     for (nth, future) in shown.iter().take(detailed).enumerate() {
         one(out, future, places, paint)?;
-        if nth < FIRST || future.machine.size >= LARGE {
+        let size = future.machine.size;
+        if size >= LARGE || nth < FIRST && size >= SMALL {
             parts(out, future, places, paint)?;
         }
     }

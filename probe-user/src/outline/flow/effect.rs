@@ -110,8 +110,9 @@ impl Step<'_> {
 
     fn arithmetic(&self, known: &mut Known) -> Result<(), Unclear> {
         let one = self.instruction;
-        let (left, right) = (self.operand(known, 0), self.operand(known, 1));
         let size = self.size(0) as u32;
+        let number = |value| as_number(value, size as usize);
+        let (left, right) = (number(self.operand(known, 0)), number(self.operand(known, 1)));
         let is_same = one.op1_kind() == OpKind::Register
             && one.op0_kind() == OpKind::Register
             && one.op0_register() == one.op1_register();
@@ -156,7 +157,7 @@ impl Step<'_> {
     fn on_one(&self, known: &mut Known) -> Result<(), Unclear> {
         let size = self.size(0) as u32;
         let by = if self.instruction.op_count() > 1 { self.operand(known, 1) } else { Value::Number(1) };
-        let value = match (self.operand(known, 0), as_number(by, 1)) {
+        let value = match (as_number(self.operand(known, 0), size as usize), as_number(by, 1)) {
             (Value::Number(a), Value::Number(b)) => {
                 let shift = (b & if size == 8 { 63 } else { 31 }) as u32;
                 let result = match self.instruction.mnemonic() {

@@ -99,7 +99,9 @@ impl<'f, 'p, 'a> Flow<'f, 'p, 'a> {
         code: FunctionCode<'_>,
         tracked: &[(u64, u8)],
     ) -> Result<Steps, String> {
-        let around = Surroundings { constants: &self.constants, returns: &|at| self.returns(at, MAX_TAILS) };
+        let polls = |at| self.program.result(at).is_some_and(|ty| &*ty.name == "Poll<()>");
+        let returns = |at| self.returns(at, MAX_TAILS);
+        let around = Surroundings { constants: &self.constants, returns: &returns, polls: &polls };
         let offsets = tracked.iter().map(|(at, _)| *at as i64).collect();
         let walk = Walk::new(code, &around, offsets);
         let mut states: Vec<u8> = tracked.iter().map(|(_, state)| *state).collect();

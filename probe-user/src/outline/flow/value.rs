@@ -77,6 +77,7 @@ impl Known {
             (1, Value::Number(n)) if is_high(register) => Value::Byte((n >> 8) as u8),
             (1, Value::Number(n)) => Value::Byte(n as u8),
             (size @ (2 | 4), Value::Number(n)) => Value::Number(truncated(n, size as u32)),
+            (2 | 4, Value::Byte(_)) => value,
             _ => Value::Unknown,
         }
     }
@@ -85,8 +86,7 @@ impl Known {
         let Some(index) = index(register) else { return };
         let old = self.registers[index];
         self.registers[index] = match (register.size(), value) {
-            (8, Value::Byte(_)) => Value::Unknown,
-            (8, _) => value,
+            (8, _) | (4, Value::Byte(_)) => value,
             // Half a register clears the other half.
             (4, Value::Number(n)) => Value::Number(truncated(n, 4)),
             (4, Value::Entry(_)) => value,

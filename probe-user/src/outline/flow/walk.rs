@@ -45,6 +45,8 @@ pub struct Surroundings<'s> {
     pub constants: &'s Constants<'s>,
     /// Whether a function at an address ever returns.
     pub returns: &'s dyn Fn(Svma) -> bool,
+    /// Whether it returns a `Poll<()>`: 0 for Ready, 1 for Pending.
+    pub polls: &'s dyn Fn(Svma) -> bool,
 }
 
 pub struct Walk<'w> {
@@ -160,6 +162,12 @@ impl Run<'_> {
                         return Ok(());
                     }
                     known.after_call();
+                    if self.is_poll(&instruction) {
+                        let mut pending = known.clone();
+                        pending.set(Register::AL, Value::Byte(1));
+                        self.queue.push((instruction.next_ip(), pending));
+                        known.set(Register::AL, Value::Byte(0));
+                    }
                 }
                 FlowControl::Return => {
                     self.end(&known)?;
@@ -258,6 +266,18 @@ impl Run<'_> {
         }
     }
 
+    /// What is called polls a future without a result.
+    fn is_poll(&self, instruction: &Instruction) -> bool {
+        let target = match instruction.op0_kind() {
+            OpKind::NearBranch64 => Some(Svma(instruction.near_branch_target())),
+            OpKind::Memory if instruction.is_ip_rel_memory_operand() => {
+                self.walk.around.constants.address(Svma(instruction.ip_rel_memory_address()))
+            }
+            _ => None,
+        };
+        target.is_some_and(|target| (self.walk.around.polls)(target))
+    }
+
     /// Whether the function that a word leads to returns.
     fn leads_to_one_that_returns(&self, slot: Svma) -> bool {
         let constants = self.walk.around.constants;
@@ -282,7 +302,7 @@ mod tests {
     /// Runs code at 0x1000 whose state is the byte at 8 of what RDI points to.
     fn ends(bytes: &[u8], future: Register, state: u8) -> Result<Vec<u8>, Unclear> {
         let (constants, returns) = (Constants::default(), |at: Svma| at.0 != 0x2000);
-        let around = Surroundings { constants: &constants, returns: &returns };
+        let around = Surroundings { constants: &constants, returns: &returns, polls: &|at| at.0 == 0x3000 };
         let code = FunctionCode { start: Svma(0x1000), bytes };
         Walk::new(code, &around, vec![8]).ends(future, &[state]).map(|ends| ends.into_iter().collect())
     }
@@ -308,8 +328,10 @@ mod tests {
     }
 
     #[test]
-    fn with_another_register_the_returned_state_returns() {
-        assert!(!ends(&TWO_STATES, Register::RSI, 1).unwrap().is_empty());
+    fn with_another_register_it_is_not_understood() {
+        assert_eq!(ends(&TWO_STATES, Register::RSI, 1), Err(Unclear::State));
+        // Nothing is stored: then it returns from every state, which a coroutine that has returned does not.
+        assert_eq!(ends(&[0xc3], Register::RSI, 1), Ok(vec![1]));
     }
 
     #[test]
@@ -345,6 +367,16 @@ mod tests {
         // mov rbx, rdi; call 0x2001; mov byte [rbx+8], 3; ret
         let returns = [0x48, 0x89, 0xfb, 0xe8, 0xf9, 0x0f, 0, 0, 0xc6, 0x43, 0x08, 3, 0xc3];
         assert_eq!(ends(&returns, Register::RDI, 0), Ok(vec![3]));
+    }
+
+    #[test]
+    fn a_state_is_computed_from_what_a_poll_returns() {
+        // mov rbx, rdi; call 0x3000; mov ecx, eax; add cl, al; inc cl; mov [rbx+8], cl; ret
+        let code = [
+            0x48, 0x89, 0xfb, 0xe8, 0xf8, 0x1f, 0, 0, 0x89, 0xc1, 0x00, 0xc1, 0xfe, 0xc1, 0x88, 0x4b, 0x08,
+            0xc3,
+        ];
+        assert_eq!(ends(&code, Register::RDI, 0), Ok(vec![1, 3]));
     }
 
     #[test]
