@@ -10,8 +10,9 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 /// Functions of others between a body and what they call for it.
 const MAX_BETWEEN: usize = 20_000;
 
-/// Crates whose own blocking is their business: they know what they do to a worker.
-const RUNTIMES: [&str; 14] = [
+/// Crates whose own blocking is their business: runtimes, which know what they do to a worker, and locks, which are held for a
+/// moment as a rule.
+const RUNTIMES: [&str; 19] = [
     "tokio",
     "mio",
     "polling",
@@ -24,6 +25,11 @@ const RUNTIMES: [&str; 14] = [
     "futures_executor",
     "actix_rt",
     "parking_lot",
+    "parking_lot_core",
+    "lock_api",
+    "once_cell",
+    "event_listener",
+    "crossbeam_utils",
     "rayon_core",
     "tracing_subscriber",
 ];
