@@ -1,5 +1,6 @@
 //! What `analyze` prints.
 
+use super::{Certainty, Location};
 use serde::Deserialize;
 
 /// `analyze -f json`.
