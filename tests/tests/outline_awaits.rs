@@ -54,7 +54,7 @@ fn the_graph_is_what_the_source_awaits() {
     for variant in [
         plain,
         Variant { codegen_units: 1, ..plain },
-        Variant { lto: Lto::Fat, codegen_units: 1, ..plain },
+        Variant { lto: Lto::Fat, ..plain },
         Variant::smallest(Tokio::Latest),
         Variant { split: true, ..plain },
     ] {

@@ -10,6 +10,9 @@ use std::time::Instant;
 /// In every build.
 const TREES: [&str; 2] = ["tree", "current_thread"];
 
+/// What is looked at without being watched.
+const OUTLINES: [&str; 3] = ["awaits", "outline_calls", "outline_states"];
+
 /// How long a build took, or that it failed. The tests that want it fail then, and say why.
 fn build(name: &str, build: impl FnOnce() -> Result<()>) -> Result<()> {
     let begin = Instant::now();
@@ -120,13 +123,14 @@ fn further(variant: Variant) -> Vec<&'static str> {
                 "timed",
             ],
             Tokio::V1_43 => &["causes", "counts", "roots"],
-            Tokio::V1_38 => &["blockers", "counts", "roots", "shares"],
+            Tokio::V1_38 => &["blockers", "counts", "outline_states", "roots", "shares"],
             Tokio::V1_28 => &["causes", "shares"],
             Tokio::V1_21 => &["shares", "timed"],
         };
         let recent: &[&str] =
             if Tokio::ALL.contains(&tokio) { &["panics", "waits", "holders", "cycles"] } else { &[] };
-        return [named, recent, &["local_set", "many_runtimes", "forever", "queues"]].concat();
+        let outlines: &[&str] = if tokio == Tokio::Latest { &OUTLINES } else { &[] };
+        return [named, recent, outlines, &["local_set", "many_runtimes", "forever", "queues"]].concat();
     }
     let named: &[&str] = match tokio {
         Tokio::Latest if smallest => &["blockers", "causes", "counts", "roots", "waits", "holders", "cycles"],
@@ -134,9 +138,14 @@ fn further(variant: Variant) -> Vec<&'static str> {
             &["causes", "forever", "roots", "waits", "holders", "cycles"]
         }
         Tokio::Latest if variant.panic == Panic::Abort => &["panics", "roots"],
+        Tokio::Latest if variant.split => &["roots", "awaits"],
         Tokio::Latest if variant.mangling == Mangling::Legacy => &["roots"],
         Tokio::V1_38 if smallest => &["causes", "counts"],
         _ => &[],
     };
-    named.to_vec()
+    let outlines = tokio == Tokio::Latest
+        && (smallest || variant.codegen_units == 1 || variant.lto == Lto::Fat)
+        && !variant.split;
+    let outlines: &[&str] = if outlines { &OUTLINES } else { &[] };
+    [named, outlines].concat()
 }
