@@ -241,7 +241,7 @@ fn tasks(found: &[TaskSize], truth: &[Truth], what: &str) {
     let mut compared = 0;
     for expected in truth {
         let Truth::TaskSize { name, size, align, future, boxed } = expected else { continue };
-        let is_it = |task: &&TaskSize| task.name.contains(name.as_str());
+        let is_it = |task: &&TaskSize| task.name == *name;
         let task = found.iter().find(is_it).unwrap_or_else(|| panic!("{what}: {name} in {found:?}"));
         assert_eq!((task.size, task.align, task.boxed_size), (*size, *align, *boxed), "{what}: {name}");
         // Of a box the pointer.
@@ -257,6 +257,7 @@ struct Changes {
     in_both: usize,
     unchanged: usize,
     futures: Vec<Change>,
+    tasks: Vec<Change>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -284,6 +285,16 @@ fn what_became_larger_between_two_builds() {
     assert_eq!((&*buffer.name, buffer.before, buffer.after), ("buffer", Some(30_000), Some(20_000)));
     assert_eq!(changes.in_both, machines(&new).count() + 1);
     assert_eq!(changes.unchanged, changes.in_both - 1);
+    let task = changes.tasks.iter().find(|task| task.name == "outline_states::heavy").expect("its task too");
+    let spawned = |truth: &[Truth]| {
+        truth.iter().find_map(|one| match one {
+            Truth::TaskSize { name, size, boxed, .. } if name == "outline_states::heavy" => {
+                Some(size + boxed.unwrap_or(0))
+            }
+            _ => None,
+        })
+    };
+    assert_eq!((task.before, task.after), (spawned(&old), spawned(&new)));
 }
 
 #[test]

@@ -98,7 +98,7 @@ pub fn sizes() -> Sizes {
             small("hyper::idle", Origin::Dependency),
         ],
         tasks: vec![
-            task("core::pin::Pin<alloc::boxed::Box<shop::upload>>", 128, 8, Some(20_000)),
+            task("shop::upload", 128, 8, Some(20_000)),
             task("shop::api::fetch_user", 1408, 1264, None),
         ],
     }

@@ -131,6 +131,8 @@ fn tasks_changed(before: &[TaskSize], after: &[TaskSize]) -> Vec<Change<Arc<str>
         after: after.get(key).copied(),
     });
     let mut changed: Vec<Change<Arc<str>>> = all.filter(|change| change.before != change.after).collect();
+    // The same on several schedulers is told once.
+    changed.dedup();
     changed.sort_by_key(|change| std::cmp::Reverse(change.difference().unsigned_abs()));
     changed
 }

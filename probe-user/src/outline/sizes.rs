@@ -4,7 +4,7 @@ use super::layout::{Described, Part, Role};
 use super::machine::{Machine, StateKind};
 use super::{Coroutines, Origin};
 use crate::decode::{Recipes, Sites, SourceLine};
-use crate::dwarf::{DieRef, TypeKind};
+use crate::dwarf::{DieRef, Type, TypeKind};
 use rayon::prelude::*;
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -47,7 +47,7 @@ pub struct FutureSize {
 /// What a runtime allocates for one spawned future.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct TaskSize {
-    /// The task's name.
+    /// The task's name; of a boxed future the function's.
     pub future: Arc<str>,
     /// Bytes of the allocation: tokio's `Cell`, with its header, the scheduler's handle, the future or its output.
     pub bytes: u64,
@@ -161,12 +161,14 @@ fn tasks(recipes: &Recipes<'_, '_>, sites: &Sites) -> Vec<TaskSize> {
     let known = sites.iter().filter_map(|site| {
         let typed = site.typed.as_ref()?;
         let future = program.ty(typed.cell.future_ty)?;
+        let boxed = boxed(recipes, typed.cell.future_ty);
+        let inner = boxed.as_ref().and_then(|ty| Some(program.function(ty, ty.coroutine()?).into()));
         Some(TaskSize {
-            future: site.name.clone(),
+            future: inner.unwrap_or_else(|| site.name.clone()),
             bytes: typed.cell.size,
             align: typed.cell.align,
             future_bytes: future.size,
-            boxed_bytes: boxed(recipes, typed.cell.future_ty),
+            boxed_bytes: boxed.map(|ty| recipes.bytes(&ty)),
             flavor: site.flavor.map(|flavor| flavor.name()),
         })
     });
@@ -176,13 +178,13 @@ fn tasks(recipes: &Recipes<'_, '_>, sites: &Sites) -> Vec<TaskSize> {
     tasks
 }
 
-/// `Pin<Box<T>>`: bytes of the T. None of what is no box, and of a box of a trait object.
-fn boxed(recipes: &Recipes<'_, '_>, future: DieRef) -> Option<u64> {
+/// `Pin<Box<T>>`: the T. None of what is no box, and of a box of a trait object.
+fn boxed(recipes: &Recipes<'_, '_>, future: DieRef) -> Option<Arc<Type>> {
     let ty = recipes.program.ty(future)?;
     let pointer = match ty.name.starts_with("Pin<") {
         true => recipes.program.ty(ty.members.first()?.ty)?,
         false => ty,
     };
     let TypeKind::Pointer(Some(to)) = pointer.kind else { return None };
-    Some(recipes.bytes(&*recipes.program.ty(to)?))
+    recipes.program.ty(to)
 }
