@@ -53,14 +53,16 @@ pub struct Blocking {
 impl Blocking {
     /// `deps`: also async functions and calls of dependencies.
     pub fn of(recipes: &Recipes<'_, '_>, coroutines: &Coroutines, code: &CodeCalls, deps: bool) -> Blocking {
-        let wanted = |one: &&(usize, &Coroutine)| deps || one.1.origin == Origin::Own;
-        let list: Vec<(usize, &Coroutine)> =
-            coroutines.list.iter().enumerate().collect::<Vec<_>>().iter().filter(wanted).copied().collect();
+        let wanted = |one: &Coroutine| deps || one.origin == Origin::Own;
         let ways = Ways::of(coroutines, code, deps);
-        let mut blocking =
-            Blocking { looked_at: list.len(), issues: code.issues.clone(), ..Blocking::default() };
-        for (number, one) in list {
-            blocking.paths.extend(ways.from(number));
+        let mut blocking = Blocking { issues: code.issues.clone(), ..Blocking::default() };
+        for (number, one) in coroutines.list.iter().enumerate().filter(|(_, one)| wanted(one)) {
+            let (paths, more) = ways.from(number);
+            if more > 0 {
+                blocking.issues.push(format!("{more} more calls that block are reached from {}", one.name));
+            }
+            blocking.looked_at += 1;
+            blocking.paths.extend(paths);
             blocking.paths.extend(kept_locks(recipes, number, one));
         }
         let key = |path: &BlockingPath| (path.steps.clone(), path.function.clone(), path.by.clone());
@@ -110,9 +112,9 @@ impl<'w> Ways<'w> {
         ways
     }
 
-    /// The shortest way from a coroutine to each call that blocks.
-    fn from(&self, coroutine: usize) -> Vec<BlockingPath> {
-        let mut found = Vec::new();
+    /// The shortest way from a coroutine to each call that blocks, and for how many there was no room.
+    fn from(&self, coroutine: usize) -> (Vec<BlockingPath>, usize) {
+        let (mut found, mut more) = (Vec::new(), 0);
         let mut before: HashMap<usize, Option<(usize, &Option<SourceLine>)>> = HashMap::new();
         let mut open: VecDeque<usize> = VecDeque::new();
         for body in self.bodies.get(&coroutine).into_iter().flatten() {
@@ -123,6 +125,8 @@ impl<'w> Ways<'w> {
             for one in self.blocks.get(&body).into_iter().flatten() {
                 if found.len() < MAX_PATHS {
                     found.push(self.path(coroutine, body, one, &before));
+                } else {
+                    more += 1;
                 }
             }
             for (to, place) in self.next.get(&body).into_iter().flatten() {
@@ -133,7 +137,7 @@ impl<'w> Ways<'w> {
                 }
             }
         }
-        found
+        (found, more)
     }
 
     fn path(

@@ -31,8 +31,7 @@ pub fn add(
     for one in awaits {
         let ty = recipes.program.ty(one.ty);
         let name = ty.as_ref().map_or("dyn Future", |ty| &ty.name);
-        let found = output(name).map(|output| objects.behind(one.from, output));
-        let (behind, certainty) = found.unwrap_or((Vec::new(), Certainty::Possible));
+        let behind = output(name).map(|output| objects.behind(one.from, output)).unwrap_or_default();
         let link = |to, through, certainty| Link {
             from: handles[one.from],
             to,
@@ -44,7 +43,7 @@ pub fn add(
         let outer = || one.through.iter().cloned();
         for (coroutine, inner) in &behind {
             let through = outer().chain([Arc::from("dyn Future")]).chain(inner.iter().cloned());
-            builder.link(link(handles[*coroutine], through.collect(), certainty));
+            builder.link(link(handles[*coroutine], through.collect(), Certainty::Possible));
         }
         if behind.is_empty() {
             unknown += usize::from(coroutines.list[one.from].origin == Origin::Own);
@@ -100,8 +99,9 @@ impl<'o> Objects<'o> {
         objects
     }
 
-    /// What may be behind an object of this output that the coroutine awaits; empty where that is anybody's guess.
-    fn behind(&self, coroutine: usize, output: &str) -> (Vec<Behind>, Certainty) {
+    /// What may be behind an object of this output that the coroutine awaits; empty where that is anybody's guess. Never more than
+    /// possible: a function that makes one such object may await another, which it was given.
+    fn behind(&self, coroutine: usize, output: &str) -> Vec<Behind> {
         let body = self.bodies.get(&coroutine);
         let own = self.with_output(body.into_iter().flat_map(|body| self.vtables(*body)), output);
         let called = body.and_then(|body| self.calls.get(body)).into_iter().flatten();
@@ -111,12 +111,8 @@ impl<'o> Objects<'o> {
             0 => self.with_output(self.behind.keys().copied(), output),
             _ => both,
         };
-        let certainty = match (own.len(), made.len()) {
-            (1, 0) => Certainty::Proven,
-            _ => Certainty::Possible,
-        };
         let all = if all.len() > MAX_CANDIDATES { BTreeSet::new() } else { all };
-        (all.into_iter().collect(), certainty)
+        all.into_iter().collect()
     }
 
     fn vtables(&self, body: usize) -> impl Iterator<Item = u64> {

@@ -88,3 +88,40 @@ fn awaiting_at<'g>(graph: &'g CallGraph, place: &'g SourceLine) -> impl Iterator
     };
     functions.filter(move |(_, function)| awaits(function)).map(|(at, _)| at)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::analysis::{WaitRank, Waits};
+    use crate::outline::sample;
+
+    fn waited(function: &str, ns: u64) -> WaitRank {
+        let file = "/srv/shop/src/api.rs".into();
+        let point =
+            AwaitPoint { task: "shop::main".into(), function: function.into(), file, line: 7, ordinal: 0 };
+        WaitRank { point, waits: Waits { waited_ns: ns, ..Waits::default() } }
+    }
+
+    #[test]
+    fn what_took_a_tenth_of_the_waiting_is_yellow_and_nothing_else_is() {
+        let mut graph = sample::shop();
+        let before = graph.clone();
+        let name = graph.functions.iter().find(|f| f.color == Color::Red).unwrap().name.clone();
+        let waits =
+            vec![waited(&name, 95_000_000), waited("shop::elsewhere", 1), waited("other::f", 5_000_000)];
+        let times = Bottlenecks { waits, ..Bottlenecks::default() };
+        let places = Places::of_own([]);
+        assert_eq!(mark(&mut graph, &times, &places), 1);
+        for (now, then) in graph.functions.iter().zip(&before.functions) {
+            if now.name == name {
+                assert_eq!(now.color, Color::Yellow);
+                let why = now.why_yellow.last().unwrap();
+                assert!(why.contains("tasks waited 95 ms") && why.contains("api.rs:7, 95 %"), "{why}");
+            } else {
+                assert_eq!(now, then);
+            }
+        }
+        let other = Bottlenecks { waits: vec![waited("other::f", 9)], ..Bottlenecks::default() };
+        assert_eq!(mark(&mut before.clone(), &other, &places), 0);
+    }
+}
