@@ -10,6 +10,7 @@
 //! | `poll_start` | as `poll_entry`, and nothing at the return | |
 //! | `task_wake`, `task_spawn` | as `poll_start`, at the functions of tokio that do so | |
 //! | `switched` | raw tracepoint `sched_switch`, of the whole machine | |
+//! | `ticked` | perf event: a clock on each CPU | 5.15 |
 #![no_std]
 #![no_main]
 #![feature(core_intrinsics, asm_experimental_arch)]
@@ -22,10 +23,10 @@
 mod bpf;
 
 use aya_ebpf::{
-    macros::{raw_tracepoint, uprobe, uretprobe},
-    programs::{ProbeContext, RawTracePointContext, RetProbeContext},
+    macros::{perf_event, raw_tracepoint, uprobe, uretprobe},
+    programs::{PerfEventContext, ProbeContext, RawTracePointContext, RetProbeContext},
 };
-use bpf::{causes, off_cpu, poll, stack};
+use bpf::{causes, off_cpu, on_cpu, poll, stack};
 
 /// Entry and return of one poll. Answers 1 at the entry to leave the return address alone.
 #[uprobe]
@@ -77,6 +78,14 @@ pub fn task_spawn(ctx: ProbeContext) -> u32 {
 pub fn switched(ctx: RawTracePointContext) -> i32 {
     stack::not_per_cpu();
     off_cpu::switched(&ctx);
+    0
+}
+
+/// A CPU's clock strikes. Answers 0: there is no other record of it.
+#[perf_event]
+pub fn ticked(_: PerfEventContext) -> u32 {
+    stack::not_per_cpu();
+    on_cpu::ticked();
     0
 }
 

@@ -344,6 +344,7 @@ pub enum Line {
         blocked_ns: Option<u64>,
         system_call: Option<String>,
         stack: Vec<CodeFrame>,
+        samples: Option<CpuSamples>,
     },
     Finding {
         t_ns: u64,
@@ -398,6 +399,14 @@ pub struct CodeFrame {
     pub line: Option<u32>,
     pub inlined: bool,
     pub own_code: bool,
+}
+
+/// How often it was looked at what a poll computes.
+#[derive(Clone, Copy, Debug, Deserialize)]
+pub struct CpuSamples {
+    pub count: u64,
+    pub here: u64,
+    pub unknown: u64,
 }
 
 /// The summary of a trace.

@@ -55,6 +55,15 @@ pub enum Truth {
         /// Of it, on a CPU.
         cpu_ns: u64,
     },
+    /// `computes`: in which function a task computed for long, between which lines, and how the name begins of what it called there.
+    Computes {
+        id: String,
+        case: String,
+        function: String,
+        first: u32,
+        last: u32,
+        calls: String,
+    },
     /// `faults`: what is to be found.
     Fault {
         lint: String,

@@ -129,6 +129,7 @@ fn verified(mode: ProbeMode) {
             assert!(names.contains(&cause), "{mode}: {cause} was not loaded, but {names:?}");
         }
         // The starts of polls alone tell no time.
+        assert_eq!(names.contains(&"ticked"), !entry_only, "{mode}: {names:?}, {:?}", tracer.notes());
         assert_eq!(names.contains(&"switched"), !entry_only, "{mode}: {names:?}, {:?}", tracer.notes());
         for (program, instructions) in tracer.verified() {
             report(&format!("{mode}: {program} verified in {instructions} instructions"));

@@ -37,9 +37,11 @@ masks! {
     below_64, 63;
     below_128, 127;
     below_512, 511;
+    below_32768, 32767;
 }
 
 const _: () = assert!(async_inspect_ebpf::MAX_NESTING == 8);
 const _: () = assert!(async_inspect_ebpf::MAX_ARMS == 16);
 const _: () = assert!(async_inspect_ebpf::BLOCK == 512);
 const _: () = assert!(async_inspect_ebpf::SLOTS == 128);
+const _: () = assert!(async_inspect_ebpf::SAMPLED_STACK == 32768);

@@ -48,6 +48,9 @@ pub static EVENTS: RingBuf = RingBuf::with_byte_size(4096, 0);
 /// Of wakes and spawns, apart so that a storm of them costs no place in a task's history.
 #[map]
 pub static CAUSES: RingBuf = RingBuf::with_byte_size(4096, 0);
+/// Stacks of threads that compute for long, apart because they are large.
+#[map]
+pub static SAMPLES: RingBuf = RingBuf::with_byte_size(4096, 0);
 #[map]
 static TARGET: Array<Target> = Array::with_max_entries(1, BPF_F_MMAPABLE);
 #[map]

@@ -7,6 +7,7 @@ mod frames;
 mod maps;
 mod memory;
 pub mod off_cpu;
+pub mod on_cpu;
 pub mod poll;
 mod send;
 mod slots;

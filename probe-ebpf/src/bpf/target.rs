@@ -49,6 +49,7 @@ fn new_thread(key: u64, tid: u32) -> Option<*mut Thread> {
     put!((*thread).causes, 0);
     put!((*thread).dear, 0);
     put!((*thread).off_since_ns, 0);
+    put!((*thread).sampled_poll_ns, 0);
     put!((*thread).tid, tid);
     if let Some(target) = target() {
         put!((*target).tgid, (key >> 32) as u32);

@@ -5,6 +5,7 @@ use super::stalls::who;
 use super::{Case, FoundPlace, Part, Sentence, sentence};
 use crate::decode::{Certainty, TaskId};
 use crate::model::{LongPolls, PlaceTimes, Spot};
+use crate::trace::CpuSamples;
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -26,6 +27,8 @@ pub(super) struct Computing {
     pub rests_on: Sentence,
     /// What is known of all polls from there.
     pub others: Option<Sentence>,
+    /// Where they were when it was looked at what they compute.
+    pub cpu: CpuSamples,
 }
 
 impl Computing {
@@ -40,9 +43,11 @@ impl Computing {
         tasks.extend(fresh);
         let count = self.count.max(other.count);
         let others = self.others.take().or_else(|| other.others.clone());
+        let mut cpu = std::mem::take(&mut self.cpu);
+        cpu.merge(&other.cpu);
         let surer = (other.proven, other.lasts_ns) > (self.proven, self.lasts_ns);
         let one = if surer { other } else { self.clone() };
-        *self = Computing { tasks, count, others, ..one };
+        *self = Computing { tasks, count, others, cpu, ..one };
     }
 
     /// `#5 app::handler ran`
@@ -58,8 +63,23 @@ impl Computing {
         }
     }
 
+    /// `, at src/x.rs:123 (serde_json::to_vec) in 7 of 9 samples`
+    pub fn doing(&self) -> Option<Sentence> {
+        let most = self.cpu.most()?;
+        let mut words = match most.own().and_then(|own| own.line.as_ref()) {
+            Some(line) => sentence![", at ", line, " (", most.function()?, ")"],
+            None => sentence![", in ", most.function()?],
+        };
+        words.append(sentence![" in ", most.count, " of ", self.cpu.count, " samples"]);
+        Some(words)
+    }
+
     pub fn evidence(&self) -> Vec<Sentence> {
         let mut evidence = vec![self.rests_on.clone()];
+        if self.cpu.unknown > 0 {
+            let (unknown, count) = (self.cpu.unknown, self.cpu.count);
+            evidence.push(sentence!["where it was in ", unknown, " of ", count, " samples is not known"]);
+        }
         if self.count > 1 {
             evidence.push(sentence!["seen ", self.count, " times, the longest on ", Part::Thread(self.tid)]);
         }
@@ -134,6 +154,7 @@ fn of_row(case: &Case<'_>, row: &LongPolls) -> Option<Computing> {
         proven: span.on_cpu_ns().is_some(),
         rests_on,
         others: others(case, &row.name, began_at),
+        cpu: row.cpu.clone(),
     })
 }
 
@@ -186,6 +207,7 @@ fn of_readings(case: &Case<'_>) -> Vec<Computing> {
             proven: watched && unpolled,
             rests_on,
             others: None,
+            cpu: CpuSamples::default(),
         })
     };
     held_workers(case).into_iter().filter_map(one).collect()

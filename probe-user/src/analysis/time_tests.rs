@@ -137,7 +137,8 @@ fn what_the_trace_told_of_a_long_poll_outlives_it() {
     assert_eq!(found_by(&model), [("blocking-call", Possible, vec![1])]);
     let off_cpu = Some(OffCpu { blocked_ns: 120 * MS, preempted_ns: 0 });
     let t_ns = since_ns + 125 * MS;
-    model.trace(TraceEvent::LongPollLasts { t_ns, task, tid, since_ns, off_cpu, over: true }, &mut out);
+    let cpu = Default::default();
+    model.trace(TraceEvent::LongPollLasts { t_ns, task, tid, since_ns, off_cpu, over: true, cpu }, &mut out);
     assert_eq!(found_by(&model), [("blocking-call", Proven, vec![1])]);
 }
 

@@ -1,8 +1,10 @@
-//! A thread that looks at polls while they are under way, and tells of those that take long what holds them up.
+//! A thread that looks at polls while they are under way, and tells of those that take long what holds them up: what they sleep in,
+//! or what they compute.
 
 use super::clock::monotonic_ns;
+use super::computing::Computing;
 use crate::decode::{Asleep, Blockers, TaskId};
-use crate::trace::{Doing, LongPoll, OffCpu, PollUnderWay, Running, TraceEvent};
+use crate::trace::{CpuSamples, Doing, LongPoll, OffCpu, PollUnderWay, Running, TraceEvent};
 use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::sync::Arc;
@@ -20,6 +22,8 @@ const READY_LOOKS: u8 = 4;
 const MOST: u32 = 50;
 /// Stacks copied at most, in a second: some end while they are, and are not told.
 const MOST_STACKS: u32 = 100;
+/// A poll that runs is told so late, ns, if it was not seen before what it computes: the clock has struck by then.
+const SAMPLED_NS: u64 = 30_000_000;
 /// Polls are told so late (`HOLD_NS` in trace/held.rs), and a task's first poll not before its spawn.
 const HOLD_NS: u64 = 110_000_000;
 
@@ -40,8 +44,17 @@ impl LongPolls {
         let stop = Arc::new(AtomicBool::new(false));
         let (tell, told) = channel();
         let after_ns = after.as_nanos() as u64;
-        let look =
-            Look { running, blockers, after_ns, polls: HashMap::new(), tell, second: 0, told: 0, stacks: 0 };
+        let look = Look {
+            running,
+            blockers,
+            after_ns,
+            polls: HashMap::new(),
+            computing: Computing::default(),
+            tell,
+            second: 0,
+            told: 0,
+            stacks: 0,
+        };
         let (asked, pause) = (stop.clone(), (after / 2).clamp(SHORTEST, LONGEST));
         let thread =
             thread::Builder::new().name("long polls".into()).spawn(move || look.run(pause, &asked))?;
@@ -70,7 +83,7 @@ impl Drop for LongPolls {
 }
 
 /// What was told of a poll.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct Known {
     since_ns: u64,
     asleep: bool,
@@ -84,16 +97,25 @@ struct Known {
     off_cpu: Option<OffCpu>,
     /// It is told again when it lasts longer than this, ns.
     next_ns: u64,
+    /// It runs, and this is told when it is known what it computes.
+    unsaid: Option<Unsaid>,
+}
+
+#[derive(Clone, Debug)]
+struct Unsaid {
+    since_ns: u64,
+    name: Arc<str>,
+    poll: LongPoll,
 }
 
 impl Known {
     fn was_told(&self) -> bool {
-        self.asleep || self.running
+        self.asleep || (self.running && self.unsaid.is_none())
     }
 
-    fn lasts(&self, tid: u32, over: bool) -> Option<TraceEvent> {
-        let (task, Known { seen_ns: t_ns, since_ns, off_cpu, .. }) = (self.task?, *self);
-        Some(TraceEvent::LongPollLasts { t_ns, task, tid, since_ns, off_cpu, over })
+    fn lasts(&self, tid: u32, over: bool, cpu: CpuSamples) -> Option<TraceEvent> {
+        let (task, &Known { seen_ns: t_ns, since_ns, off_cpu, .. }) = (self.task?, self);
+        Some(TraceEvent::LongPollLasts { t_ns, task, tid, since_ns, off_cpu, over, cpu })
     }
 }
 
@@ -103,6 +125,7 @@ struct Look {
     after_ns: u64,
     /// By thread.
     polls: HashMap<u32, Known>,
+    computing: Computing,
     tell: Sender<TraceEvent>,
     /// Which one it is, and how much was told in it.
     second: u64,
@@ -119,28 +142,28 @@ impl Look {
     }
 
     fn all(&mut self) {
+        let most_stacks = MOST_STACKS.saturating_sub(self.stacks);
+        self.stacks += self.computing.gather(&mut self.running, &mut self.blockers, most_stacks);
         let now_ns = monotonic_ns();
         let polls = self.running.polls(now_ns, now_ns.saturating_sub(self.after_ns));
-        let tell = &self.tell;
-        self.polls.retain(|tid, known| {
-            let lasts = polls.iter().any(|poll| (poll.tid, poll.since_ns) == (*tid, known.since_ns));
-            if !lasts && known.was_told() {
-                known.lasts(*tid, true).into_iter().for_each(|event| drop(tell.send(event)));
-            }
-            lasts
-        });
+        self.forget_ended(&polls);
         if now_ns / 1_000_000_000 != self.second {
             (self.second, self.told, self.stacks) = (now_ns / 1_000_000_000, 0, 0);
         }
         let (mut found, mut again) = (Vec::new(), Vec::new());
         for poll in &polls {
-            let fresh = Known { since_ns: poll.since_ns, ..Known::default() };
-            let mut known = self.polls.get(&poll.tid).copied().unwrap_or(fresh);
+            let fresh = || Known { since_ns: poll.since_ns, ..Known::default() };
+            let mut known = self.polls.remove(&poll.tid).unwrap_or_else(fresh);
             if self.told < MOST
-                && let Some(long) = self.one(poll, &mut known)
+                && let Some((long, asleep)) = self.one(poll, &mut known)
             {
                 self.told += 1;
-                found.push((poll, long));
+                match asleep {
+                    Some(asleep) => found.push((poll, long, asleep)),
+                    None => {
+                        known.unsaid = Some(Unsaid { since_ns: now_ns, name: poll.name.clone(), poll: long });
+                    }
+                }
             }
             known = Known {
                 seen_ns: now_ns,
@@ -148,25 +171,61 @@ impl Look {
                 off_cpu: poll.off_cpu.map(|(sums, _)| sums),
                 ..known
             };
+            let late = |unsaid: &mut Unsaid| {
+                let sampled = self.computing.knows(poll.tid, poll.since_ns) || !self.running.takes_samples();
+                sampled || now_ns.saturating_sub(unsaid.since_ns) >= SAMPLED_NS
+            };
+            if let Some(unsaid) = known.unsaid.take_if(late) {
+                again.extend(self.says(unsaid, &known, poll.tid));
+            }
             let ns = now_ns.saturating_sub(poll.since_ns);
             if known.was_told() && ns >= known.next_ns {
-                again.extend(known.lasts(poll.tid, false).filter(|_| known.next_ns > 0));
+                if known.next_ns > 0 {
+                    again.extend(known.lasts(poll.tid, false, self.computing.take(poll.tid, poll.since_ns)));
+                }
                 known.next_ns = ns.saturating_mul(2);
             }
             self.polls.insert(poll.tid, known);
         }
         // When all have been looked at: names take a while, and a poll may end meanwhile.
-        for (poll, (mut long, asleep)) in found {
-            if let Some(asleep) = asleep {
-                let blocker = self.blockers.name(&asleep);
-                (long.system_call, long.stack) = (blocker.system_call, blocker.stack);
-            }
+        for (poll, mut long, asleep) in found {
+            let blocker = self.blockers.name(&asleep);
+            (long.system_call, long.stack) = (blocker.system_call, blocker.stack);
             let (tid, task, name) = (poll.tid, poll.task, poll.name.clone());
             let event = TraceEvent::LongPoll { t_ns: now_ns, task, tid, name, poll: Arc::new(long) };
             // Nobody listens any more.
             let _ = self.tell.send(event);
         }
         again.into_iter().for_each(|event| drop(self.tell.send(event)));
+    }
+
+    /// What is told of polls that are no longer under way.
+    fn forget_ended(&mut self, polls: &[PollUnderWay]) {
+        let lasts =
+            |tid: u32, since_ns| polls.iter().any(|poll| (poll.tid, poll.since_ns) == (tid, since_ns));
+        let ended: Vec<(u32, Known)> =
+            self.polls.extract_if(|tid, known| !lasts(*tid, known.since_ns)).collect();
+        for (tid, mut known) in ended {
+            let said = known.unsaid.take().and_then(|unsaid| self.says(unsaid, &known, tid));
+            let cpu = self.computing.take(tid, known.since_ns);
+            let over = known.was_told().then(|| known.lasts(tid, true, cpu)).flatten();
+            // Nobody listens any more, else.
+            said.into_iter().chain(over).for_each(|event| drop(self.tell.send(event)));
+        }
+        for (event, over) in self.computing.ended(lasts) {
+            if self.told < MOST {
+                self.told += 1;
+                [event, over].into_iter().for_each(|event| drop(self.tell.send(event)));
+            }
+        }
+    }
+
+    /// A poll that runs, with what it computes.
+    fn says(&mut self, unsaid: Unsaid, known: &Known, tid: u32) -> Option<TraceEvent> {
+        let Unsaid { name, mut poll, .. } = unsaid;
+        poll.cpu = self.computing.take(tid, poll.since_ns);
+        poll.off_cpu = known.off_cpu;
+        Some(TraceEvent::LongPoll { t_ns: known.seen_ns, task: known.task?, tid, name, poll: Arc::new(poll) })
     }
 
     /// The scheduler's tracepoint now and then does not tell that a thread is back on a CPU. One that has run since it was first seen
@@ -193,6 +252,7 @@ impl Look {
             off_cpu: sums,
             system_call: None,
             stack: Box::default(),
+            cpu: CpuSamples::default(),
         };
         // Where the scheduler does not tell, whether the thread sleeps tells.
         let may_sleep = doing.is_none_or(|doing| doing == Doing::Asleep) && !known.asleep;

@@ -11,6 +11,7 @@ mod checkup;
 mod child;
 mod clock;
 mod compare;
+mod computing;
 mod core;
 mod diagnose;
 mod diagnose_args;

@@ -7,7 +7,7 @@ use super::long_polls::LongPolls;
 use super::source::EventStream;
 use crate::model::{Cost, Mode};
 use crate::sys::process_clock::process_cpu_ns;
-use crate::trace::{self, Budget, Hits, Price, Spending, TraceEvent, Tracer, Verdict};
+use crate::trace::{self, Budget, Hits, Price, SAMPLE_NS, Spending, TICK_NS, TraceEvent, Tracer, Verdict};
 
 /// What the target pays, ns; tried at start-up.
 #[derive(Clone, Copy, Debug)]
@@ -27,10 +27,11 @@ impl Prices {
 
     /// One at a wake or a spawn writes a record each time: it costs about as much as both probes of a poll.
     fn of(self, hits: Hits, entry_only: bool) -> u64 {
-        let Hits { entries, returns, causes, dear, .. } = hits;
+        let Hits { entries, returns, causes, dear, ticks, samples, .. } = hits;
         let polls = entries.saturating_add(returns) / if entry_only { 1 } else { 2 };
         let cheap = polls.saturating_add(causes.saturating_sub(dear)).saturating_mul(self.poll);
-        cheap.saturating_add(dear.saturating_mul(self.dear))
+        let clocks = ticks.saturating_mul(TICK_NS).saturating_add(samples.saturating_mul(SAMPLE_NS));
+        cheap.saturating_add(dear.saturating_mul(self.dear)).saturating_add(clocks)
     }
 }
 

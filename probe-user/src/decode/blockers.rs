@@ -6,11 +6,15 @@
 use super::CodeFrame;
 use super::code_names::{CodeNames, CodeSource};
 use super::inspector::Inspector;
-use super::stacks::{Libraries, StackFrame, ThreadStack};
+use super::stacks::{Libraries, StackFrame, ThreadStack, frames_up_to};
 use super::system_calls::call_name;
-use crate::dwarf::Program;
-use crate::target::{Avma, Image, Process, SystemCall, TargetError};
+use crate::dwarf::{Program, Registers};
+use crate::target::{Avma, Image, Process, StackCopy, SystemCall, TargetError};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// How long code of a library that has just been mapped may stay unknown to [`Blockers::computing`].
+const REFRESH: Duration = Duration::from_secs(1);
 
 /// What [`Blockers::look`] found, before addresses are looked up, which may take a while.
 #[derive(Clone, Debug)]
@@ -40,6 +44,8 @@ pub struct Blockers {
     user_crates: Vec<String>,
     libraries: Libraries,
     names: CodeNames,
+    /// When it was last looked what is mapped.
+    refreshed: Option<Instant>,
 }
 
 impl Blockers {
@@ -61,6 +67,7 @@ impl Blockers {
             user_crates: model.recipes.user_crates.clone(),
             libraries: Libraries::default(),
             names: CodeNames::default(),
+            refreshed: None,
         })
     }
 
@@ -69,8 +76,7 @@ impl Blockers {
     pub fn look(&mut self, tid: u32, sp: Avma, unchanged: impl FnOnce() -> bool) -> Option<Asleep> {
         let before = self.process.thread_call(tid)?;
         // Stacks of threads that began since, and libraries.
-        self.process.refresh_regions().ok()?;
-        self.libraries.refresh(&self.process);
+        self.refresh()?;
         let (registers, call) = before;
         let main = (&self.image, self.main);
         let stack = ThreadStack::take(&self.process, registers, main, self.debug, &self.libraries);
@@ -84,6 +90,24 @@ impl Blockers {
         Some(Asleep { call, frames })
     }
 
+    fn refresh(&mut self) -> Option<()> {
+        self.process.refresh_regions().ok()?;
+        self.libraries.refresh(&self.process);
+        self.refreshed = Some(Instant::now());
+        Some(())
+    }
+
+    /// What a thread with this stack and these registers had called since a function was entered with the stack pointer `sp`,
+    /// innermost first. Empty where the stack does not lead there.
+    pub fn computing(&mut self, registers: Registers, stack: &StackCopy, sp: Avma) -> Box<[CodeFrame]> {
+        if self.refreshed.is_none_or(|then| then.elapsed() > REFRESH) && self.refresh().is_none() {
+            return Box::default();
+        }
+        let main = (&self.image, self.main);
+        let frames = frames_up_to(sp, registers, stack, &self.libraries.unwind_infos(main, self.debug));
+        self.named(&frames.unwrap_or_default())
+    }
+
     /// How long a thread has run in all, ns.
     pub fn ran_ns(&self, tid: u32) -> Option<u64> {
         self.process.thread_ran_ns(tid)
@@ -91,6 +115,13 @@ impl Blockers {
 
     /// Names what [`Blockers::look`] found.
     pub fn name(&mut self, asleep: &Asleep) -> Blocker {
+        Blocker {
+            system_call: asleep.call.and_then(|call| call_name(call.number)).map(Arc::from),
+            stack: self.named(&asleep.frames),
+        }
+    }
+
+    fn named(&mut self, frames: &[StackFrame]) -> Box<[CodeFrame]> {
         let source = CodeSource {
             image: &self.image,
             program: self.program,
@@ -99,9 +130,6 @@ impl Blockers {
             user_crates: &self.user_crates,
             libraries: &self.libraries,
         };
-        Blocker {
-            system_call: asleep.call.and_then(|call| call_name(call.number)).map(Arc::from),
-            stack: self.names.of(&source, &asleep.frames),
-        }
+        self.names.of(&source, frames)
     }
 }

@@ -7,6 +7,8 @@ use crate::target::{Avma, Bytes, Image, Memory, StackCopy, Subject, ThreadPlace,
 const MAX_FRAMES: usize = 1024;
 /// Threads beyond these are not looked at.
 const MAX_THREADS: usize = 4096;
+/// The kernel's is of two pages.
+const MAX_VDSO: u64 = 1 << 16;
 /// A thread that is awake, or wakes while its stack is copied, is looked at so often.
 const ATTEMPTS: usize = 3;
 
@@ -37,7 +39,8 @@ pub struct Stacks {
     pub running: Vec<u32>,
 }
 
-/// The other files whose code is on stacks: libc, the loader, shared libraries.
+/// The other images whose code is on stacks: libc, the loader, shared libraries, and what the kernel itself maps (`[vdso]`), where a
+/// thread that looks at a clock is.
 #[derive(Debug, Default)]
 pub struct Libraries {
     opened: Vec<(Image, Bytes)>,
@@ -54,13 +57,21 @@ impl Libraries {
         if mapped != self.mapped {
             let open = |image: Image| Some((Bytes::open(&image.open().ok()?, &image.path).ok()?, image));
             self.opened = process.other_images().into_iter().filter_map(open).map(|(b, i)| (i, b)).collect();
+            self.opened.extend(vdso(process));
             self.mapped = mapped;
         }
     }
 }
 
+fn vdso(process: &impl Subject) -> Option<(Image, Bytes)> {
+    let region = process.regions().iter().find(|r| r.path == "[vdso]" && r.len() <= MAX_VDSO)?;
+    let mut bytes = vec![0; usize::try_from(region.len()).ok()?];
+    process.read(region.start, &mut bytes).ok()?;
+    Some((Image::of_region(region, &bytes)?, bytes.into()))
+}
+
 impl Libraries {
-    fn unwind_infos<'i>(
+    pub(super) fn unwind_infos<'i>(
         &'i self,
         main: (&'i Image, &'i [u8]),
         debug: Option<&'i [u8]>,
@@ -91,6 +102,49 @@ impl ThreadStack {
         stack.unwind(process, &libraries.unwind_infos(main, debug));
         Some(stack)
     }
+}
+
+/// The frames of a stack that was copied with all registers, innermost first, up to the one that was entered with the stack pointer
+/// `sp`. None where it does not lead there: then nothing is certain of the others either. The thread runs on: only the copy is read.
+pub(super) fn frames_up_to(
+    sp: Avma,
+    registers: Registers,
+    copy: &StackCopy,
+    images: &[(&Image, UnwindInfo<'_>)],
+) -> Option<Vec<StackFrame>> {
+    // On entry the stack pointer is at the return address, just below the CFA.
+    let outermost = sp.offset(8);
+    let (mut frames, mut registers, mut exact) = (Vec::new(), registers, true);
+    while frames.len() < MAX_FRAMES {
+        let (frame, caller, interrupted) = one_step(registers, exact, &|at| copy.word(at), images)?;
+        frames.push(frame);
+        if frame.cfa >= outermost {
+            return (frame.cfa == outermost).then_some(frames);
+        }
+        // Each frame lies above the last.
+        if registers.sp().is_none_or(|sp| frame.cfa <= sp) {
+            return None;
+        }
+        (registers, exact) = (caller?, interrupted);
+    }
+    None
+}
+
+/// The frame with these registers, those of its caller, and whether that was interrupted. `exact`: the program counter is where it
+/// goes on, and not behind a call.
+fn one_step(
+    registers: Registers,
+    exact: bool,
+    word: &dyn Fn(Avma) -> Option<u64>,
+    images: &[(&Image, UnwindInfo<'_>)],
+) -> Option<(StackFrame, Option<Registers>, bool)> {
+    let pc = registers.pc()?;
+    // What follows a call that never returns may be another function's.
+    let code = if exact { pc } else { pc.offset(1u64.wrapping_neg()) };
+    let found = images.iter().find_map(|(image, info)| Some((image, info, image.to_svma(code)?)));
+    let (image, info, stated) = found?;
+    let step = info.step(&registers, stated, image.bias, word)?;
+    Some((StackFrame { code, registers, cfa: step.cfa }, step.caller, step.interrupted))
 }
 
 impl Stacks {
@@ -149,23 +203,18 @@ impl ThreadStack {
         let mut registers = Registers::at(pc, sp, bp);
         let mut exact = true;
         while self.frames.len() < MAX_FRAMES {
-            let Some(pc) = registers.pc() else { return };
-            // What follows a call that never returns may be another function's.
-            let code = if exact { pc } else { pc.offset(1u64.wrapping_neg()) };
-            let found = images.iter().find_map(|(image, info)| Some((image, info, image.to_svma(code)?)));
-            let Some((image, info, stated)) = found else { return };
-            let step = info.step(&registers, stated, image.bias, &|at| self.word(memory, at));
-            let Some(step) = step else { return };
-            self.frames.push(StackFrame { code, registers, cfa: step.cfa });
-            let Some(caller) = step.caller else {
+            let step = one_step(registers, exact, &|at| self.word(memory, at), images);
+            let Some((frame, caller, interrupted)) = step else { return };
+            self.frames.push(frame);
+            let Some(caller) = caller else {
                 self.whole = true;
                 return;
             };
             // The caller's frame lies above; but for a signal's, which may come on a stack of its own.
-            if !step.interrupted && registers.sp().is_none_or(|sp| step.cfa <= sp) {
+            if !interrupted && registers.sp().is_none_or(|sp| frame.cfa <= sp) {
                 return;
             }
-            (registers, exact) = (caller, step.interrupted);
+            (registers, exact) = (caller, interrupted);
         }
     }
 }

@@ -3,7 +3,7 @@
 use super::json::Line;
 use super::stream::About;
 use crate::decode::CodeFrame;
-use crate::trace::{Doing, LongPoll, OffCpu};
+use crate::trace::{CpuSamples, CpuSpot, Doing, LongPoll, OffCpu};
 use serde::Serialize;
 
 /// Part of the polls' duration; absent where it is not watched.
@@ -34,7 +34,26 @@ pub(super) struct LongPollJson<'a> {
     #[serde(flatten)]
     off_cpu: Option<OffCpuJson>,
     system_call: Option<&'a str>,
+    /// Of a poll that computes: where it was most often.
     stack: Vec<CodeFrameJson<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    samples: Option<SamplesJson>,
+}
+
+/// How often it was looked at what a poll computes.
+#[derive(Serialize)]
+struct SamplesJson {
+    count: u64,
+    /// Of them, at the innermost own place of `stack`.
+    here: u64,
+    unknown: u64,
+}
+
+impl From<&CpuSamples> for SamplesJson {
+    fn from(cpu: &CpuSamples) -> SamplesJson {
+        let here = cpu.most().map_or(0, |spot| spot.count);
+        SamplesJson { count: cpu.count, here, unknown: cpu.unknown }
+    }
 }
 
 #[derive(Serialize)]
@@ -48,12 +67,15 @@ struct CodeFrameJson<'a> {
 
 impl<'a> LongPollJson<'a> {
     pub fn new(about: About, t_ns: u64, thread: u32, name: &'a str, poll: &'a LongPoll) -> Self {
+        let asleep = poll.doing == Doing::Asleep;
+        let computing = || poll.cpu.most().map(|spot: &CpuSpot| &spot.stack);
+        let stack = if asleep { &poll.stack } else { computing().unwrap_or(&poll.stack) };
         LongPollJson {
             about,
             name,
             thread,
             for_ns: t_ns.saturating_sub(poll.since_ns),
-            on_cpu: poll.doing != Doing::Asleep,
+            on_cpu: !asleep,
             doing: match poll.doing {
                 Doing::Asleep => "asleep",
                 Doing::Running => "running",
@@ -61,7 +83,8 @@ impl<'a> LongPollJson<'a> {
             },
             off_cpu: poll.off_cpu.map(OffCpuJson::from),
             system_call: poll.system_call.as_deref(),
-            stack: poll.stack.iter().map(CodeFrameJson::from).collect(),
+            stack: stack.iter().map(CodeFrameJson::from).collect(),
+            samples: (!asleep && !poll.cpu.is_empty()).then(|| SamplesJson::from(&poll.cpu)),
         }
     }
 }

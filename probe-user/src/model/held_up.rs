@@ -2,7 +2,7 @@
 
 use super::AwaitPath;
 use crate::decode::{SourceLine, TaskId};
-use crate::trace::{Doing, LongPoll, OffCpu};
+use crate::trace::{CpuSamples, Doing, LongPoll, OffCpu};
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -24,6 +24,8 @@ pub struct LongPolls {
     pub total_ns: u64,
     /// Those whose polls they were; at most a hundred.
     pub tasks: Vec<TaskId>,
+    /// What all of them computed, if that is what they did.
+    pub cpu: CpuSamples,
 }
 
 /// From when until when a poll was seen to last.
@@ -134,12 +136,13 @@ impl HeldUp {
         let row = *self.known.entry(key).or_insert(self.rows.len());
         if row == self.rows.len() {
             let (name, poll, at) = (name.clone(), poll.clone(), at.clone());
-            let (count, total_ns, tasks) = (0, 0, Vec::new());
-            self.rows.push(LongPolls { name, poll, at, longest: span, count, total_ns, tasks });
+            let (count, total_ns, tasks, cpu) = (0, 0, Vec::new(), CpuSamples::default());
+            self.rows.push(LongPolls { name, poll, at, longest: span, count, total_ns, tasks, cpu });
         }
         let known = &mut self.rows[row];
         known.count += 1;
         known.total_ns = known.total_ns.saturating_add(span.ns());
+        known.cpu.merge(&poll.cpu);
         if known.tasks.len() < NAMED && !known.tasks.contains(&task) {
             known.tasks.push(task);
         }
@@ -153,7 +156,14 @@ impl HeldUp {
     }
 
     /// What was told lasted at least until `t_ns`.
-    pub fn lasts(&mut self, tid: u32, since_ns: u64, t_ns: u64, off_cpu: Option<OffCpu>, over: bool) {
+    pub fn lasts(
+        &mut self,
+        (tid, since_ns): (u32, u64),
+        t_ns: u64,
+        off_cpu: Option<OffCpu>,
+        over: bool,
+        cpu: &CpuSamples,
+    ) {
         let Some(latest) = self.latest.get_mut(&tid).filter(|latest| latest.span.since_ns == since_ns) else {
             return;
         };
@@ -161,8 +171,11 @@ impl HeldUp {
         let until_ns = latest.span.until_ns.max(t_ns);
         latest.span = PollSpan { until_ns, off_cpu: off_cpu.or(latest.span.off_cpu), over, ..latest.span };
         for (row, ..) in &latest.rows {
-            let total_ns = &mut self.rows[*row].total_ns;
-            *total_ns = total_ns.saturating_add(more_ns);
+            let row = &mut self.rows[*row];
+            row.total_ns = row.total_ns.saturating_add(more_ns);
+            if !row.is_asleep() {
+                row.cpu.merge(cpu);
+            }
         }
         self.stretch(tid);
     }
@@ -205,7 +218,7 @@ mod tests {
         let poll = Arc::new(sample_long_poll(since_ns));
         held_up.begins(since_ns + 12 * MS, (tokio(task), tid), &"shop::api::fetch_user".into(), None, &poll);
         let off_cpu = Some(OffCpu { blocked_ns: lasts_ms * MS, preempted_ns: 0 });
-        held_up.lasts(tid, since_ns, since_ns + lasts_ms * MS, off_cpu, true);
+        held_up.lasts((tid, since_ns), since_ns + lasts_ms * MS, off_cpu, true, &CpuSamples::default());
     }
 
     #[test]
@@ -218,7 +231,7 @@ mod tests {
         assert_eq!((row.count, row.total_ns, &row.tasks[..]), (3, 370 * MS, &[tokio(1), tokio(2)][..]));
         assert_eq!((row.longest.task, row.longest.ns(), row.longest.over), (tokio(2), 300 * MS, true));
         // What is told of a poll that is not the thread's latest is too late.
-        held_up.lasts(7, SECOND, 9 * SECOND, None, true);
+        held_up.lasts((7, SECOND), 9 * SECOND, None, true, &CpuSamples::default());
         assert_eq!(held_up.all()[0].longest.ns(), 300 * MS);
     }
 

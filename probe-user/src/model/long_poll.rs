@@ -2,7 +2,7 @@
 
 use super::{Event, LongPolls, Model, TaskEntry, TaskPhase};
 use crate::decode::TaskId;
-use crate::trace::{LongPoll, OffCpu};
+use crate::trace::{CpuSamples, LongPoll, OffCpu};
 use std::sync::Arc;
 
 impl Model {
@@ -30,6 +30,14 @@ impl Model {
         }
     }
 
+    /// More of what a task computes in the long poll that is under way.
+    pub(super) fn computes(&mut self, id: TaskId, since_ns: u64, cpu: &CpuSamples) {
+        let poll = self.live.get_mut(&id).and_then(|task| task.long_poll.as_mut());
+        if let Some(poll) = poll.filter(|poll| poll.since_ns == since_ns && !cpu.is_empty()) {
+            Arc::make_mut(poll).cpu.merge(cpu);
+        }
+    }
+
     pub(super) fn takes_long(
         &mut self,
         t_ns: u64,
@@ -53,6 +61,26 @@ impl Model {
     }
 }
 
+/// Made up: `shop::api::fetch_user` computes; so often nothing tells where.
+#[cfg(test)]
+pub fn sample_cpu(count: u64, unknown: u64) -> CpuSamples {
+    use crate::decode::{CodeFrame, SourceLine};
+    let frame = |function: &str, file: &str, line, own_code| CodeFrame {
+        function: Some(function.into()),
+        line: Some(SourceLine { file: file.into(), line }),
+        inlined: false,
+        own_code,
+    };
+    let stack = [
+        frame("serde_json::to_vec", "/home/x/.cargo/registry/src/serde_json/src/ser.rs", 2210, false),
+        frame("shop::api::fetch_user", "/srv/shop/src/api.rs", 157, true),
+    ];
+    let mut samples = CpuSamples::default();
+    (0..count - unknown).for_each(|_| samples.add(Box::new(stack.clone())));
+    samples.add_unknown(unknown);
+    samples
+}
+
 /// Made up: `shop::api::fetch_user` sleeps where it should await.
 #[cfg(test)]
 pub fn sample_long_poll(since_ns: u64) -> LongPoll {
@@ -74,6 +102,7 @@ pub fn sample_long_poll(since_ns: u64) -> LongPoll {
             frame("shop::api::fetch_user", Some(155), true),
             frame("tokio::runtime::task::raw::poll", None, false),
         ]),
+        cpu: CpuSamples::default(),
     }
 }
 

@@ -35,7 +35,7 @@ pub use joins::Sequence;
 pub use limits::Limits;
 pub use locks::LockWaits;
 #[cfg(test)]
-pub use long_poll::sample_long_poll;
+pub use long_poll::{sample_cpu, sample_long_poll};
 pub use path::{AwaitPath, place_of, primary_chain};
 pub use profile::{AwaitPoint, PointTimes, Profile, Series};
 pub use sampled::{Looks, Sampled, Spot, Time};

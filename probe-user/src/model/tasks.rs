@@ -233,9 +233,10 @@ impl Model {
             TraceEvent::LongPoll { t_ns, task, tid, name, poll } => {
                 self.takes_long(t_ns, task, tid, name, poll, out);
             }
-            TraceEvent::LongPollLasts { t_ns, tid, since_ns, off_cpu, over, .. } => {
+            TraceEvent::LongPollLasts { t_ns, task, tid, since_ns, off_cpu, over, cpu } => {
                 self.now_ns = self.now_ns.max(t_ns);
-                self.held_up.lasts(tid, since_ns, t_ns, off_cpu, over);
+                self.held_up.lasts((tid, since_ns), t_ns, off_cpu, over, &cpu);
+                self.computes(task, since_ns, &cpu);
             }
             TraceEvent::State { t_ns, task, from, to } => {
                 self.now_ns = self.now_ns.max(t_ns);

@@ -4,7 +4,7 @@
 use super::payload::within;
 use crate::decode::{Node, Task};
 use crate::sample::Round;
-use crate::trace::{Path, TraceEvent};
+use crate::trace::{CpuSamples, Path, TraceEvent};
 
 /// More ns (52 days) or polls than one event tells; thousands of them can be added up.
 const PLAUSIBLE: u64 = 1 << 52;
@@ -23,10 +23,11 @@ pub(super) fn event(event: &TraceEvent, frames: usize) -> bool {
             }
             TraceEvent::LongPoll { t_ns, poll, .. } => {
                 let off_cpu = poll.off_cpu.is_none_or(|off_cpu| off_cpu.sum_ns() < PLAUSIBLE);
-                poll.since_ns <= *t_ns && off_cpu
+                poll.since_ns <= *t_ns && off_cpu && samples(&poll.cpu)
             }
-            TraceEvent::LongPollLasts { t_ns, since_ns, off_cpu, .. } => {
-                since_ns <= t_ns && off_cpu.is_none_or(|off_cpu| off_cpu.sum_ns() < PLAUSIBLE)
+            TraceEvent::LongPollLasts { t_ns, since_ns, off_cpu, cpu, .. } => {
+                let off_cpu = off_cpu.is_none_or(|off_cpu| off_cpu.sum_ns() < PLAUSIBLE);
+                since_ns <= t_ns && off_cpu && samples(cpu)
             }
             TraceEvent::Delays { count, sum_ns, max_ns, idle_ns, poll_max_ns, .. } => {
                 [*count, *sum_ns, *max_ns, idle_ns.unwrap_or(0), poll_max_ns.unwrap_or(0)]
@@ -46,6 +47,11 @@ pub(super) fn event(event: &TraceEvent, frames: usize) -> bool {
             | TraceEvent::Paused { .. }
             | TraceEvent::Resumed { .. } => true,
         }
+}
+
+fn samples(cpu: &CpuSamples) -> bool {
+    let found = cpu.spots.iter().map(|spot| spot.count).fold(cpu.unknown, u64::saturating_add);
+    cpu.count < PLAUSIBLE && found <= cpu.count
 }
 
 pub(super) fn round(round: &Round, frames: usize) -> bool {

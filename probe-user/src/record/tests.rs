@@ -4,11 +4,11 @@ use super::format::{CHUNK, HEADER, Header, Kind, START};
 use super::*;
 use crate::decode::{DebugInfoLevel, FrameId, Frames, Node, Snapshot, Task};
 use crate::model::sample::{MS, SECOND, Shop, tokio};
-use crate::model::sample_long_poll;
 use crate::model::{Cost, End, Event, Limits, Mode, Model, Update};
+use crate::model::{sample_cpu, sample_long_poll};
 use crate::sample::{Round, Run};
 use crate::target::Avma;
-use crate::trace::{Doer, Histogram, OffCpu, PollEnd, Timed, TraceEvent};
+use crate::trace::{Doer, Histogram, LongPoll, OffCpu, PollEnd, Timed, TraceEvent};
 use proptest::prelude::*;
 use std::io::Cursor;
 use std::sync::Arc;
@@ -50,7 +50,7 @@ pub(super) fn day(shop: &Shop) -> Vec<Update> {
         off_cpu: Some(OffCpu { blocked_ns: 2000, preempted_ns: 100 }),
     };
     let name_again = "shop::api::fetch_user".into();
-    let long = Arc::new(sample_long_poll(t + 4 * MS));
+    let long = Arc::new(LongPoll { cpu: sample_cpu(2, 1), ..sample_long_poll(t + 4 * MS) });
     vec![
         Update::Snapshot(Box::new(shop.busy_day(SECOND))),
         Update::Trace(vec![
@@ -94,6 +94,7 @@ pub(super) fn day(shop: &Shop) -> Vec<Update> {
                 since_ns: t,
                 off_cpu: None,
                 over: true,
+                cpu: sample_cpu(3, 0),
             },
             moved(t + 5 * MS, shop.sleeping(), shop.reading()),
         ]),

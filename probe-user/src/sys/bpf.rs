@@ -24,6 +24,8 @@ pub enum AttachType {
     Session,
     /// No uprobe: see [`link_raw_tracepoint`].
     RawTracepoint,
+    /// No uprobe: see [`link_cpu_clock`].
+    Clock,
 }
 
 /// `BPF_TRACE_UPROBE_SESSION` (Linux 6.13), newer than aya-obj's bindings.
@@ -32,7 +34,7 @@ const BPF_TRACE_UPROBE_SESSION: u32 = 57;
 impl AttachType {
     fn expected(self) -> u32 {
         match self {
-            AttachType::PerfEvent | AttachType::RawTracepoint => 0,
+            AttachType::PerfEvent | AttachType::RawTracepoint | AttachType::Clock => 0,
             AttachType::Multi => bpf_attach_type::BPF_TRACE_UPROBE_MULTI as u32,
             AttachType::Session => BPF_TRACE_UPROBE_SESSION,
         }
@@ -41,6 +43,7 @@ impl AttachType {
     fn program(self) -> bpf_prog_type {
         match self {
             AttachType::RawTracepoint => bpf_prog_type::BPF_PROG_TYPE_RAW_TRACEPOINT,
+            AttachType::Clock => bpf_prog_type::BPF_PROG_TYPE_PERF_EVENT,
             AttachType::PerfEvent | AttachType::Multi | AttachType::Session => {
                 bpf_prog_type::BPF_PROG_TYPE_KPROBE
             }
@@ -203,6 +206,10 @@ struct PerfEventAttr {
 }
 
 const PERF_FLAG_FD_CLOEXEC: libc::c_ulong = 8;
+const PERF_TYPE_SOFTWARE: u32 = 1;
+const PERF_COUNT_SW_CPU_CLOCK: u64 = 0;
+/// In `flags`.
+const EXCLUDE_IDLE: u64 = 1 << 7;
 
 /// Attaches a program loaded for [`AttachType::PerfEvent`] to one place, in all threads of `pid`.
 pub fn link_perf_event(
@@ -222,21 +229,35 @@ pub fn link_perf_event(
         probe_offset: offset,
         ..PerfEventAttr::default()
     };
-    // SAFETY: the attribute is as large as its `size` says, and `path` outlives the call.
-    let event = unsafe {
-        libc::syscall(
-            libc::SYS_perf_event_open,
-            &raw const event_attr,
-            pid as libc::pid_t,
-            -1,
-            -1,
-            PERF_FLAG_FD_CLOEXEC,
-        )
+    // `path` outlives the call.
+    let event = open_event(&event_attr, pid as libc::pid_t, -1)?;
+    link_event(program, &event, cookie)
+}
+
+/// Has a program loaded for [`AttachType::Clock`] run each `period_ns` on a CPU, whoever is on it, but while it idles.
+pub fn link_cpu_clock(program: BorrowedFd<'_>, cpu: u32, period_ns: u64) -> io::Result<OwnedFd> {
+    let event_attr = PerfEventAttr {
+        event_type: PERF_TYPE_SOFTWARE,
+        size: size_of::<PerfEventAttr>() as u32,
+        config: PERF_COUNT_SW_CPU_CLOCK,
+        sample_period: period_ns,
+        flags: EXCLUDE_IDLE,
+        ..PerfEventAttr::default()
     };
-    if event < 0 {
-        return Err(io::Error::last_os_error());
-    }
-    let event = owned(event);
+    let event = open_event(&event_attr, -1, cpu as libc::c_int)?;
+    link_event(program, &event, 0)
+}
+
+/// -1: every process, every CPU. What the attribute points to is still there.
+fn open_event(attr: &PerfEventAttr, pid: libc::pid_t, cpu: libc::c_int) -> io::Result<OwnedFd> {
+    // SAFETY: the attribute is as large as its `size` says.
+    let event = unsafe {
+        libc::syscall(libc::SYS_perf_event_open, &raw const *attr, pid, cpu, -1, PERF_FLAG_FD_CLOEXEC)
+    };
+    if event < 0 { Err(io::Error::last_os_error()) } else { Ok(owned(event)) }
+}
+
+fn link_event(program: BorrowedFd<'_>, event: &OwnedFd, cookie: u64) -> io::Result<OwnedFd> {
     let mut attr = zeroed();
     // SAFETY: writes to integers of a zeroed union.
     let link = unsafe { &mut attr.link_create };

@@ -3,8 +3,8 @@
 use super::{Avma, Bias, FileOffset, Region, Svma, TargetError};
 use object::LittleEndian;
 use object::elf;
-use object::read::ReadCache;
 use object::read::elf::{FileHeader, ProgramHeader};
+use object::read::{ReadCache, ReadRef};
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
@@ -55,6 +55,16 @@ impl Image {
     pub fn open(&self) -> Result<File, TargetError> {
         File::open(&self.open_path)
             .map_err(|source| TargetError::Unreadable { path: self.open_path.clone(), source })
+    }
+
+    /// Of code that the kernel has mapped and that is no file's (`[vdso]`). None where its bytes are not an image.
+    pub fn of_region(region: &Region, bytes: &[u8]) -> Option<Image> {
+        let path = PathBuf::from(&region.path);
+        let len = bytes.len() as u64;
+        check_ident(bytes.get(..20)?, len, &path).ok()?;
+        let headers = ElfHeaders::parse(bytes, len, &path).ok()?;
+        let bias = headers.bias_of(region)?;
+        Some(Image { open_path: path.clone(), path, deleted: false, bias, headers })
     }
 
     pub fn text_segments(&self) -> impl Iterator<Item = &Segment> {
@@ -118,16 +128,22 @@ impl ElfHeaders {
     /// Reads headers only, whatever the size of the file. `path` is for the error.
     pub fn read(file: &File, path: &Path) -> Result<ElfHeaders, TargetError> {
         let unreadable = |source| TargetError::Unreadable { path: path.to_owned(), source };
-        let malformed =
-            |what: object::Error| TargetError::Malformed { path: path.to_owned(), what: what.to_string() };
         let len = file.metadata().map_err(unreadable)?.len();
         let mut start = [0; 20];
         let got = std::os::unix::fs::FileExt::read_at(file, &mut start, 0).map_err(unreadable)?;
         check_ident(&start[..got], len, path)?;
+        ElfHeaders::parse(&ReadCache::new(file), len, path)
+    }
 
-        let cache = ReadCache::new(file);
-        let header = elf::FileHeader64::<LittleEndian>::parse(&cache).map_err(|_| {
-            TargetError::Truncated { path: path.to_owned(), what: "the ELF header", needed: 64, len }
+    /// Of a file for x86-64 with so many bytes.
+    fn parse<'d, R: ReadRef<'d>>(bytes: R, len: u64, path: &Path) -> Result<ElfHeaders, TargetError> {
+        let malformed =
+            |what: object::Error| TargetError::Malformed { path: path.to_owned(), what: what.to_string() };
+        let header = elf::FileHeader64::<LittleEndian>::parse(bytes).map_err(|_| TargetError::Truncated {
+            path: path.to_owned(),
+            what: "the ELF header",
+            needed: 64,
+            len,
         })?;
         let endian = LittleEndian;
         let table = header.e_phoff(endian).saturating_add(56 * u64::from(header.e_phnum(endian)));
@@ -145,7 +161,7 @@ impl ElfHeaders {
             segments: Vec::new(),
             tls: None,
         };
-        for p in header.program_headers(endian, &cache).map_err(malformed)? {
+        for p in header.program_headers(endian, bytes).map_err(malformed)? {
             let (address, size) = (Svma(p.p_vaddr(endian)), p.p_memsz(endian));
             match p.p_type(endian) {
                 elf::PT_LOAD => {

@@ -24,6 +24,11 @@ impl StackCopy {
         Some(StackCopy { start, bytes })
     }
 
+    /// What was copied otherwise, from `start` on.
+    pub fn of(start: Avma, bytes: Vec<u8>) -> StackCopy {
+        StackCopy { start, bytes }
+    }
+
     pub fn word(&self, at: Avma) -> Option<u64> {
         let from = usize::try_from(at.0.checked_sub(self.start.0)?).ok()?;
         let word = self.bytes.get(from..from.checked_add(8)?)?;

@@ -1,6 +1,6 @@
 //! What the trace says, already translated from the kernel's records into frames and task ids.
 
-use super::Histogram;
+use super::{CpuSamples, Histogram};
 use crate::decode::{CodeFrame, FrameId, TaskId};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
@@ -75,6 +75,9 @@ pub struct LongPoll {
     pub system_call: Option<Arc<str>>,
     /// What it has called since the poll began, innermost first. Empty where it does not sleep.
     pub stack: Box<[CodeFrame]>,
+    /// What it computed up to then, as far as it was looked at.
+    #[serde(default)]
+    pub cpu: CpuSamples,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -146,6 +149,9 @@ pub enum TraceEvent {
         /// Up to then; None where it is not watched.
         off_cpu: Option<OffCpu>,
         over: bool,
+        /// What it computed since it was told last.
+        #[serde(default)]
+        cpu: CpuSamples,
     },
     /// The path at poll exit differs from that at poll entry.
     State {

@@ -13,6 +13,10 @@ pub struct Hits {
     pub causes: u64,
     /// Of these, those whose probe is stepped over by the kernel, for ten times the price.
     pub dear: u64,
+    /// Times that a CPU's clock struck while a thread of the target was on it.
+    pub ticks: u64,
+    /// Of these, those at which the thread's stack was copied.
+    pub samples: u64,
     /// Hits in other processes that run the same file.
     pub foreign: u64,
     /// Records that the ring buffer had no room for.

@@ -31,6 +31,8 @@ pub(super) struct Sizes {
     pub ring_bytes: usize,
     /// Of the ring for wakes and spawns.
     pub cause_bytes: usize,
+    /// Of the ring for stacks.
+    pub sample_bytes: usize,
 }
 
 /// Programs, loaded when they are first asked for, over maps that exist.
@@ -229,6 +231,7 @@ fn entries(map: &str, sizes: Sizes) -> Option<usize> {
         "VTABLES" => sizes.vtables,
         "EVENTS" => sizes.ring_bytes,
         "CAUSES" => sizes.cause_bytes,
+        "SAMPLES" => sizes.sample_bytes,
         _ => return None,
     })
 }
@@ -264,7 +267,7 @@ mod tests {
     #[test]
     fn no_program_gets_a_stack_per_cpu() {
         let object = Object::parse(OBJECT).expect("it is an object");
-        assert_eq!(object.programs.len(), 7);
+        assert_eq!(object.programs.len(), 8);
         for (name, program) in &object.programs {
             let function = &object.functions[&program.function_key()];
             let tail_call = function.instructions.iter().any(|instruction| {

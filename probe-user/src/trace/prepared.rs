@@ -13,6 +13,8 @@ use async_inspect_ebpf::{Config, NONE};
 const RING_BYTES: usize = 8 << 20;
 /// About 65,000 wakes and spawns.
 const CAUSE_BYTES: usize = 4 << 20;
+/// 63 stacks.
+const SAMPLE_BYTES: usize = 2 << 20;
 /// The smallest ring that there is.
 const PAGE: usize = 4096;
 
@@ -59,6 +61,7 @@ impl Prepared {
             vtables: plan.vtables.len(),
             ring_bytes: RING_BYTES,
             cause_bytes: if plan.causes.is_empty() { PAGE } else { CAUSE_BYTES },
+            sample_bytes: if watches_switches && !entry_only { SAMPLE_BYTES } else { PAGE },
         })?;
         let written = Written::of(&programs, plan.sites.len())?;
         let mut config = plan.causes.configured(identity.config(), entry_only);

@@ -1,11 +1,12 @@
 //! Polls that are under way, read from outside: what the programs keep of each thread.
 
 use super::identity::Identity;
+use super::on_cpu::{CpuSample, Samples, copied};
 use super::slots::{Slot, Table};
 use super::{Doing, OffCpu, SitePlan, TracePlan};
 use crate::decode::{RuntimeKind, TaskId};
 use crate::target::Avma;
-use async_inspect_ebpf::{EVENT_UNREADABLE, Frame, NONE, Thread};
+use async_inspect_ebpf::{EVENT_UNREADABLE, Frame, NONE, Sample, Thread};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -36,9 +37,42 @@ pub struct Running {
     /// Names of the sites; None where their tasks are not told apart, or run where they may block.
     names: Vec<Option<Arc<str>>>,
     watches_off_cpu: bool,
+    /// None where it is not looked at what threads compute.
+    samples: Option<Samples>,
 }
 
 impl Running {
+    /// Whether it is looked at what threads compute in polls that take long.
+    pub fn takes_samples(&self) -> bool {
+        self.samples.is_some()
+    }
+
+    /// What was found of that since the last call, at most so many; of each thread in the order of time.
+    pub fn samples(&mut self, most: usize) -> Vec<CpuSample> {
+        let Running { samples, identity, names, watches_off_cpu, .. } = self;
+        let mut read = |sample: &Sample| {
+            let name = names.get(sample.site as usize)?.clone()?;
+            let (registers, stack) = copied(sample);
+            let off_cpu = OffCpu { blocked_ns: sample.blocked_ns, preempted_ns: sample.preempted_ns };
+            let took_ns = sample.t_ns.saturating_sub(sample.start_ns);
+            Some(CpuSample {
+                t_ns: sample.t_ns,
+                tid: identity.outer_tid(sample.tid),
+                task: TaskId { runtime: RuntimeKind::Tokio, id: sample.task },
+                name,
+                since_ns: sample.start_ns,
+                sp: Avma(sample.sp),
+                off_cpu: watches_off_cpu.then(|| off_cpu.within(took_ns)),
+                nth: sample.nth,
+                registers,
+                stack,
+            })
+        };
+        let Some(samples) = samples else { return Vec::new() };
+        let next = || samples.next(&mut read);
+        std::iter::from_fn(next).take(most).flatten().collect()
+    }
+
     /// Whether the probes are out for a while.
     pub fn is_paused(&self) -> bool {
         self.out.load(Ordering::SeqCst)
@@ -50,12 +84,13 @@ impl Running {
         identity: Identity,
         plan: &TracePlan,
         watches_off_cpu: bool,
+        samples: Option<Samples>,
     ) -> Running {
         let told = |(number, site): (usize, &SitePlan)| {
             (site.id_offset != NONE && !plan.pool_sites.contains(&(number as u32))).then(|| site.name.clone())
         };
         let names = plan.sites.iter().enumerate().map(told).collect();
-        Running { threads, out, identity, names, watches_off_cpu }
+        Running { threads, out, identity, names, watches_off_cpu, samples }
     }
 
     /// The innermost poll of each thread that polls, begun before `before_ns` (CLOCK_MONOTONIC).

@@ -7,6 +7,7 @@ use super::hits::{Hits, add_hits};
 use super::identity::Identity;
 use super::object::Programs;
 use super::off_cpu;
+use super::on_cpu::{self, Samples};
 use super::prepared::Prepared;
 use super::price::{self, Price};
 use super::running::Running;
@@ -74,6 +75,8 @@ pub struct Tracer {
     /// How many times the probes were put in anew.
     epoch: u32,
     config: Config,
+    /// It is looked at what threads compute in long polls.
+    samples: bool,
     identity: Identity,
     translator: Translator,
     held: Held,
@@ -135,6 +138,8 @@ impl Tracer {
             attach::attach(&programs, &places, mode, entry_only)?;
         notes.append(&mut more);
         let off_cpu = switches.is_some();
+        let clocks = (plan.long_after.is_some() && !entry_only).then(|| on_cpu::watch(&programs, &mut notes));
+        let samples = clocks.flatten().map(|mut clocks| links.append(&mut clocks)).is_some();
         switches.into_iter().for_each(|link| links.add(link));
         let mut causes = plan.causes.clone();
         notes.append(&mut causes.notes);
@@ -158,6 +163,7 @@ impl Tracer {
             causes,
             watches,
             config,
+            samples,
             programs,
             written,
             out: Arc::default(),
@@ -180,7 +186,9 @@ impl Tracer {
     pub fn running_polls(&self, plan: &TracePlan) -> Result<Running, TraceError> {
         let watches_off_cpu = self.config.kernel_ids != NONE;
         let (threads, out) = (self.written.threads.clone(), self.out.clone());
-        Ok(Running::of(threads, out, Identity::of(self.places.pid)?, plan, watches_off_cpu))
+        let samples = self.samples.then(|| Samples::of(&self.programs)).transpose()?;
+        let identity = Identity::of(self.places.pid)?;
+        Ok(Running::of(threads, out, identity, plan, watches_off_cpu, samples))
     }
 
     /// Takes the probes out for a while. What they said before stays, and [`Tracer::drain`] hands it out.
@@ -209,6 +217,9 @@ impl Tracer {
             attach::attach(&self.programs, &self.places, self.mode, self.entry_only)?;
         links.append(&mut attach_causes::attach(&self.programs, &self.places, &self.causes, self.mode)?);
         switches.into_iter().for_each(|link| links.add(link));
+        if self.samples {
+            links.append(&mut on_cpu::attach(&self.programs)?);
+        }
         self.links = Some(links);
         self.out.store(false, Ordering::SeqCst);
         Ok(())
@@ -340,6 +351,8 @@ impl Tracer {
             causes,
             dear,
             causes_unread: self.written.counter(Counter::Unidentified),
+            ticks: self.written.counter(Counter::Ticks),
+            samples: self.written.counter(Counter::Samples),
             foreign: self.written.counter(Counter::Foreign),
             lost: self.written.counter(Counter::Lost),
             unreadable: self.written.counter(Counter::Unreadable),

@@ -36,7 +36,7 @@ impl Written {
     }
 
     pub fn counter(&self, counter: Counter) -> u64 {
-        const _: () = assert!((Counter::Unidentified as u32) < COUNTERS);
+        const _: () = assert!((Counter::Samples as u32) < COUNTERS);
         self.tally.get(&(counter as u32), 0).map_or(0, |cpus| cpus.iter().sum())
     }
 

@@ -5,7 +5,7 @@ use anyhow::{Context as _, Result, ensure};
 use e2e::{Built, Lto, Mangling, Panic, Tokio, Variant, build_package, inspector, workspace};
 use std::process::{Command, Stdio};
 
-const TESTS: [&str; 4] = ["blockers", "counts", "harmless", "kernels"];
+const TESTS: [&str; 5] = ["blockers", "computes", "counts", "harmless", "kernels"];
 /// The first process there.
 const INIT: &str = "guest";
 
@@ -57,10 +57,10 @@ fn programs() -> Result<Vec<(Built, &'static [&'static str])>> {
     };
     let abort = Variant { panic: Panic::Abort, ..release(Tokio::Latest) };
     let wanted: [(Variant, &[&str]); 6] = [
-        (release(Tokio::Latest), &["blockers", "counts", "panics", "exits_early", "tree"]),
+        (release(Tokio::Latest), &["blockers", "computes", "counts", "panics", "exits_early", "tree"]),
         (release(Tokio::V1_43), &["counts", "panics"]),
         (release(Tokio::V1_38), &["blockers", "counts", "panics"]),
-        (smallest(Tokio::Latest), &["blockers", "counts"]),
+        (smallest(Tokio::Latest), &["blockers", "computes", "counts"]),
         (smallest(Tokio::V1_38), &["counts"]),
         (abort, &["panics"]),
     ];

@@ -114,6 +114,7 @@ fn further(variant: Variant) -> Vec<&'static str> {
                 "blockers",
                 "busy",
                 "causes",
+                "computes",
                 "counts",
                 "exits_early",
                 "many",
@@ -133,7 +134,9 @@ fn further(variant: Variant) -> Vec<&'static str> {
         return [named, recent, outlines, &["local_set", "many_runtimes", "forever", "queues"]].concat();
     }
     let named: &[&str] = match tokio {
-        Tokio::Latest if smallest => &["blockers", "causes", "counts", "roots", "waits", "holders", "cycles"],
+        Tokio::Latest if smallest => {
+            &["blockers", "causes", "computes", "counts", "roots", "waits", "holders", "cycles"]
+        }
         Tokio::Latest if variant.codegen_units == 1 => {
             &["causes", "forever", "roots", "waits", "holders", "cycles"]
         }

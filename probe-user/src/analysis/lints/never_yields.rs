@@ -40,6 +40,7 @@ fn finding(one: &Computing) -> Finding {
         ", computing"
     ]);
     message.append(one.from());
+    one.doing().into_iter().for_each(|doing| message.append(doing));
     Finding {
         lint: NeverYields.name(),
         certainty: one.certainty(),

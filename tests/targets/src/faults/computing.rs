@@ -49,7 +49,7 @@ fn long_parts() {
         }
     });
     let line = line!() - 4;
-    Fault::proven("cpu-bound-poll").tasks([task.id()]).lines([line]).says("by the kernel's times").is_here();
+    Fault::proven("cpu-bound-poll").tasks([task.id()]).lines([line]).says("by the kernel's times").says(" samples").is_here();
     ready_soon_and_wait()
 }
 

@@ -1,0 +1,152 @@
+//! What threads compute in polls that take long, gathered by poll until it is told.
+
+use crate::decode::{Blockers, TaskId};
+use crate::trace::{CpuSample, CpuSamples, Doing, LongPoll, OffCpu, Running, TraceEvent};
+use std::collections::HashMap;
+use std::sync::Arc;
+
+/// Read at one look; what is left waits in the ring.
+const MOST: usize = 1000;
+
+#[derive(Debug, Default)]
+pub(super) struct Computing {
+    /// By thread and by when the poll began.
+    polls: HashMap<(u32, u64), Sampled>,
+}
+
+#[derive(Debug)]
+struct Sampled {
+    task: TaskId,
+    name: Arc<str>,
+    /// Of the last sample.
+    t_ns: u64,
+    off_cpu: Option<OffCpu>,
+    nth: u64,
+    /// What was not told yet.
+    cpu: CpuSamples,
+    told: bool,
+}
+
+impl Computing {
+    /// Reads what was found since the last time. Follows at most so many stacks; answers how many it did.
+    pub fn gather(&mut self, running: &mut Running, blockers: &mut Blockers, most_stacks: u32) -> u32 {
+        let mut stacks = 0;
+        for sample in running.samples(MOST) {
+            let follows = stacks < most_stacks;
+            let poll = self.poll(&sample);
+            match sample.stack.as_ref().filter(|_| follows) {
+                Some(stack) => {
+                    stacks += 1;
+                    poll.cpu.add(blockers.computing(sample.registers, stack, sample.sp));
+                }
+                None => poll.cpu.add_unknown(1),
+            }
+        }
+        stacks
+    }
+
+    fn poll(&mut self, sample: &CpuSample) -> &mut Sampled {
+        let &CpuSample { t_ns, tid, task, since_ns, off_cpu, nth, .. } = sample;
+        let poll = self.polls.entry((tid, since_ns)).or_insert_with(|| Sampled {
+            task,
+            name: sample.name.clone(),
+            t_ns,
+            off_cpu,
+            nth: 0,
+            cpu: CpuSamples::default(),
+            told: false,
+        });
+        // Those between had no room in the ring.
+        poll.cpu.add_unknown(nth.saturating_sub(poll.nth.saturating_add(1)));
+        (poll.t_ns, poll.off_cpu, poll.nth) = (t_ns, off_cpu, nth);
+        poll
+    }
+
+    /// Whether there is something to be told of a poll.
+    pub fn knows(&self, tid: u32, since_ns: u64) -> bool {
+        self.polls.get(&(tid, since_ns)).is_some_and(|poll| !poll.cpu.is_empty())
+    }
+
+    /// What was found since this was last asked.
+    pub fn take(&mut self, tid: u32, since_ns: u64) -> CpuSamples {
+        let Some(poll) = self.polls.get_mut(&(tid, since_ns)) else { return CpuSamples::default() };
+        poll.told = true;
+        std::mem::take(&mut poll.cpu)
+    }
+
+    /// Forgets polls that no longer last. Those of which nothing was ever asked began and ended between two looks: what is to be told
+    /// of each, and that it is over.
+    pub fn ended(&mut self, lasts: impl Fn(u32, u64) -> bool) -> Vec<(TraceEvent, TraceEvent)> {
+        let ended = self.polls.extract_if(|(tid, since_ns), _| !lasts(*tid, *since_ns));
+        let unseen = ended.filter(|(_, poll)| !poll.told);
+        unseen.map(|((tid, since_ns), poll)| between_looks(tid, since_ns, poll)).collect()
+    }
+}
+
+fn between_looks(tid: u32, since_ns: u64, poll: Sampled) -> (TraceEvent, TraceEvent) {
+    let Sampled { task, name, t_ns, off_cpu, cpu, .. } = poll;
+    let long =
+        LongPoll { since_ns, doing: Doing::Running, off_cpu, system_call: None, stack: Box::default(), cpu };
+    let over = TraceEvent::LongPollLasts {
+        t_ns,
+        task,
+        tid,
+        since_ns,
+        off_cpu,
+        over: true,
+        cpu: CpuSamples::default(),
+    };
+    (TraceEvent::LongPoll { t_ns, task, tid, name, poll: Arc::new(long) }, over)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::decode::RuntimeKind;
+    use crate::dwarf::Registers;
+    use crate::target::Avma;
+
+    fn sample(since_ns: u64, nth: u64) -> CpuSample {
+        CpuSample {
+            t_ns: since_ns + 20_000_000 * nth,
+            tid: 7,
+            task: TaskId { runtime: RuntimeKind::Tokio, id: 3 },
+            name: "shop::api::list".into(),
+            since_ns,
+            sp: Avma(0x7000),
+            off_cpu: None,
+            nth,
+            registers: Registers::default(),
+            stack: None,
+        }
+    }
+
+    #[test]
+    fn what_was_lost_on_the_way_is_counted() {
+        let mut computing = Computing::default();
+        for nth in [1, 2, 5] {
+            computing.poll(&sample(5, nth)).cpu.add_unknown(1);
+        }
+        assert!(computing.knows(7, 5) && !computing.knows(7, 6));
+        let cpu = computing.take(7, 5);
+        assert_eq!((cpu.count, cpu.unknown), (5, 5));
+        assert!(!computing.knows(7, 5));
+        computing.poll(&sample(5, 6)).cpu.add_unknown(1);
+        assert_eq!(computing.take(7, 5).count, 1);
+        assert!(computing.ended(|_, _| false).is_empty(), "it was told");
+    }
+
+    #[test]
+    fn a_poll_between_two_looks_is_told_once() {
+        let mut computing = Computing::default();
+        computing.poll(&sample(5, 1)).cpu.add_unknown(1);
+        computing.poll(&sample(9, 1)).cpu.add_unknown(1);
+        let ended = computing.ended(|tid, since_ns| (tid, since_ns) == (7, 9));
+        let [(TraceEvent::LongPoll { poll, .. }, TraceEvent::LongPollLasts { over: true, .. })] = &ended[..]
+        else {
+            panic!("{ended:?}");
+        };
+        assert_eq!((poll.since_ns, poll.cpu.count), (5, 1));
+        assert!(computing.ended(|_, since_ns| since_ns == 9).is_empty() && computing.knows(7, 9));
+    }
+}
