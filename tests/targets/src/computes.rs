@@ -12,7 +12,7 @@ use tokio::sync::watch;
 const COMPUTES: Duration = Duration::from_millis(1200);
 
 /// Where a task computes: its first and its last line are in it.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 struct Place {
     function: &'static str,
     first: u32,
@@ -71,7 +71,10 @@ fn sort(until: Instant) -> Place {
     let first = line!() + 1;
     while Instant::now() < until {
         numbers.clear();
-        numbers.extend((0..500_000u64).map(|n| { seed = seed.wrapping_mul(6364136223846793005).wrapping_add(n); seed }));
+        numbers.extend((0..500_000u64).map(|n| {
+            seed = seed.wrapping_mul(6364136223846793005).wrapping_add(n);
+            seed
+        }));
         numbers.sort_unstable();
     }
     Place { function: "computes::sort", first, last: line!() - 1, calls: "core::slice::sort::" }
