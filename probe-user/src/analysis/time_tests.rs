@@ -1,11 +1,13 @@
 //! Lints of what time tells, over made-up readings.
 
-use super::{Answer, Case, Diagnosis, LINTS};
-use crate::decode::{Certainty, CodeFrame, Queue, QueueKind, Snapshot, Task, TaskState, ThreadPoll};
+use super::{Answer, Case, Diagnosis, LINTS, Sentence, sentence};
+use crate::decode::{
+    Certainty, CodeFrame, Queue, QueueKind, Snapshot, SourceLine, Task, TaskState, ThreadPoll,
+};
 use crate::model::sample::{MS, SECOND, Shop, tokio};
-use crate::model::{Limits, Mode, Model, sample_long_poll};
+use crate::model::{Limits, Mode, Model, sample_cpu, sample_long_poll};
 use crate::target::Avma;
-use crate::trace::{OffCpu, PollEnd, TraceEvent};
+use crate::trace::{Doing, LongPoll, OffCpu, PollEnd, TraceEvent};
 use Certainty::{Possible, Proven};
 use std::sync::Arc;
 
@@ -140,6 +142,30 @@ fn what_the_trace_told_of_a_long_poll_outlives_it() {
     let cpu = Default::default();
     model.trace(TraceEvent::LongPollLasts { t_ns, task, tid, since_ns, off_cpu, over: true, cpu }, &mut out);
     assert_eq!(found_by(&model), [("blocking-call", Proven, vec![1])]);
+}
+
+#[test]
+fn what_computes_is_told_with_its_line() {
+    let (shop, mut out) = (Shop::new(), Vec::new());
+    let mut model = watched(&shop);
+    let (since_ns, task, tid) = (2 * SECOND, tokio(1), 7);
+    let (system_call, stack, off_cpu) = (None, Box::default(), Some(OffCpu::default()));
+    let poll =
+        LongPoll { since_ns, doing: Doing::Running, off_cpu, system_call, stack, cpu: sample_cpu(1, 0) };
+    let (name, poll) = ("f".into(), Arc::new(poll));
+    model.trace(TraceEvent::LongPoll { t_ns: since_ns + 12 * MS, task, tid, name, poll }, &mut out);
+    let (t_ns, cpu) = (since_ns + 125 * MS, sample_cpu(8, 2));
+    model.trace(TraceEvent::LongPollLasts { t_ns, task, tid, since_ns, off_cpu, over: true, cpu }, &mut out);
+    let diagnosis = Diagnosis::of(&Case::of_model(&model).expect("a snapshot"));
+    let [finding] = diagnosis.findings()[..] else { panic!("{:?}", told(&diagnosis)) };
+    assert_eq!((finding.lint, finding.certainty), ("cpu-bound-poll", Proven));
+    let line = SourceLine { file: "/srv/shop/src/api.rs".into(), line: 157 };
+    let called: Arc<str> = "serde_json::to_vec".into();
+    let at = sentence![", at ", &line, " (", &called, ")", " in ", 7_u64, " of ", 9_u64, " samples"];
+    let said = |words: &Sentence| finding.message.0.windows(words.0.len()).any(|part| part == words.0);
+    assert!(said(&at), "{:?}", finding.message);
+    let unknown = sentence!["where it was in ", 2_u64, " of ", 9_u64, " samples is not known"];
+    assert!(finding.evidence.contains(&unknown), "{:?}", finding.evidence);
 }
 
 #[test]

@@ -132,6 +132,7 @@ mod tests {
             end: PollEnd::Pending,
             off_cpu: Some(OffCpu { blocked_ns, preempted_ns: 1 }),
         };
+        let poll_end = |t_ns| poll(t_ns, 0);
         let began = 2 * SECOND;
         let long = |t_ns| TraceEvent::LongPoll {
             t_ns,
@@ -150,6 +151,20 @@ mod tests {
         assert!(entry.long_poll.is_none() && entry.phase == TaskPhase::Idle);
         let sums = Some(OffCpu { blocked_ns: 15 * MS, preempted_ns: 2 });
         assert_eq!((entry.off_cpu, model.totals().off_cpu), (sums, sums));
+        let since_ns = began + 30 * MS;
+        let mut more = long(since_ns + 12 * MS);
+        if let TraceEvent::LongPoll { poll, .. } = &mut more {
+            *poll = Arc::new(LongPoll { cpu: sample_cpu(1, 0), ..sample_long_poll(since_ns) });
+        }
+        model.trace(more, &mut out);
+        for since_ns in [since_ns, began] {
+            let (t_ns, off_cpu, cpu) = (since_ns + 14 * MS, None, sample_cpu(3, 1));
+            let lasts = TraceEvent::LongPollLasts { t_ns, task, tid: 7, since_ns, off_cpu, over: false, cpu };
+            model.trace(lasts, &mut out);
+        }
+        let poll = model.get(task).and_then(|entry| entry.long_poll.clone()).expect("it lasts");
+        assert_eq!((poll.cpu.count, poll.cpu.unknown), (4, 1), "of another poll nothing is added");
+        model.trace(poll_end(since_ns + 20 * MS), &mut out);
         // It has ended already.
         model.trace(long(began + 12 * MS), &mut out);
         assert!(model.get(task).is_some_and(|entry| entry.long_poll.is_none()));
