@@ -22,6 +22,8 @@ const READY_LOOKS: u8 = 4;
 const MOST: u32 = 50;
 /// Stacks copied at most, in a second: some end while they are, and are not told.
 const MOST_STACKS: u32 = 100;
+/// Stacks of threads that compute followed at most, in a second.
+const MOST_SAMPLES: u32 = 100;
 /// A poll that runs is told so late, ns, if it was not seen before what it computes: the clock has struck by then.
 const SAMPLED_NS: u64 = 30_000_000;
 /// Polls are told so late (`HOLD_NS` in trace/held.rs), and a task's first poll not before its spawn.
@@ -54,6 +56,7 @@ impl LongPolls {
             second: 0,
             told: 0,
             stacks: 0,
+            samples: 0,
         };
         let (asked, pause) = (stop.clone(), (after / 2).clamp(SHORTEST, LONGEST));
         let thread =
@@ -131,6 +134,7 @@ struct Look {
     second: u64,
     told: u32,
     stacks: u32,
+    samples: u32,
 }
 
 impl Look {
@@ -142,13 +146,14 @@ impl Look {
     }
 
     fn all(&mut self) {
-        let most_stacks = MOST_STACKS.saturating_sub(self.stacks);
-        self.stacks += self.computing.gather(&mut self.running, &mut self.blockers, most_stacks);
+        let most = MOST_SAMPLES.saturating_sub(self.samples);
+        self.samples += self.computing.gather(&mut self.running, &mut self.blockers, most);
         let now_ns = monotonic_ns();
         let polls = self.running.polls(now_ns, now_ns.saturating_sub(self.after_ns));
         self.forget_ended(&polls);
         if now_ns / 1_000_000_000 != self.second {
-            (self.second, self.told, self.stacks) = (now_ns / 1_000_000_000, 0, 0);
+            (self.second, self.told) = (now_ns / 1_000_000_000, 0);
+            (self.stacks, self.samples) = (0, 0);
         }
         let (mut found, mut again) = (Vec::new(), Vec::new());
         for poll in &polls {
