@@ -7,11 +7,15 @@ use std::sync::Arc;
 
 /// Read at one look; what is left waits in the ring.
 const MOST: usize = 1000;
+/// Threads whose last poll is remembered.
+const THREADS: usize = 1 << 12;
 
 #[derive(Debug, Default)]
 pub(super) struct Computing {
     /// By thread and by when the poll began.
     polls: HashMap<(u32, u64), Sampled>,
+    /// By thread, when the poll began that was asked for last, and its last sample when it was over.
+    asked: HashMap<u32, (u64, u64)>,
 }
 
 #[derive(Debug)]
@@ -24,7 +28,6 @@ struct Sampled {
     nth: u64,
     /// What was not told yet.
     cpu: CpuSamples,
-    told: bool,
 }
 
 impl Computing {
@@ -47,14 +50,14 @@ impl Computing {
 
     fn poll(&mut self, sample: &CpuSample) -> &mut Sampled {
         let &CpuSample { t_ns, tid, task, since_ns, off_cpu, nth, .. } = sample;
+        let before = self.asked.get(&tid).filter(|(asked_ns, _)| *asked_ns == since_ns).map(|(_, nth)| *nth);
         let poll = self.polls.entry((tid, since_ns)).or_insert_with(|| Sampled {
             task,
             name: sample.name.clone(),
             t_ns,
             off_cpu,
-            nth: 0,
+            nth: before.unwrap_or(0),
             cpu: CpuSamples::default(),
-            told: false,
         });
         // Those between had no room in the ring.
         poll.cpu.add_unknown(nth.saturating_sub(poll.nth.saturating_add(1)));
@@ -69,34 +72,48 @@ impl Computing {
 
     /// What was found since this was last asked.
     pub fn take(&mut self, tid: u32, since_ns: u64) -> CpuSamples {
-        let Some(poll) = self.polls.get_mut(&(tid, since_ns)) else { return CpuSamples::default() };
-        poll.told = true;
-        std::mem::take(&mut poll.cpu)
+        if self.asked.len() >= THREADS {
+            self.asked.clear();
+        }
+        let poll = self.polls.get_mut(&(tid, since_ns));
+        let known = self.asked.entry(tid).or_default();
+        if known.0 != since_ns {
+            *known = (since_ns, 0);
+        }
+        poll.map(|poll| std::mem::take(&mut poll.cpu)).unwrap_or_default()
     }
 
-    /// Forgets polls that no longer last. Those of which nothing was ever asked began and ended between two looks: what is to be told
-    /// of each, and that it is over.
-    pub fn ended(&mut self, lasts: impl Fn(u32, u64) -> bool) -> Vec<(TraceEvent, TraceEvent)> {
+    /// Forgets polls that no longer last, and answers what is left to be told of them. A poll that was never asked for began and ended
+    /// between two looks: at most so many of these are told, and how many were comes first. The last samples of one that was are
+    /// read only when it is over.
+    pub fn ended(&mut self, most: u32, lasts: impl Fn(u32, u64) -> bool) -> (u32, Vec<TraceEvent>) {
+        let (mut told, mut events) = (0, Vec::new());
         let ended = self.polls.extract_if(|(tid, since_ns), _| !lasts(*tid, *since_ns));
-        let unseen = ended.filter(|(_, poll)| !poll.told);
-        unseen.map(|((tid, since_ns), poll)| between_looks(tid, since_ns, poll)).collect()
+        for ((tid, since_ns), poll) in ended {
+            if let Some((_, nth)) = self.asked.get_mut(&tid).filter(|(asked_ns, _)| *asked_ns == since_ns) {
+                *nth = poll.nth;
+                let late = (!poll.cpu.is_empty()).then(|| over(tid, since_ns, poll.cpu.clone(), &poll));
+                events.extend(late);
+            } else if told < most {
+                told += 1;
+                events.extend(between_looks(tid, since_ns, poll));
+            }
+        }
+        (told, events)
     }
 }
 
-fn between_looks(tid: u32, since_ns: u64, poll: Sampled) -> (TraceEvent, TraceEvent) {
+fn over(tid: u32, since_ns: u64, cpu: CpuSamples, poll: &Sampled) -> TraceEvent {
+    let &Sampled { task, t_ns, off_cpu, .. } = poll;
+    TraceEvent::LongPollLasts { t_ns, task, tid, since_ns, off_cpu, over: true, cpu }
+}
+
+fn between_looks(tid: u32, since_ns: u64, poll: Sampled) -> [TraceEvent; 2] {
+    let over = over(tid, since_ns, CpuSamples::default(), &poll);
     let Sampled { task, name, t_ns, off_cpu, cpu, .. } = poll;
     let long =
         LongPoll { since_ns, doing: Doing::Running, off_cpu, system_call: None, stack: Box::default(), cpu };
-    let over = TraceEvent::LongPollLasts {
-        t_ns,
-        task,
-        tid,
-        since_ns,
-        off_cpu,
-        over: true,
-        cpu: CpuSamples::default(),
-    };
-    (TraceEvent::LongPoll { t_ns, task, tid, name, poll: Arc::new(long) }, over)
+    [TraceEvent::LongPoll { t_ns, task, tid, name, poll: Arc::new(long) }, over]
 }
 
 #[cfg(test)]
@@ -133,7 +150,12 @@ mod tests {
         assert!(!computing.knows(7, 5));
         computing.poll(&sample(5, 6)).cpu.add_unknown(1);
         assert_eq!(computing.take(7, 5).count, 1);
-        assert!(computing.ended(|_, _| false).is_empty(), "it was told");
+        assert!(computing.ended(9, |_, _| false).1.is_empty(), "all was told");
+        // It comes when its poll is over.
+        computing.poll(&sample(5, 7)).cpu.add_unknown(1);
+        let (told, late) = computing.ended(9, |_, _| false);
+        let [TraceEvent::LongPollLasts { cpu, .. }] = &late[..] else { panic!("{late:?}") };
+        assert_eq!((told, cpu.count, cpu.unknown), (0, 1, 1));
     }
 
     #[test]
@@ -141,12 +163,12 @@ mod tests {
         let mut computing = Computing::default();
         computing.poll(&sample(5, 1)).cpu.add_unknown(1);
         computing.poll(&sample(9, 1)).cpu.add_unknown(1);
-        let ended = computing.ended(|tid, since_ns| (tid, since_ns) == (7, 9));
-        let [(TraceEvent::LongPoll { poll, .. }, TraceEvent::LongPollLasts { over: true, .. })] = &ended[..]
+        let (told, ended) = computing.ended(9, |tid, since_ns| (tid, since_ns) == (7, 9));
+        let [TraceEvent::LongPoll { poll, .. }, TraceEvent::LongPollLasts { over: true, .. }] = &ended[..]
         else {
             panic!("{ended:?}");
         };
-        assert_eq!((poll.since_ns, poll.cpu.count), (5, 1));
-        assert!(computing.ended(|_, since_ns| since_ns == 9).is_empty() && computing.knows(7, 9));
+        assert_eq!((told, poll.since_ns, poll.cpu.count), (1, 5, 1));
+        assert!(computing.ended(9, |_, since_ns| since_ns == 9).1.is_empty() && computing.knows(7, 9));
     }
 }

@@ -217,12 +217,9 @@ impl Look {
             // Nobody listens any more, else.
             said.into_iter().chain(over).for_each(|event| drop(self.tell.send(event)));
         }
-        for (event, over) in self.computing.ended(lasts) {
-            if self.told < MOST {
-                self.told += 1;
-                [event, over].into_iter().for_each(|event| drop(self.tell.send(event)));
-            }
-        }
+        let (told, late) = self.computing.ended(MOST.saturating_sub(self.told), lasts);
+        self.told += told;
+        late.into_iter().for_each(|event| drop(self.tell.send(event)));
     }
 
     /// A poll that runs, with what it computes.
