@@ -22,7 +22,8 @@ pub fn run(source: &mut dyn Source, args: &DumpArgs, common: &Common) -> Result<
     let say = Say::new(common);
     source.notes().iter().for_each(|note| say.warn(note));
     if snapshot.debuginfo != DebugInfoLevel::Full {
-        say.warn(&format!("debug info: {}", text::debuginfo_words(snapshot.debuginfo)));
+        let words = text::debuginfo_words(snapshot.debuginfo, text::tokio_version(&snapshot));
+        say.warn(&format!("debug info: {words}"));
     }
     let mut choice = Choice::new(args, &snapshot);
     let tasks: Vec<&Task> = snapshot.tasks.iter().filter(|task| choice.takes(task)).collect();
