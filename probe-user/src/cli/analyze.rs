@@ -13,8 +13,8 @@ use crate::export::{
     outline_blocking, outline_dot, outline_html, outline_json, outline_mermaid, outline_text,
 };
 use crate::outline::{self, Bounds, CallGraph, Choice, Coroutines, Excerpt, Origin};
-use crate::present::{self, call_graph_times};
 use crate::present::places::Places;
+use crate::present::{self, call_graph_times};
 use std::io::IsTerminal;
 use std::path::Path;
 

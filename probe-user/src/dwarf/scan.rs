@@ -124,8 +124,16 @@ fn scan_unit(units: &Units<'_>, number: u32) -> Index {
         found.damaged_units = 1;
         return found;
     };
-    let mut pass =
-        Pass { units, number, unit: &unit, found, spans: Vec::new(), open: Vec::new(), raw_task: None, rust: false };
+    let mut pass = Pass {
+        units,
+        number,
+        unit: &unit,
+        found,
+        spans: Vec::new(),
+        open: Vec::new(),
+        raw_task: None,
+        rust: false,
+    };
     if pass.run().is_err() {
         pass.found.damaged_units = 1;
     }

@@ -59,6 +59,7 @@ fn a_layout_that_is_not_known_is_no_lack_of_types() {
     let level = DebugInfoLevel::UnknownLayout;
     let runtimes = vec![FoundRuntime { kind: RuntimeKind::Tokio, version: Some("1.8.1".into()) }];
     let mut out = vec![];
-    write_text(&mut out, &CheckReport { debuginfo: level, runtimes, ..report() }, Paint { color: false }).unwrap();
+    write_text(&mut out, &CheckReport { debuginfo: level, runtimes, ..report() }, Paint { color: false })
+        .unwrap();
     assert!(String::from_utf8(out).unwrap().contains(unknown));
 }

@@ -1,8 +1,8 @@
 //! `analyze --sizes -f json`, schema 1.
 
 use super::json::SCHEMA;
-use super::outline_json::bounds;
 use super::machine_json::{PartJson, kind, role_word, state_word, suspend_point};
+use super::outline_json::bounds;
 use crate::decode::SourceLine;
 use crate::outline::{
     Change, FutureChange, FutureSize, Held, PartKey, SizeChanges, Sizes, StateKind, TaskSize, Twice,

@@ -91,15 +91,14 @@ impl<'r, 'p, 'a> Layout<'r, 'p, 'a> {
         kind: CoroutineKind,
     ) -> Layout<'r, 'p, 'a> {
         let role = if kind == CoroutineKind::Fn { Role::Argument } else { Role::Capture };
-        let mut layout =
-            Layout {
-                recipes,
-                ty,
-                discriminant: variants.discriminant,
-                size: ty.size,
-                made_with: Vec::new(),
-                variables: OnceCell::new(),
-            };
+        let mut layout = Layout {
+            recipes,
+            ty,
+            discriminant: variants.discriminant,
+            size: ty.size,
+            made_with: Vec::new(),
+            variables: OnceCell::new(),
+        };
         let first = variants.list.first().filter(|variant| layout.is_named(variant, "Unresumed"));
         if let Some((variant, payload)) = first.and_then(|v| Some((v, layout.payload(v)?))) {
             let members = payload.members.iter().zip(described(&payload.members));

@@ -16,9 +16,14 @@ fn words(at: Bound) -> (&'static str, &'static str) {
     match at {
         Bound::Coroutines => ("coroutine type", "more than are read"),
         Bound::Awaited => ("future", "awaited behind more others than are followed"),
-        Bound::Around => ("future", "that is spawned, waited for or behind a trait object, with more around it than is followed"),
+        Bound::Around => (
+            "future",
+            "that is spawned, waited for or behind a trait object, with more around it than is followed",
+        ),
         Bound::Candidates => ("await", "of a dyn Future that may be more than can be told"),
-        Bound::Inlined => ("inlined call", "more than are read of one function: what they call counts as its own"),
+        Bound::Inlined => {
+            ("inlined call", "more than are read of one function: what they call counts as its own")
+        }
         Bound::Pieces => ("function", "(own or inlined) in more pieces of code than are read"),
         Bound::Unread => ("function", "whose code was not read: others share it too often"),
         Bound::Between => ("call", "through more functions of others than are followed"),
@@ -42,7 +47,10 @@ mod tests {
         bounds.cut(Bound::Coroutines, 1);
         assert_eq!(
             notes(&bounds),
-            ["1 coroutine type more than are read", "3 awaits of a dyn Future that may be more than can be told"]
+            [
+                "1 coroutine type more than are read",
+                "3 awaits of a dyn Future that may be more than can be told"
+            ]
         );
     }
 }

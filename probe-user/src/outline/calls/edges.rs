@@ -33,8 +33,15 @@ pub fn add(
     code: &CodeCalls,
     builder: &mut Builder,
 ) {
-    let mut edges =
-        Edges { recipes, coroutines, code, closures: closures(code), list: Vec::new(), unknown: Vec::new(), around: 0 };
+    let mut edges = Edges {
+        recipes,
+        coroutines,
+        code,
+        closures: closures(code),
+        list: Vec::new(),
+        unknown: Vec::new(),
+        around: 0,
+    };
     for (from, to, place) in &code.calls {
         edges.push(*from, edges.end(*to), EdgeKind::Calls, place, Vec::new());
     }

@@ -20,13 +20,8 @@ pub struct Found {
 
 /// Those that a future of this type polls at once, as `Instrumented<F>` does.
 pub fn coroutines_in(recipes: &Recipes<'_, '_>, coroutines: &Coroutines, ty: DieRef) -> Found {
-    let mut inside = Inside {
-        recipes,
-        coroutines,
-        through: Vec::new(),
-        seen: HashSet::new(),
-        of: Found::default(),
-    };
+    let mut inside =
+        Inside { recipes, coroutines, through: Vec::new(), seen: HashSet::new(), of: Found::default() };
     inside.look(recipes.future(ty));
     inside.of
 }
