@@ -28,11 +28,11 @@ use std::time::Duration;
 #[global_allocator]
 static ALLOCATED: PeakAlloc = PeakAlloc;
 
-/// What one file may take at its peak, over what was allocated before; the whole one takes a fifth of it.
-const LIMIT: usize = 512 << 20;
+/// What one file may take at its peak, over what was allocated before; the whole one takes a few MiB.
+const LIMIT: usize = 256 << 20;
 /// A round takes a few seconds in a debug build.
 const PATIENCE: Duration = Duration::from_secs(180);
-const ROUNDS: u64 = 40;
+const ROUNDS: u64 = 30;
 
 /// Sections that `analyze` reads, beside the strings.
 const SECTIONS: [&str; 9] = [

@@ -61,5 +61,5 @@ fn a_layout_that_is_not_known_is_no_lack_of_types() {
     let mut out = vec![];
     write_text(&mut out, &CheckReport { debuginfo: level, runtimes, ..report() }, Paint { color: false })
         .unwrap();
-    assert!(String::from_utf8(out).unwrap().contains(unknown));
+    assert!(String::from_utf8(out).unwrap().contains(unknown.split(':').next().unwrap()));
 }

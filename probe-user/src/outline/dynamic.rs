@@ -59,7 +59,7 @@ pub fn add(
     }
     if unknown > 0 {
         let one = if unknown == 1 { "1 await" } else { &format!("{unknown} awaits") };
-        builder.issues.push(format!("behind {one} of a dyn Future nothing is known that has its output"));
+        builder.issues.push(format!("{one} of a dyn Future: no future that returns the same is known"));
     }
 }
 
