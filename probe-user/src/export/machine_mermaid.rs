@@ -36,6 +36,6 @@ mod tests {
 
     #[test]
     fn a_function_drawn() {
-        insta::assert_snapshot!(written(|out, words| write(out, words)));
+        insta::assert_snapshot!(written(write));
     }
 }
