@@ -15,7 +15,7 @@ use std::sync::Arc;
 /// Lines of all trees that are made at most.
 const LINES: usize = 1_000;
 /// Sync functions that lead to nothing async, of one function.
-const PLAIN_SYNC: usize = 6;
+const PLAIN_SYNC: usize = 3;
 /// Places of one function's awaits of another.
 const PLACES: usize = 3;
 
