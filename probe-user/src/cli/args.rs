@@ -106,6 +106,9 @@ pub enum Command {
   sudo async-inspect attach 4242 --json > events    one JSON object per line
   sudo async-inspect attach -- ./target/release/shop --port 8080
 
+The command's own output goes to stderr, because what attach tells is on stdout; with the screen
+it goes into a file that is named first. The command goes on running when attach ends before it.
+
 With --sample nothing is put into the target: its memory is read so many times a second. Polls
 are not counted, and times are estimates.
 
