@@ -111,7 +111,7 @@ pub const PROGRAMS: &[Real] = &[
         files: &[("named.toml", NAMED), ("example.zone", ZONE)],
         clients: clients::dns,
         ask: Some(load::dns),
-        tasks: 9,
+        tasks: 10,
         cheap: false,
     },
     Real {
