@@ -290,7 +290,7 @@ fn target_dir() -> PathBuf {
 }
 
 fn cargo(package: &str, programs: &[&str], lane: Lane) -> Command {
-    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    let mut cargo = outer_cargo();
     // Where cargo runs decides what DW_AT_comp_dir says, so it is the same wherever the test is started.
     cargo.current_dir(workspace().join("tests/targets").join(package));
     cargo.args(["build", "--release", "--locked", "--quiet", "--target", HOST]);
@@ -298,6 +298,17 @@ fn cargo(package: &str, programs: &[&str], lane: Lane) -> Command {
     cargo.args(programs.iter().flat_map(|name| ["--bin", name]));
     cargo.env("RUSTFLAGS", "").env_remove("CARGO_ENCODED_RUSTFLAGS");
     cargo.stdin(Stdio::null()).stderr(Stdio::inherit());
+    cargo
+}
+
+/// The cargo that runs us, without what it says of the package that it runs: build scripts look at that (`ring`'s, whose dependents
+/// are most of a web server), and were run again for each package that asks.
+pub(crate) fn outer_cargo() -> Command {
+    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    let of_a_package = |name: &str| name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_");
+    for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_str().is_some_and(of_a_package)) {
+        cargo.env_remove(name);
+    }
     cargo
 }
 

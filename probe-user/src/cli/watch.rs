@@ -62,11 +62,12 @@ pub(super) struct Gate {
 /// Trace events waiting for a view: about 100 MB.
 const QUEUED: usize = 1_000_000;
 /// How often the ring buffer is drained; it holds several times what a busy server makes in this time.
-const DRAIN: Duration = Duration::from_millis(5);
+const DRAIN: Duration = Duration::from_millis(10);
 /// While the probes are out: each time that we wake up takes a CPU from somebody.
-const DRAIN_QUIET: Duration = Duration::from_millis(50);
-/// How often exit, deadline and Ctrl-C are looked for.
+const DRAIN_QUIET: Duration = Duration::from_millis(100);
+/// How often exit, deadline and Ctrl-C are looked for, before it has begun and after.
 const LOOK: Duration = Duration::from_millis(25);
+const LOOK_ON: Duration = Duration::from_millis(50);
 const TICK: Duration = Duration::from_millis(100);
 const COST: Duration = Duration::from_secs(1);
 /// Snapshots take at most this share of the time, however many tasks there are.
@@ -277,7 +278,7 @@ impl Watcher {
                 }
                 tick = Instant::now();
             }
-            thread::sleep(LOOK);
+            thread::sleep(LOOK_ON);
         };
         self.sampled = None;
         let end = match self.drained.take().map(Drained::finish) {

@@ -110,7 +110,7 @@ const MOST_BYTES: u64 = 512 << 20;
 ///
 /// The kernel goes through its whole hash table of sockets for each file, which takes it ten milliseconds on a machine with much memory
 /// however few sockets there are (`established_get_first` in net/ipv4/tcp_ipv4.c). So who takes many snapshots a second gets the tables of
-/// an earlier one, for as long as reading them again would take more than a hundredth of the time.
+/// an earlier one, for as long as reading them again would take more than a three hundredth of the time.
 #[derive(Debug, Default)]
 pub(super) struct SocketTables(Mutex<Option<Tables>>);
 
@@ -122,9 +122,9 @@ struct Tables {
 }
 
 /// Tables are used for so many times as long as it takes to read them.
-pub(super) const LATEST: u32 = 100;
+pub(super) const LATEST: u32 = 300;
 /// The same where a socket is looked for that they have not.
-pub(super) const SOONEST: u32 = 10;
+pub(super) const SOONEST: u32 = 30;
 
 impl SocketTables {
     pub fn get(&self, target: &ProcDir, used: u32) -> Arc<InetSockets> {

@@ -18,10 +18,18 @@ pub(super) struct Reading {
 
 #[derive(Clone, Debug)]
 enum Waiting {
-    Poll { event: PollEvent, to: Box<[u32]>, from: Box<[u32]> },
+    // In a box, as what waits is sorted and moved several times.
+    Poll(Box<Poll>),
     Reading(Reading),
     Cause(Cause),
     Removed { t_ns: u64, header: u64 },
+}
+
+#[derive(Clone, Debug)]
+struct Poll {
+    event: PollEvent,
+    to: Box<[u32]>,
+    from: Box<[u32]>,
 }
 
 /// What comes out.
@@ -43,7 +51,7 @@ impl Waiting {
     /// Polls of one task begin in the order in which they are polled, whenever they are told.
     fn order(&self) -> u64 {
         match self {
-            Waiting::Poll { event, .. } => event.start_ns,
+            Waiting::Poll(poll) => poll.event.start_ns,
             Waiting::Reading(reading) => reading.t_ns,
             Waiting::Cause(cause) => cause.t_ns,
             Waiting::Removed { t_ns, .. } => *t_ns,
@@ -52,7 +60,7 @@ impl Waiting {
 
     fn ready_at(&self) -> u64 {
         match self {
-            Waiting::Poll { event, .. } => event.end_ns.max(event.start_ns),
+            Waiting::Poll(poll) => poll.event.end_ns.max(poll.event.start_ns),
             Waiting::Reading(reading) => reading.t_ns,
             Waiting::Cause(cause) => cause.t_ns,
             Waiting::Removed { t_ns, .. } => *t_ns,
@@ -63,7 +71,7 @@ impl Waiting {
 impl Held {
     pub fn push(&mut self, record: &Record<'_>) {
         let Record { event, to, from } = *record;
-        self.waiting.push(Waiting::Poll { event, to: to.into(), from: from.into() });
+        self.waiting.push(Waiting::Poll(Box::new(Poll { event, to: to.into(), from: from.into() })));
     }
 
     pub fn push_reading(&mut self, reading: Reading) {
@@ -88,7 +96,9 @@ impl Held {
                 continue;
             }
             hand_out(match &waiting {
-                Waiting::Poll { event, to, from } => Told::Poll(Record { event: *event, to, from }),
+                Waiting::Poll(poll) => {
+                    Told::Poll(Record { event: poll.event, to: &poll.to, from: &poll.from })
+                }
                 Waiting::Reading(reading) => Told::Reading(*reading),
                 Waiting::Cause(cause) => Told::Cause(*cause),
                 Waiting::Removed { header, .. } => Told::Removed(*header),

@@ -291,7 +291,10 @@ impl Tracer {
         if reads {
             self.written.times.tell(&self.translator, now_ns(), last, out);
         }
-        out[from..].sort_by_key(TraceEvent::t_ns);
+        // They are large, and mostly in order.
+        if !out[from..].is_sorted_by_key(TraceEvent::t_ns) {
+            out[from..].sort_by_key(TraceEvent::t_ns);
+        }
         let lost = self.lost();
         if lost > self.lost_told {
             out.push(TraceEvent::Lost { t_ns: now_ns(), count: lost - self.lost_told });

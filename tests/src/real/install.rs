@@ -1,6 +1,7 @@
 //! `cargo install` into a directory per program.
 
 use super::Real;
+use crate::build::outer_cargo;
 use crate::workspace;
 use anyhow::{Context as _, Result, ensure};
 use std::fs::{self, File};
@@ -24,7 +25,7 @@ pub(super) fn install(real: &Real) -> Result<PathBuf> {
 
 /// As its authors build it, but for debug info.
 fn command(real: &Real, root: &Path, target_dir: &Path) -> Command {
-    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    let mut cargo = outer_cargo();
     cargo.args(["install", "--quiet", "--locked", "--force", real.name, "--version", real.version]);
     cargo.args(real.build).arg("--root").arg(root).arg("--target-dir").arg(target_dir);
     cargo.env("CARGO_PROFILE_RELEASE_DEBUG", "2").env("CARGO_PROFILE_RELEASE_STRIP", "none");

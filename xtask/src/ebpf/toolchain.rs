@@ -35,7 +35,7 @@ impl Toolchain {
         }
         let wanted = format!("{LINKER} {LINKER_VERSION}");
         if linker_version().as_deref() != Some(wanted.as_str()) {
-            println!("No {wanted}: installing it with cargo (about a minute)");
+            println!("No {wanted}: installing it with cargo");
             succeed(Command::new("cargo").args([
                 "install",
                 LINKER,
@@ -43,6 +43,8 @@ impl Toolchain {
                 LINKER_VERSION,
                 "--locked",
                 "--force",
+                // LLVM does the work.
+                "--debug",
             ]))?;
         }
         let linker = linker_version().context("bpf-linker was installed, but does not run")?;

@@ -176,6 +176,14 @@ impl Watching {
         Ok(Watching::Process(process))
     }
 
+    /// None where there is no process.
+    pub fn pid(&self) -> Option<Pid> {
+        match self {
+            Watching::Nobody | Watching::Probes(_) => None,
+            Watching::Process(process) => Some(process.pid()),
+        }
+    }
+
     /// Processor time of the observer itself so far. Probes take theirs from whom they observe.
     pub fn cpu_ns(&self) -> Result<u64> {
         let Watching::Process(process) = self else { return Ok(0) };

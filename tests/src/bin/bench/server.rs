@@ -3,17 +3,21 @@
 use crate::document::Table;
 use crate::observer::{DEFAULT, EXACT, Observer, SAMPLED};
 use crate::statistics::{Spread, confidence, shown};
-use crate::subject::{Peer, Subject, build};
+use crate::subject::{Peer, Subject, Sums, build};
 use crate::tables::Effort;
 use anyhow::{Context as _, Result, ensure};
+use nix::unistd::Pid;
 use serde::Deserialize;
 use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
 const CONNECTIONS: &str = "32";
-const WARM_UP: Duration = Duration::from_millis(200);
-const WINDOW: Duration = Duration::from_millis(1200);
+const WARM_UP: Duration = Duration::from_millis(600);
+/// Of each of the two servers.
+const WINDOW: Duration = Duration::from_secs(2);
+/// Far shorter than what slows such a machine down lasts, far longer than a request.
+const SLICE: Duration = Duration::from_millis(100);
 
 /// What the load program tells.
 #[derive(Deserialize)]
@@ -23,7 +27,7 @@ struct Load {
     p99_us: f64,
 }
 
-/// One run.
+/// A server in its slices of a run.
 struct Run {
     cpu_us: f64,
     polls: f64,
@@ -31,18 +35,22 @@ struct Run {
     load: Load,
 }
 
-/// A run between two untraced ones.
+/// A server that is observed and one that is not, which took turns.
+struct Pair {
+    own: Run,
+    untraced: Run,
+}
+
 #[derive(Default)]
 struct Row {
-    runs: Vec<Run>,
-    /// Over the mean of both neighbours, as a share.
-    cpu_rise: Vec<f64>,
-    p99_rise: Vec<f64>,
+    pairs: Vec<Pair>,
     failure: Option<String>,
 }
 
+/// With one that nobody observes either, which tells what a rise of nothing looks like.
 fn subjects() -> Vec<(Peer, Observer)> {
-    let ours = [DEFAULT, EXACT, SAMPLED, Observer::Record].map(|observer| (Peer::Nothing, observer));
+    let ours = [Observer::Nobody, DEFAULT, EXACT, SAMPLED, Observer::Record];
+    let ours = ours.map(|observer| (Peer::Nothing, observer));
     ours.into_iter().chain(Peer::ALL.map(|peer| (peer, Observer::Nobody))).collect()
 }
 
@@ -54,57 +62,58 @@ pub fn measure(effort: Effort) -> Result<Vec<Table>> {
     let load = build(Peer::Nothing, "load")?;
     let rounds = effort.rounds(15);
     let mut rows: Vec<Row> = subjects.iter().map(|_| Row::default()).collect();
-    let mut untraced = vec![run(Peer::Nothing, Observer::Nobody, &load, effort)?];
     for _ in 0..rounds {
         for ((peer, observer), row) in subjects.iter().zip(&mut rows) {
             if row.failure.is_some() {
                 continue;
             }
-            match run(*peer, *observer, &load, effort) {
-                Ok(own) => {
-                    let after = run(Peer::Nothing, Observer::Nobody, &load, effort)?;
-                    row.add(own, untraced.last().context("one came first")?, &after);
-                    untraced.push(after);
-                }
+            match pair(*peer, *observer, &load, effort) {
+                Ok(pair) => row.pairs.push(pair),
                 Err(error) => row.failure = Some(format!("{error:#}")),
             }
         }
     }
-    Ok(vec![table(&subjects, &untraced, &rows, rounds, effort.span(WINDOW))])
+    Ok(vec![table(&subjects, &rows, rounds, effort.span(WINDOW))])
 }
 
-fn run(peer: Peer, observer: Observer, load: &Path, effort: Effort) -> Result<Run> {
+fn pair(peer: Peer, observer: Observer, load: &Path, effort: Effort) -> Result<Pair> {
+    let mut untraced = Subject::start(&build(Peer::Nothing, "server")?, &[])?;
     let mut subject = Subject::start(&build(peer, "server")?, &[])?;
     let watching = observer.attach(&subject)?;
     let begin = watching.cpu_ns()?;
-    let (sums, output) = subject.during(|subject| {
-        let address = subject.address.as_deref().context("a server has an address")?;
-        let millis = |span| effort.span(span).as_millis().to_string();
-        let arguments = [address, CONNECTIONS, &millis(WARM_UP), &millis(WINDOW)];
-        Ok(Command::new(load).args(arguments).output()?)
-    })?;
+    let mut command = Command::new(load);
+    let millis = |span| effort.span(span).as_millis().to_string();
+    command.args([CONNECTIONS, &millis(WARM_UP), &millis(2 * WINDOW), &SLICE.as_millis().to_string()]);
+    command.arg(server(&subject, watching.pid())?).arg(server(&untraced, None)?);
+    let (untraced_sums, (sums, output)) = untraced.during(|_| subject.during(|_| Ok(command.output()?)))?;
     ensure!(output.status.success(), "the load failed: {}", String::from_utf8_lossy(&output.stderr));
     let observer_ns = watching.cpu_ns()? - begin;
     watching.detach()?;
-    Ok(Run {
+    let [own_load, untraced_load]: [Load; 2] = serde_json::from_slice(&output.stdout)?;
+    let run = |sums: Sums, observer_ns: u64, load| Run {
         cpu_us: sums.cpu_per_request() / 1000.0,
         polls: sums.polls as f64 / sums.requests.max(1) as f64,
         observer_us: observer_ns as f64 / 1000.0 / sums.requests.max(1) as f64,
-        load: serde_json::from_slice(&output.stdout)?,
-    })
+        load,
+    };
+    Ok(Pair { own: run(sums, observer_ns, own_load), untraced: run(untraced_sums, 0, untraced_load) })
+}
+
+/// As the load program wants it.
+fn server(subject: &Subject, observer: Option<Pid>) -> Result<String> {
+    let address = subject.address.as_deref().context("a server has an address")?;
+    Ok(observer.map_or(address.to_owned(), |pid| format!("{address}/{pid}")))
 }
 
 impl Row {
-    fn add(&mut self, own: Run, before: &Run, after: &Run) {
-        let rise = |of: fn(&Run) -> f64| of(&own) / ((of(before) + of(after)) / 2.0) - 1.0;
-        self.cpu_rise.push(rise(|run| run.cpu_us));
-        self.p99_rise.push(rise(|run| run.load.p99_us));
-        self.runs.push(own);
+    /// As a share, of each pair.
+    fn rises(&self, of: fn(&Run) -> f64) -> Vec<f64> {
+        self.pairs.iter().map(|pair| of(&pair.own) / of(&pair.untraced) - 1.0).collect()
     }
 }
 
-fn of(runs: &[Run], what: impl Fn(&Run) -> f64) -> Vec<f64> {
-    runs.iter().map(what).collect()
+fn of<'a>(runs: impl IntoIterator<Item = &'a Run>, what: impl Fn(&Run) -> f64) -> Vec<f64> {
+    runs.into_iter().map(what).collect()
 }
 
 /// A median and the bounds of confidence in it, in percent.
@@ -116,13 +125,7 @@ fn percent(shares: &[f64]) -> String {
     format!("{:+.1} %{bounds}", spread.median * 100.0)
 }
 
-fn table(
-    subjects: &[(Peer, Observer)],
-    untraced: &[Run],
-    rows: &[Row],
-    rounds: u32,
-    window: Duration,
-) -> Table {
+fn table(subjects: &[(Peer, Observer)], rows: &[Row], rounds: u32, window: Duration) -> Table {
     let head = [
         "observed by",
         "CPU for a request, µs",
@@ -133,41 +136,54 @@ fn table(
         "rise of p99 [95 % confidence]",
         "CPU of the observer's process for a request, µs",
     ];
-    let polls = Spread::of(&of(untraced, |run| run.polls)).map_or(0.0, |polls| polls.median);
+    let untraced = || rows.iter().flat_map(|row| &row.pairs).map(|pair| &pair.untraced);
+    let polls = Spread::of(&of(untraced(), |run| run.polls)).map_or(0.0, |polls| polls.median);
     let note = format!(
         "axum on hyper with two workers, a task for each of {CONNECTIONS} keep-alive connections, each with one request under \
-         way, from one client thread on the same two cores; {polls:.1} polls for a request. {rounds} rounds of {window:?} a run; \
-         each run stands between two untraced ones, and its rise is over their mean. Bounds are of the median, by bootstrap, \
-         and given of six rounds or more."
+         way, from one client thread on the same two cores; {polls:.1} polls for a request. Each row has {rounds} runs of a \
+         server of its own beside an untraced one: both take turns of {SLICE:?}, {window:?} each in all, so that what slows \
+         the machine slows both; the observer is stopped in the other's turns. A rise is over the untraced server of the same \
+         run. Bounds are of the median, by bootstrap, and given of six runs or more."
     );
     let mut table = Table::new("An axum server under load", note, &head);
-    let measured = |name: String, runs: &[Run], rises: [String; 2], own: String| {
+    let measured = |name: String, runs: Vec<&Run>, rises: [String; 2], own: String| {
         let [cpu_rise, p99_rise] = rises;
+        let of = |what: fn(&Run) -> f64| of(runs.iter().copied(), what);
         vec![
             name,
-            shown(&of(runs, |run| run.cpu_us), 2),
+            shown(&of(|run| run.cpu_us), 2),
             cpu_rise,
-            shown(&of(runs, |run| run.load.requests_per_second), 0),
-            shown(&of(runs, |run| run.load.p50_us), 0),
-            shown(&of(runs, |run| run.load.p99_us), 0),
+            shown(&of(|run| run.load.requests_per_second), 0),
+            shown(&of(|run| run.load.p50_us), 0),
+            shown(&of(|run| run.load.p99_us), 0),
             p99_rise,
             own,
         ]
     };
-    let nothing = || [String::new(), String::new()];
-    table.rows.push(measured(Observer::Nobody.name(), untraced, nothing(), String::new()));
+    let nothing = [String::new(), String::new()];
+    table.rows.push(measured(
+        "untraced, of all runs".to_owned(),
+        untraced().collect(),
+        nothing,
+        String::new(),
+    ));
     for (&(peer, observer), row) in subjects.iter().zip(rows) {
-        let name = if peer == Peer::Nothing { observer.name() } else { peer.name().to_owned() };
+        let name = match (peer, observer) {
+            (Peer::Nothing, Observer::Nobody) => "untraced as well".to_owned(),
+            (Peer::Nothing, observer) => observer.name(),
+            (peer, _) => peer.name().to_owned(),
+        };
         if let Some(failure) = &row.failure {
             let mut cells = vec![name, format!("not measured: {failure}")];
             cells.resize(head.len(), String::new());
             table.rows.push(cells);
             continue;
         }
-        let rises = [percent(&row.cpu_rise), percent(&row.p99_rise)];
-        let own = of(&row.runs, |run| run.observer_us);
-        let own = if peer == Peer::Nothing { shown(&own, 2) } else { String::new() };
-        table.rows.push(measured(name, &row.runs, rises, own));
+        let rises = [percent(&row.rises(|run| run.cpu_us)), percent(&row.rises(|run| run.load.p99_us))];
+        let own: Vec<&Run> = row.pairs.iter().map(|pair| &pair.own).collect();
+        let observers = of(own.iter().copied(), |run| run.observer_us);
+        let observers = if observer == Observer::Nobody { String::new() } else { shown(&observers, 2) };
+        table.rows.push(measured(name, own, rises, observers));
     }
     table
 }
