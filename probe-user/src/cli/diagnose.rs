@@ -199,6 +199,8 @@ fn tell(
     if let Some(path) = &found.path {
         bottlenecks::write_path(out, path, &found.places, paint)?;
     }
+    // What follows goes to stderr.
+    out.flush()?;
     if decoded < tasks {
         say.warn(&format!("{} of them could not be decoded", counted(tasks - decoded, "task")));
     }

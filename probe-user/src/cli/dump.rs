@@ -59,6 +59,7 @@ pub(super) fn show(
         json::write(&mut out, &snapshot, tasks.into_iter(), &findings)?;
     } else if args.task.is_empty() {
         text::write(&mut out, &snapshot, tasks.into_iter(), text::Options { all: args.all, paint })?;
+        out.flush()?;
         tell(&findings, &snapshot, args, &say);
     } else {
         let places = Places::of(&snapshot.frames);
