@@ -13,6 +13,7 @@ mod diagnosis;
 mod finding;
 mod fold;
 mod held_workers;
+mod keepers;
 mod lint;
 mod lints;
 mod lookout;

@@ -80,13 +80,6 @@ impl Stall {
         words
     }
 
-    /// Of a thread that waits at a word for others to change it.
-    pub fn lock(&self) -> Option<Sentence> {
-        let word = self.futex.map(|futex| format!(" {futex}")).unwrap_or_default();
-        let is_one = self.system_call.as_deref() == Some("futex");
-        is_one.then(|| sentence![format!("who is to change the word{word} that it waits at is not known: a lock of std or parking_lot does not say who holds it")])
-    }
-
     /// How long, how often and by whose account.
     pub fn how_long(&self) -> Sentence {
         let mut words = match self.rests_on {

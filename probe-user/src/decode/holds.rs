@@ -138,6 +138,7 @@ fn claim<M: Memory + ?Sized>(
         unpolled: None,
         blocks_threads: thing.blocks_threads(),
         backlog: None,
+        word: None,
     };
     Some(RawHold {
         hold,

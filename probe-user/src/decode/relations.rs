@@ -7,7 +7,9 @@ use super::drop_glue::{Asked, DropGlue, Verdict};
 use super::holds::RawHold;
 use super::recipe::Recipes;
 use super::waits::{LockWait, RawWait};
-use super::{Certainty, HoldRole, ResourceKind, RuntimeKind, SourceLine, Task, TaskId, TaskState, Wait};
+use super::{
+    Certainty, Hold, HoldRole, ResourceKind, RuntimeKind, SourceLine, Task, TaskId, TaskState, Wait,
+};
 use crate::dwarf::DieRef;
 use crate::runtime::{LockLayout, LockState, Reflect};
 use crate::target::{Avma, CachedMemory, Doing, Memory};
@@ -128,8 +130,8 @@ fn fill_in<M: Memory>(
     }
     for claims in all {
         let held = std::mem::take(&mut claims.holds);
-        claims.task.holds =
-            held.into_iter().filter(|raw| !raw.gone && !raw.is_mere_guess()).map(|raw| raw.hold).collect();
+        let held = held.into_iter().filter(|raw| !raw.gone && !raw.is_mere_guess());
+        claims.task.holds = held.map(|raw| Hold { word: locks.word(&raw), ..raw.hold }).collect();
     }
 }
 
@@ -191,6 +193,12 @@ impl Lock {
 impl Locks {
     fn layout<M: Memory>(&mut self, reflect: &Reflect<'_, '_, M>, ty: DieRef) -> Option<LockLayout> {
         *self.layouts.entry(ty).or_insert_with(|| LockLayout::of(reflect.program, ty))
+    }
+
+    /// [`Hold::word`]
+    fn word(&self, raw: &RawHold) -> Option<Avma> {
+        let layout = self.layouts.get(&raw.ty?)?.as_ref()?;
+        layout.threads_sleep_at(raw.hold.address)
     }
 
     fn take<M: Memory>(&mut self, reflect: &Reflect<'_, '_, M>, number: usize, claims: &Claims) {

@@ -108,4 +108,8 @@ pub struct Hold {
     /// Of the receiver of a channel without a bound: messages that lie in it.
     #[serde(default)]
     pub backlog: Option<u64>,
+    /// Of one that blocks threads: the word at which they sleep until it is released. None where they sleep elsewhere, or the
+    /// lock is not known.
+    #[serde(default)]
+    pub word: Option<Avma>,
 }

@@ -274,6 +274,7 @@ impl<M: Memory + ?Sized> Walker<'_, '_, '_, M> {
             unpolled: (self.in_held > 0).then_some(leaf.at),
             blocks_threads: false,
             backlog: None,
+            word: None,
         };
         let slot = leaf.at.offset(acquire.semaphore);
         self.holds.push(RawHold {

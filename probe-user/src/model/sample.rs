@@ -240,6 +240,7 @@ impl Shop {
             unpolled: None,
             blocks_threads: false,
             backlog: None,
+            word: None,
         }
     }
 

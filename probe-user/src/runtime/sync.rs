@@ -129,6 +129,13 @@ impl LockLayout {
         (lock.offset(self.number), self.width)
     }
 
+    /// The word at which threads sleep that want the lock at `lock`: of std's Mutex, and of its RwLock those that want to read
+    /// (<https://github.com/rust-lang/rust/blob/1.95.0/library/std/src/sys/sync/mutex/futex.rs>). parking_lot's sleep at a word of
+    /// their own.
+    pub fn threads_sleep_at(&self, lock: Avma) -> Option<Avma> {
+        matches!(self.count, Count::NotZero | Count::StdReaders).then(|| lock.offset(self.number))
+    }
+
     /// As [`read`](Self::read), without the line.
     pub fn count<M: Memory + ?Sized>(&self, reflect: &Reflect<'_, '_, M>, lock: Avma) -> Option<LockState> {
         let number = reflect.number(lock.offset(self.number), self.width)?;

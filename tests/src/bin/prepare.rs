@@ -76,11 +76,7 @@ fn narrow() -> Result<()> {
         PROGRAMS.iter().filter(|real| real.cheap).try_for_each(|real| real.install().map(drop))
     })?;
     let other = ["smol_tasks", "async_std_tasks", "futures_pool", "actix_arbiters", "two_runtimes"];
-    for (variant, programs) in [
-        (plain, [other.as_slice(), &["states"]].concat()),
-        (fat, other.to_vec()),
-        (Variant { debug: 0, ..plain }, vec!["smol_tasks"]),
-    ] {
+    for (variant, programs) in [(plain, [other.as_slice(), &["states"]].concat()), (fat, other.to_vec())] {
         build(&format!("others {}", variant.name()), || variant.build_of("others", &programs).map(drop))?;
     }
     for variant in [plain, smallest] {

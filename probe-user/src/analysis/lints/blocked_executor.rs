@@ -15,8 +15,11 @@ impl Lint for BlockedExecutor {
     }
 
     fn look(&self, case: &Case<'_>) -> Answer {
-        let found: Vec<Finding> =
-            stalls(case).iter().filter(|stall| stall.call.is_none()).map(finding).collect();
+        let found: Vec<Finding> = stalls(case)
+            .iter()
+            .filter(|stall| stall.call.is_none())
+            .map(|stall| finding(case, stall))
+            .collect();
         answer(case, found)
     }
 }
@@ -33,7 +36,7 @@ pub(super) fn answer(case: &Case<'_>, found: Vec<Finding>) -> Answer {
     Answer::of(found)
 }
 
-fn finding(stall: &Stall) -> Finding {
+fn finding(case: &Case<'_>, stall: &Stall) -> Finding {
     let mut message = stall.who();
     let kept = if stall.tasks.len() == 1 { " kept its thread" } else { " kept their threads" };
     message.append(sentence![kept, " asleep within a poll"]);
@@ -43,10 +46,10 @@ fn finding(stall: &Stall) -> Finding {
         lint: BlockedExecutor.name(),
         certainty: stall.certainty(),
         tasks: stall.tasks.clone(),
-        places: vec![stall.place.clone()],
+        places: stall.places(case),
         resources: Vec::new(),
         message,
-        evidence: [stall.how(), stall.how_long()].into_iter().chain(stall.lock()).collect(),
+        evidence: [stall.how(), stall.how_long()].into_iter().chain(stall.lock(case)).collect(),
         remedy: "await what this call waits for, or make the call in tokio::task::spawn_blocking",
     }
 }

@@ -17,12 +17,12 @@ impl Lint for BlockingCalls {
     }
 
     fn look(&self, case: &Case<'_>) -> Answer {
-        let one = |stall: &Stall| stall.call.map(|call| finding(stall, call));
+        let one = |stall: &Stall| stall.call.map(|call| finding(case, stall, call));
         answer(case, stalls(case).iter().filter_map(one).collect())
     }
 }
 
-fn finding(stall: &Stall, call: BlockingCall) -> Finding {
+fn finding(case: &Case<'_>, stall: &Stall, call: BlockingCall) -> Finding {
     let mut message = stall.who();
     let blocks = if stall.tasks.len() == 1 { " blocks its thread in " } else { " block their threads in " };
     message.append(sentence![blocks, call.what]);
@@ -31,13 +31,13 @@ fn finding(stall: &Stall, call: BlockingCall) -> Finding {
     message.append(sentence![up_to, Part::Span(stall.ns)]);
     let mut evidence = vec![stall.how(), stall.how_long()];
     if call.lock {
-        evidence.extend(stall.lock());
+        evidence.extend(stall.lock(case));
     }
     Finding {
         lint: BlockingCalls.name(),
         certainty: stall.certainty(),
         tasks: stall.tasks.clone(),
-        places: vec![stall.place.clone()],
+        places: stall.places(case),
         resources: Vec::new(),
         message,
         evidence,

@@ -1,6 +1,7 @@
 //! Tasks that wait for each other in a circle.
 
 use super::group::once_each;
+use crate::analysis::keepers::{SelfBlocked, self_blocked};
 use crate::analysis::stuck::{self, Circle, Edge};
 use crate::analysis::{Answer, Case, Finding, FoundPlace, Lint, Part, Sentence, sentence};
 use crate::decode::{Certainty, Hold, ResourceKind, Task, Wait};
@@ -24,16 +25,18 @@ impl Lint for Deadlock {
         let mut circles = stuck::circles(case.snapshot);
         // What goes round over a future that nobody polls is a futurelock.
         circles.retain(|circle| !circle.edges.iter().any(|edge| is_unpolled(case, edge)));
+        let self_blocked = self_blocked(case);
         // What was read once may never have been so: one edge was read before, another after somebody moved on.
         if !circles.is_empty() && !case.read_twice {
             return Answer::LookAgain(AGAIN);
         }
         let stands = |circle: &&Circle| members(circle).all(|i| case.unmoved_since(i).is_some());
         let (standing, moving): (Vec<&Circle>, Vec<&Circle>) = circles.iter().partition(stands);
-        if standing.is_empty() && !moving.is_empty() {
+        if standing.is_empty() && self_blocked.is_empty() && !moving.is_empty() {
             return Answer::LookAgain(AGAIN);
         }
-        Answer::of(standing.into_iter().map(|circle| finding(case, circle)).collect())
+        let of_threads = self_blocked.iter().map(|blocked| of_thread(case, blocked));
+        Answer::of(standing.into_iter().map(|circle| finding(case, circle)).chain(of_threads).collect())
     }
 }
 
@@ -65,6 +68,33 @@ fn finding(case: &Case<'_>, circle: &Circle) -> Finding {
         message: message(case, circle),
         evidence: circle.edges.iter().map(|edge| evidence(case, edge)).collect(),
         remedy: remedy(circle, &wait),
+    }
+}
+
+/// A thread that sleeps for what only it could have released.
+fn of_thread(case: &Case<'_>, blocked: &SelfBlocked<'_>) -> Finding {
+    let SelfBlocked { held, keepers } = blocked;
+    let mut tasks = vec![held.task.id];
+    tasks.extend(keepers.iter().map(|keeper| keeper.task.id));
+    tasks.dedup();
+    let message = sentence![
+        held.task.id,
+        " keeps its thread asleep for a lock that ",
+        keepers[0].task.id,
+        " keeps, and no other thread polls that task: neither can ever go on, nor any other task there"
+    ];
+    let mut resources: Vec<_> = keepers.iter().map(|keeper| keeper.hold.address).collect();
+    resources.dedup();
+    let places = keepers.iter().flat_map(|keeper| keeper.places(case));
+    Finding {
+        lint: Deadlock.name(),
+        certainty: keepers.iter().map(|keeper| keeper.hold.certainty).max().unwrap_or(Certainty::Possible),
+        tasks,
+        places: once_each([held.place.clone()].into_iter().chain(places)),
+        resources,
+        message,
+        evidence: [held.how()].into_iter().chain(keepers.iter().map(|keeper| keeper.how(case))).collect(),
+        remedy: "end the guard's scope before the await, or use tokio's lock",
     }
 }
 

@@ -47,7 +47,7 @@ pub(super) fn some<T>(all: &[T]) -> impl Iterator<Item = &T> {
     all.iter().take(MAX_PLACES)
 }
 
-pub(super) fn once_each(places: impl Iterator<Item = FoundPlace>) -> Vec<FoundPlace> {
+pub(in crate::analysis) fn once_each(places: impl Iterator<Item = FoundPlace>) -> Vec<FoundPlace> {
     let mut known = HashSet::new();
     places.filter(|place| known.insert(place.clone())).collect()
 }

@@ -25,6 +25,7 @@ mod stuck_shutdown;
 mod task_leak;
 
 use super::Lint;
+pub(super) use group::once_each;
 
 /// In the order in which they are asked and told.
 pub static LINTS: &[&dyn Lint] = &[

@@ -26,7 +26,7 @@ fn fills() {
     let line = line!() - 3;
     runtime.spawn(async move {
         loop {
-            (0..5).for_each(|number| drop(sender.send(number)));
+            (0..5).for_each(|number| assert!(sender.send(number).is_ok()));
             tokio::time::sleep(TICK).await;
         }
     });
@@ -47,7 +47,7 @@ fn bursts() {
     });
     runtime.spawn(async move {
         loop {
-            (0..500).for_each(|number| drop(sender.send(number)));
+            (0..500).for_each(|number| assert!(sender.send(number).is_ok()));
             tokio::time::sleep(TICK * 60).await;
         }
     });
@@ -58,7 +58,7 @@ fn bursts() {
 fn idle() {
     let runtime = runtime(2);
     let (sender, mut receiver) = mpsc::unbounded_channel::<u64>();
-    (0..10_000).for_each(|number| drop(sender.send(number)));
+    (0..10_000).for_each(|number| assert!(sender.send(number).is_ok()));
     runtime.spawn(async move {
         tokio::time::sleep(Duration::from_secs(600)).await;
         receiver.recv().await

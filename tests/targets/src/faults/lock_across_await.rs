@@ -12,6 +12,9 @@ pub const CASES: &[Case] = &[
     ("lock-across-await-readers", readers),
     ("lock-across-await-sent", sent),
     ("lock-across-await-many", many),
+    ("lock-across-await-thread", thread),
+    ("lock-across-await-thread-readers", thread_readers),
+    ("lock-across-await-other-thread", other_thread),
     ("lock-across-await-scope-not", scope),
     ("lock-across-await-dropped-not", dropped),
     ("lock-across-await-async-not", of_tokio),
@@ -87,6 +90,83 @@ fn many() {
         .collect();
     let ids = tasks.iter().map(|task| task.id());
     Fault::proven("lock-across-await").tasks(ids).lines([line!() - 6]).says("12 tasks").is_here();
+    ready_soon_and_wait()
+}
+
+/// One thread polls both: the second sleeps for what the first keeps.
+fn two_on_a_thread<A: Future + 'static, B: Future + 'static>(
+    first: impl FnOnce() -> A + Send + 'static,
+    second: impl FnOnce() -> B + Send + 'static,
+) -> [Id; 2] {
+    let (tell, told) = oneshot::channel();
+    std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+        let set = LocalSet::new();
+        let tasks = [set.spawn_local(first()).id(), set.spawn_local(second()).id()];
+        let _ = tell.send(tasks);
+        runtime.block_on(set);
+    });
+    told.blocking_recv().expect("it tells")
+}
+
+fn thread() {
+    let lock = Arc::new(Mutex::new(0_u64));
+    let wanted = lock.clone();
+    let ids = two_on_a_thread(
+        move || async move {
+            let mut guard = lock.lock().unwrap();
+            long().await;
+            *guard += 1;
+        },
+        move || async move {
+            *wanted.lock().unwrap() += 1;
+        },
+    );
+    let [wants, awaits, takes] = [line!() - 3, line!() - 7, line!() - 8];
+    Fault::proven("lock-across-await").tasks([ids[0]]).lines([awaits, takes]).is_here();
+    Fault::proven("deadlock").tasks(ids).lines([wants, awaits, takes]).says("no other thread polls").is_here();
+    let blocked = Fault::proven("blocking-call").tasks([ids[1]]).lines([wants, awaits, takes]);
+    blocked.says(format!("#{}", ids[0])).says("that it waits for").is_here();
+    ready_soon_and_wait()
+}
+
+fn thread_readers() {
+    let lock = Arc::new(RwLock::new(0_u64));
+    let wanted = lock.clone();
+    let ids = two_on_a_thread(
+        move || async move {
+            let mut guard = lock.write().unwrap();
+            long().await;
+            *guard += 1;
+        },
+        move || async move {
+            assert_eq!(*wanted.read().unwrap(), 0);
+        },
+    );
+    let [wants, awaits] = [line!() - 3, line!() - 7];
+    Fault::proven("lock-across-await").tasks([ids[0]]).lines([awaits]).is_here();
+    Fault::proven("deadlock").tasks(ids).lines([wants, awaits]).is_here();
+    Fault::proven("blocking-call").tasks([ids[1]]).lines([wants, awaits]).is_here();
+    ready_soon_and_wait()
+}
+
+/// The task that keeps it goes on in a while, on its own thread: nobody is stuck for ever.
+fn other_thread() {
+    let lock = Arc::new(Mutex::new(0_u64));
+    let wanted = lock.clone();
+    let keeper = local(move || async move {
+        let mut guard = lock.lock().unwrap();
+        long().await;
+        *guard += 1;
+    });
+    std::thread::sleep(Duration::from_millis(50));
+    let waiter = local(move || async move {
+        *wanted.lock().unwrap() += 1;
+    });
+    let [wants, awaits] = [line!() - 2, line!() - 7];
+    Fault::proven("lock-across-await").tasks([keeper]).lines([awaits]).is_here();
+    let blocked = Fault::proven("blocking-call").tasks([waiter]).lines([wants, awaits]);
+    blocked.says(format!("#{keeper}")).says("that it waits for").is_here();
     ready_soon_and_wait()
 }
 
