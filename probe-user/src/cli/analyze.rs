@@ -106,9 +106,11 @@ fn choice(args: &AnalyzeArgs, graph: &CallGraph) -> Result<Choice, Failure> {
 
 /// Makes yellow what took most of the time in a recording.
 fn mark_times(graph: &mut CallGraph, path: &Path, say: &Say) -> Result<(), Failure> {
-    let mut recording = replay::open(path)?;
+    let mut recording = replay::open(path, "taking the times of")?;
     let mut begun = replay::begin(&mut recording);
-    let Profiled { model, profile, .. } = profiled(&mut begun, &mut replay::at_once(recording), say, |_| {});
+    let of_it = &say.about(&path.display().to_string());
+    let Profiled { model, profile, .. } =
+        profiled(&mut begun, &mut replay::at_once(recording), of_it, |_| {});
     let times = Bottlenecks::of(&profile, &model);
     if call_graph_times::mark(graph, &times, &own_places(graph)) == 0 {
         say.warn(&format!(
