@@ -7,6 +7,7 @@ mod build;
 pub mod compare;
 pub mod cores;
 pub mod counted;
+pub mod hostile;
 pub mod inspector;
 mod patience;
 mod program;

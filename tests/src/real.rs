@@ -31,6 +31,8 @@ pub struct Real {
     pub arguments: &'static [&'static str],
     /// Where it can only listen at one port.
     pub port: Option<u16>,
+    /// What it reads beside those two: names in `ROOT`, which it is started in, and contents.
+    files: &'static [(&'static str, &'static str)],
     clients: clients::Clients,
     /// What clients of a busy day do to it.
     ask: Option<load::Ask>,
@@ -49,6 +51,7 @@ pub const PROGRAMS: &[Real] = &[
         build: &[],
         arguments: &["server", "--min-port", "30000", "--bind-addr", "127.0.0.1"],
         port: Some(7835),
+        files: &[],
         clients: clients::bore,
         ask: None,
         tasks: 9,
@@ -62,6 +65,7 @@ pub const PROGRAMS: &[Real] = &[
         build: &["--no-default-features"],
         arguments: &["--bind", "127.0.0.1", "--port", "PORT", "--allow-all", "ROOT"],
         port: None,
+        files: &[],
         clients: clients::http,
         ask: Some(load::http),
         tasks: 9,
@@ -75,6 +79,7 @@ pub const PROGRAMS: &[Real] = &[
         build: &["--no-default-features"],
         arguments: &["--interfaces", "127.0.0.1", "--port", "PORT", "--upload-files", "--", "ROOT"],
         port: None,
+        files: &[],
         clients: clients::http,
         ask: Some(load::http),
         tasks: 9,
@@ -88,9 +93,25 @@ pub const PROGRAMS: &[Real] = &[
         build: &[],
         arguments: &["--port", "PORT"],
         port: None,
+        files: &[],
         clients: clients::redis,
-        ask: Some(load::redis),
+        // Its lockfile has tokio 1.8.1, whose tasks are counted and not decoded: that nothing is found in it says little.
+        ask: None,
         tasks: 5,
+        cheap: false,
+    },
+    Real {
+        name: "hickory-dns",
+        version: "0.26.3",
+        stack: "tokio, hickory-net",
+        executable: "hickory-dns",
+        build: &["--no-default-features"],
+        arguments: &["--quiet", "--config", "named.toml", "--zonedir", ".", "--port", "PORT"],
+        port: None,
+        files: &[("named.toml", NAMED), ("example.zone", ZONE)],
+        clients: clients::dns,
+        ask: Some(load::dns),
+        tasks: 10,
         cheap: false,
     },
     Real {
@@ -101,12 +122,34 @@ pub const PROGRAMS: &[Real] = &[
         build: &["--example", "tftpd-dir"],
         arguments: &[],
         port: Some(6969),
+        files: &[],
         clients: clients::tftp,
         ask: None,
         tasks: 5,
         cheap: false,
     },
 ];
+
+/// A name server of one zone, which keeps connections for longer than they are looked at.
+const NAMED: &str = r#"
+listen_addrs_ipv4 = ["127.0.0.1"]
+tcp_request_timeout = 3600
+drop_privileges = false
+
+[[zones]]
+zone = "example.com"
+zone_type = "Primary"
+file = "example.zone"
+"#;
+
+const ZONE: &str = "\
+$ORIGIN example.com.
+$TTL 3600
+@    IN SOA ns.example.com. admin.example.com. ( 1 3600 600 86400 3600 )
+@    IN NS  ns.example.com.
+ns   IN A   127.0.0.1
+www  IN A   192.0.2.1
+";
 
 /// How long a server and its clients have to get where they shall be.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -122,7 +165,7 @@ impl Real {
         let executable = self.install()?;
         let directory = tempfile::tempdir()?;
         let root = directory.path().join("root");
-        clients::document_root(&root)?;
+        self.document_root(&root)?;
         let port = match self.port {
             Some(port) => port,
             None => free_port()?,
@@ -133,6 +176,14 @@ impl Real {
         let decoded = self.settled(program.pid());
         drop((connections, program));
         decoded
+    }
+
+    fn document_root(&self, root: &Path) -> Result<()> {
+        clients::document_root(root)?;
+        for (name, content) in self.files {
+            std::fs::write(root.join(name), content)?;
+        }
+        Ok(())
     }
 
     pub fn can_be_busy(&self) -> bool {
@@ -146,7 +197,7 @@ impl Real {
         let executable = self.install()?;
         let directory = tempfile::tempdir()?;
         let root = directory.path().join("root");
-        clients::document_root(&root)?;
+        self.document_root(&root)?;
         let port = self.port.map_or_else(free_port, Ok)?;
         let program = self.start(&executable, port, &root)?;
         let load = Load::start(SocketAddr::from(([127, 0, 0, 1], port)), ask)?;

@@ -77,3 +77,20 @@ fn what_is_no_recording_is_refused_in_words() -> Result<()> {
     ensure!(outcome.code == Some(4) && outcome.stderr.contains("async-inspect record"), "{}", outcome.stderr);
     Ok(())
 }
+
+#[test]
+fn a_warning_says_of_which_recording() -> Result<()> {
+    let whole = e2e::workspace().join("probe-user/tests/recordings/v1.rec");
+    let bytes = std::fs::read(&whole)?;
+    let directory = tempfile::tempdir()?;
+    let torn = directory.path().join("torn.rec");
+    std::fs::write(&torn, &bytes[..bytes.len() - 10])?;
+    let (whole, torn) = (whole.display().to_string(), torn.display().to_string());
+    let warning = format!("warning: {torn}: the recording ends early");
+    for arguments in [&["compare", &whole, &torn][..], &["diagnose", &torn]] {
+        let outcome = inspector::run(arguments)?;
+        ensure!(outcome.stderr.contains(&warning), "{arguments:?}: {}", outcome.stderr);
+        ensure!(!outcome.stderr.contains(&format!("{whole}: the recording ends")), "{}", outcome.stderr);
+    }
+    Ok(())
+}

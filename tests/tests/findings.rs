@@ -69,6 +69,10 @@ fn a_finding_is_the_same_everywhere() -> Result<()> {
     drop(program);
     assert_eq!(diagnosed(&[recording])?, expected, "diagnose of the recording");
     assert_eq!(streamed(&run(&["replay", "--json", recording])?)?, expected, "replay");
+    // Of a moment before which it was read twice.
+    let moment: Value = serde_json::from_str(&run(&["replay", "--at", "1.9", "--json", recording])?)?;
+    let told = moment["findings"].as_array().context("findings")?.iter().map(of_value);
+    assert_eq!(told.collect::<Result<Vec<_>>>()?, expected, "replay --at");
     Ok(())
 }
 

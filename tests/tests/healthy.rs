@@ -1,5 +1,5 @@
 //! Healthy servers that nobody here wrote, busy for as long as `HEALTHY_SECONDS` says: nothing is told of them as proven. What is told
-//! as possible is printed, and explained in docs/LINTS.md.
+//! as possible is printed, and explained in docs/LINTS.md. Whose tasks are not decoded is not found to be well, it was not looked at.
 
 use anyhow::{Context as _, Result, ensure};
 use e2e::real::PROGRAMS;
@@ -10,7 +10,17 @@ use std::collections::BTreeMap;
 #[derive(Deserialize)]
 struct Diagnosis {
     findings: Vec<Finding>,
+    coverage: Coverage,
 }
+
+#[derive(Deserialize)]
+struct Coverage {
+    tasks_found: u64,
+    tasks_decoded: u64,
+}
+
+/// The least share of tasks that must be decoded, of all readings.
+const DECODED: f64 = 0.95;
 
 #[derive(Deserialize)]
 struct Finding {
@@ -46,12 +56,12 @@ fn nothing_is_proven_of_servers_that_are_well() {
 fn watch(real: &e2e::real::Real, seconds: u64) -> Result<()> {
     let (answers, found) = real
         .while_busy(|pid| {
-            let diagnose = |duration: u64| -> Result<Vec<Finding>> {
+            let diagnose = |duration: u64| -> Result<Diagnosis> {
                 let mut command = inspector::command();
                 command.args(["diagnose", &pid.to_string(), "--json", "-d", &duration.to_string()]);
                 let output = command.output()?;
                 ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-                Ok(serde_json::from_slice::<Diagnosis>(&output.stdout)?.findings)
+                Ok(serde_json::from_slice(&output.stdout)?)
             };
             let mut found = Vec::new();
             std::thread::scope(|scope| {
@@ -68,13 +78,20 @@ fn watch(real: &e2e::real::Real, seconds: u64) -> Result<()> {
         .context("it cannot be kept busy")?;
     ensure!(answers > seconds * 10, "only {answers} questions were answered");
     let mut told: BTreeMap<(&str, &str), (usize, &str)> = BTreeMap::new();
-    for finding in found.iter().flatten() {
+    for finding in found.iter().flat_map(|diagnosis| &diagnosis.findings) {
         told.entry((&finding.certainty, &finding.lint)).or_insert((0, &finding.message)).0 += 1;
     }
-    println!("{}: {answers} questions, diagnosed {} times", real.name, found.len());
+    let sum = |of: fn(&Coverage) -> u64| found.iter().map(|diagnosis| of(&diagnosis.coverage)).sum::<u64>();
+    let (tasks, decoded) = (sum(|coverage| coverage.tasks_found), sum(|coverage| coverage.tasks_decoded));
+    let (name, times) = (real.name, found.len());
+    println!("{name}: {answers} questions, diagnosed {times} times, {decoded} of {tasks} tasks decoded");
     for ((certainty, lint), (times, message)) in &told {
         println!("  {certainty} {lint}, {times} times: {message}");
     }
     ensure!(!told.keys().any(|(certainty, _)| *certainty == "proven"), "proven: {told:?}");
+    ensure!(
+        decoded as f64 >= tasks as f64 * DECODED && decoded > 0,
+        "{decoded} of {tasks} tasks are decoded: what lints do not see is not well"
+    );
     Ok(())
 }

@@ -1,18 +1,16 @@
 //! Memory that lies: core files of real programs, with words of their memory changed at random, are decoded in this process.
 //! Nothing panics or hangs, and no length that memory states makes us allocate more than a bound.
-//!
-//! `HOSTILE_SEED=N` begins with that round, `HOSTILE_ROUNDS=N` runs so many.
 
 use async_inspect::decode::{Inspector, Snapshot};
 use async_inspect::export::json;
 use async_inspect::target::{Bytes, Core, Memory as _};
-use e2e::{Program, Tokio, Variant, cores, rights};
+use e2e::{Program, Tokio, Variant, cores, hostile, rights};
 use fastrand::Rng;
 use peak_alloc::PeakAlloc;
 use std::ops::Range;
 use std::path::Path;
 use std::process::Command;
-use std::sync::mpsc::{Sender, channel};
+use std::sync::mpsc::Sender;
 use std::time::Duration;
 
 #[global_allocator]
@@ -35,15 +33,8 @@ fn corrupted_memory_of_many() {
     corrupted("corrupted_memory_of_many", "many", &["300"]);
 }
 
-/// In a process of its own: what others allocate is not to be counted, and no index of an older build is to be found.
 fn corrupted(test: &str, name: &str, arguments: &[&str]) {
-    if !rights::root_or_skip(test) || !cores::gcore_or_skip(test) {
-        return;
-    }
-    if std::env::var_os("ASYNC_INSPECT_NO_CACHE").is_none() {
-        let mut again = Command::new(std::env::current_exe().expect("ourselves"));
-        again.args(["--exact", test, "--nocapture"]).env("ASYNC_INSPECT_NO_CACHE", "1");
-        assert!(again.status().expect("runs").success(), "see above");
+    if !rights::root_or_skip(test) || !cores::gcore_or_skip(test) || !hostile::alone(test) {
         return;
     }
     let executable = Variant::release(Tokio::Latest).build(&[name]).expect("builds").program(name);
@@ -55,23 +46,7 @@ fn corrupted(test: &str, name: &str, arguments: &[&str]) {
     program.truth().expect("stands");
     let core = cores::gcore(program.pid(), directory.path()).expect("gcore works");
     drop(program);
-    let number =
-        |name: &str, default| std::env::var(name).map_or(default, |text| text.parse().expect("a number"));
-    let (first, rounds) = (number("HOSTILE_SEED", 0), number("HOSTILE_ROUNDS", ROUNDS));
-    let (sender, began) = channel();
-    let worker = std::thread::spawn(move || run(&core, first..first + rounds, &sender));
-    let mut last = None;
-    loop {
-        match began.recv_timeout(PATIENCE) {
-            Ok(seed) => last = Some(seed),
-            Err(std::sync::mpsc::RecvTimeoutError::Disconnected) => break,
-            Err(_) => panic!("{name}: HOSTILE_SEED={last:?} takes longer than {PATIENCE:?}"),
-        }
-    }
-    match worker.join() {
-        Ok(told) => println!("{name}: {told}"),
-        Err(_) => panic!("{name}: HOSTILE_SEED={last:?} panics, see above"),
-    }
+    hostile::rounds(name, ROUNDS, PATIENCE, move |seeds, began| run(&core, seeds, began));
 }
 
 /// Tells each round's seed before it begins; in the end what was seen.

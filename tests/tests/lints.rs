@@ -34,7 +34,11 @@ const WATCHED: &[(&str, Look)] = &[
     ("never-yields", Look::Watch("3")),
     ("busy-loop", Look::Watch("2")),
     ("starved-task-load", Look::Watch("2")),
+    ("no-timeout", Look::Watch("4")),
 ];
+
+/// What is long: nobody wants to wait ten seconds here.
+const OPTIONS: &[(&str, &[&str])] = &[("no-timeout", &["--no-timeout-after", "2"])];
 
 fn main() {
     let arguments = Arguments::from_args();
@@ -67,6 +71,9 @@ fn check(executable: &Path, name: &str, look: Look) -> Result<()> {
         Look::Memory => &["-d", "0"],
         Look::Watch(seconds) => &["-d", seconds, "--max-overhead", "100"],
     };
+    let options =
+        OPTIONS.iter().filter(|(prefix, _)| name.starts_with(prefix)).flat_map(|(_, options)| *options);
+    let watch: &[&str] = &watch.iter().chain(options).copied().collect::<Vec<_>>();
     let outcome = inspector::run(&[&["diagnose", "--json", pid.as_str()], watch].concat())?;
     ensure!(outcome.code == Some(0), "diagnose ended with {:?}: {}", outcome.code, outcome.stderr);
     let diagnosis: Diagnosis = serde_json::from_str(&outcome.stdout).context("not a DIAGNOSIS")?;

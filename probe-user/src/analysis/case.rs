@@ -9,6 +9,10 @@ use crate::target::Avma;
 use std::cell::OnceCell;
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
+
+/// Answers that are still to come have come by then.
+pub const ANSWERS_WITHIN: Duration = Duration::from_secs(10);
 
 /// The facts of a target at one moment.
 pub struct Case<'a> {
@@ -24,6 +28,8 @@ pub struct Case<'a> {
     pub read_twice: bool,
     /// By address: since when a runtime has been read as closed each time, CLOCK_MONOTONIC ns.
     closed: HashMap<Avma, u64>,
+    /// An answer over a connection that takes longer is late.
+    pub answers_within: Duration,
     indices: OnceCell<HashMap<TaskId, u32>>,
 }
 
@@ -54,6 +60,20 @@ impl<'a> Case<'a> {
         Some(Case::new(snapshot, Some(model), unmoved, lasting, model.snapshots_taken() > 1))
     }
 
+    /// Of a moment after the latest snapshot of a watch: `snapshot` is that one, with what the trace told since. Tasks that are
+    /// `stale` by it have moved; else what all readings until then had the same still stands.
+    pub fn of_moment(model: &Model, snapshot: &'a Snapshot) -> Case<'a> {
+        let stands = |id: TaskId, stale: bool| model.unmoved_since(id).filter(|_| !stale);
+        let unmoved = snapshot.tasks.iter().map(|task| stands(task.id, task.stale)).collect();
+        let mut case = Case::new(snapshot, None, unmoved, Vec::new(), model.snapshots_taken() > 1);
+        let under_way = |poll: &ThreadPoll| case.task(poll.task).is_some_and(|task| !task.stale);
+        let polls = snapshot.polls.iter().flatten().zip(model.lasting());
+        case.lasting = polls.map(|(poll, lasting)| lasting.filter(|_| under_way(poll))).collect();
+        let closed = |runtime: &RuntimeInfo| Some((runtime.address, model.closed_since(runtime.address)?));
+        case.closed = snapshot.runtimes.iter().filter_map(closed).collect();
+        case
+    }
+
     fn new(
         snapshot: &'a Snapshot,
         watched: Option<&'a Model>,
@@ -62,7 +82,8 @@ impl<'a> Case<'a> {
         read_twice: bool,
     ) -> Case<'a> {
         let (closed, indices) = (HashMap::new(), OnceCell::new());
-        Case { snapshot, watched, unmoved, lasting, read_twice, closed, indices }
+        let answers_within = ANSWERS_WITHIN;
+        Case { snapshot, watched, unmoved, lasting, read_twice, closed, answers_within, indices }
     }
 
     pub fn frames(&self) -> &'a Frames {

@@ -1,5 +1,6 @@
 //! Lints beside a watch: after a snapshot, and no more often than they are cheap. The one part of this module that looks at a clock.
 
+use super::case::ANSWERS_WITHIN;
 use super::{Case, CriticalPath, Diagnosis, Finding};
 use crate::decode::TaskId;
 use crate::model::Model;
@@ -15,6 +16,7 @@ pub struct Lookout {
     looked: Instant,
     took: Duration,
     path: Option<CriticalPath>,
+    answers_within: Duration,
 }
 
 impl Default for Lookout {
@@ -26,7 +28,8 @@ impl Default for Lookout {
 impl Lookout {
     pub fn new() -> Lookout {
         let (diagnosis, took) = (Diagnosis::default(), Duration::ZERO);
-        Lookout { diagnosis, snapshots: 0, looked: Instant::now(), took, path: None }
+        let (looked, answers_within) = (Instant::now(), ANSWERS_WITHIN);
+        Lookout { diagnosis, snapshots: 0, looked, took, path: None, answers_within }
     }
 
     /// What is new since the last call; none where no snapshot was taken since, or it is too soon.
@@ -41,7 +44,8 @@ impl Lookout {
     /// Whatever time it takes: for the last look.
     pub fn look(&mut self, model: &Model) -> Vec<Finding> {
         self.snapshots = model.snapshots_taken();
-        let Some(case) = Case::of_model(model) else { return Vec::new() };
+        let Some(mut case) = Case::of_model(model) else { return Vec::new() };
+        case.answers_within = self.answers_within;
         let began = Instant::now();
         self.path.iter_mut().for_each(|path| path.look(&case));
         let news = self.diagnosis.look(&case);
@@ -53,6 +57,11 @@ impl Lookout {
     /// Follows also what this task waits for.
     pub fn following(self, task: Option<TaskId>) -> Lookout {
         Lookout { path: task.map(CriticalPath::new), ..self }
+    }
+
+    /// An answer over a connection that takes longer is late: see [`Case::answers_within`].
+    pub fn answers_within(self, answers_within: Duration) -> Lookout {
+        Lookout { answers_within, ..self }
     }
 
     pub fn diagnosis(&self) -> &Diagnosis {

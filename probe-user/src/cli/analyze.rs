@@ -12,9 +12,9 @@ use crate::decode::{DebugInfoLevel, StaticModel};
 use crate::export::{
     outline_blocking, outline_dot, outline_html, outline_json, outline_mermaid, outline_text,
 };
-use crate::outline::{self, CallGraph, Choice, Coroutines, Excerpt, Origin};
-use crate::present::call_graph_times;
+use crate::outline::{self, Bounds, CallGraph, Choice, Coroutines, Excerpt, Origin};
 use crate::present::places::Places;
+use crate::present::{self, call_graph_times};
 use std::io::IsTerminal;
 use std::path::Path;
 
@@ -30,6 +30,7 @@ pub fn run(args: &AnalyzeArgs, common: &Common, progress: &ProgressLine) -> Resu
         return blocking(&model, args, common);
     }
     let mut graph = outline::call_graph(&model.recipes, &model.sites, &model.files.main);
+    model.keep_learned();
     if !graph.functions.iter().any(|function| function.size.is_some()) {
         return Err(nothing(&args.target, &model).into());
     }
@@ -41,6 +42,9 @@ pub fn run(args: &AnalyzeArgs, common: &Common, progress: &ProgressLine) -> Resu
         mark_times(&mut graph, recording, &say)?;
     }
     let excerpt = Excerpt::of(&graph, &choice(args, &graph)?);
+    if matches!(args.format, Format::Dot | Format::Mermaid) {
+        say_bounds(&excerpt.graph.bounds, &say);
+    }
     let places = own_places(&graph);
     let name = args.target.rsplit('/').next().unwrap_or(&args.target);
     output::whole(args.output.as_deref(), |out| match args.format {
@@ -51,6 +55,11 @@ pub fn run(args: &AnalyzeArgs, common: &Common, progress: &ProgressLine) -> Resu
         Format::Html => outline_html::write(out, &excerpt, name, &places),
     })?;
     Ok(Exit::Fine)
+}
+
+/// What a diagram has no place for.
+fn say_bounds(bounds: &Bounds, say: &Say) {
+    present::bounds::notes(bounds).iter().for_each(|note| say.warn(&format!("left out: {note}")));
 }
 
 /// `--blocking`: what it found is no error of the command's.
@@ -65,6 +74,7 @@ fn blocking(model: &StaticModel, args: &AnalyzeArgs, common: &Common) -> Result<
         .into());
     }
     let found = outline::blocking(&model.recipes, &model.files.main, args.deps);
+    model.keep_learned();
     if found.looked_at == 0 {
         return Err(nothing(&args.target, model).into());
     }
@@ -96,9 +106,11 @@ fn choice(args: &AnalyzeArgs, graph: &CallGraph) -> Result<Choice, Failure> {
 
 /// Makes yellow what took most of the time in a recording.
 fn mark_times(graph: &mut CallGraph, path: &Path, say: &Say) -> Result<(), Failure> {
-    let mut recording = replay::open(path)?;
+    let mut recording = replay::open(path, "taking the times of")?;
     let mut begun = replay::begin(&mut recording);
-    let Profiled { model, profile, .. } = profiled(&mut begun, &mut replay::at_once(recording), say, |_| {});
+    let of_it = &say.about(&path.display().to_string());
+    let Profiled { model, profile, .. } =
+        profiled(&mut begun, &mut replay::at_once(recording), of_it, |_| {});
     let times = Bottlenecks::of(&profile, &model);
     if call_graph_times::mark(graph, &times, &own_places(graph)) == 0 {
         say.warn(&format!(
@@ -157,8 +169,12 @@ fn one_view(
     if coroutines.list.is_empty() {
         return Err(nothing(&args.target, model).into());
     }
+    model.keep_learned();
     let say = Say::new(common);
-    model.issues.iter().chain(&coroutines.issues).for_each(|issue| say.warn(issue));
+    model.issues.iter().for_each(|issue| say.warn(issue));
+    if args.state_machine.is_some() || before.is_some() {
+        say_bounds(&coroutines.bounds, &say);
+    }
     match &args.state_machine {
         Some(wanted) => analyze_machine::run(wanted, args, common, model, &coroutines),
         None => analyze_sizes::run(args, common, model, &coroutines, before),
@@ -187,7 +203,7 @@ fn open(target: &str, common: &Common, progress: &dyn Progress) -> Result<Static
 fn nothing(target: &str, model: &StaticModel) -> Failure {
     let runtime = model.has_runtime();
     let (why, next) = match model.level {
-        DebugInfoLevel::Full => (
+        DebugInfoLevel::Full | DebugInfoLevel::UnknownLayout => (
             "its debug information describes no async function",
             format!("async-inspect check {target}"),
         ),

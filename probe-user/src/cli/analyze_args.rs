@@ -44,7 +44,7 @@ pub struct AnalyzeArgs {
     /// Every row of --sizes, however many
     #[arg(long, requires = "sizes")]
     pub all: bool,
-    /// Begin at this function: its path, or the end of it
+    /// Begin at this function: its path, the end or a part of it, or FILE:LINE of it or of one of its awaits
     #[arg(long, value_name = "FN")]
     pub root: Option<String>,
     /// How many steps from a root

@@ -106,6 +106,9 @@ pub enum Command {
   sudo async-inspect attach 4242 --json > events    one JSON object per line
   sudo async-inspect attach -- ./target/release/shop --port 8080
 
+The command's own output goes to stderr, because what attach tells is on stdout; with the screen
+it goes into a file that is named first. The command goes on running when attach ends before it.
+
 With --sample nothing is put into the target: its memory is read so many times a second. Polls
 are not counted, and times are estimates.
 
@@ -143,7 +146,10 @@ pub struct AttachArgs {
   sudo async-inspect dump shop --filter checkout   only tasks that have to do with this
   sudo async-inspect dump shop --task 42           one task, with all that is known of it
   sudo async-inspect dump 4242 --json | jq '.tasks[] | select(.state == \"idle\") | .name'
-  async-inspect dump --core core.4242              what it was doing when it died, or when gcore ran"
+  async-inspect dump --core core.4242              what it was doing when it died, or when gcore ran
+
+Findings stand below the list. Where one reading does not tell whether something is wrong, memory
+is read again 0.2 s later; with -q, and for the cards of --task, which name none, it is read once."
 )]
 pub struct DumpArgs {
     /// A PID, or the name of a process

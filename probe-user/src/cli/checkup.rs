@@ -174,7 +174,10 @@ fn advice(model: &StaticModel, kernel: &Kernel) -> Vec<String> {
     }
     match model.level {
         DebugInfoLevel::Full => {}
-        level => advice.push(format!("debug information: {}", debuginfo_words(level))),
+        level => {
+            let words = debuginfo_words(level, model.sites.tokio_version.as_deref());
+            advice.push(format!("debug information: {words}"));
+        }
     }
     if model.level == DebugInfoLevel::None && model.has_runtime() {
         advice.push(

@@ -70,9 +70,9 @@ fn watched(
     say: &Say,
 ) -> Result<Option<Watched>, Quit> {
     if diagnose::is_recording(name) {
-        let mut recording = replay::open(Path::new(name))?;
+        let mut recording = replay::open(Path::new(name), "comparing")?;
         let begun = replay::begin(&mut recording);
-        return Ok(Some(of(name, begun, &mut replay::at_once(recording), say)));
+        return Ok(Some(of(name, begun, &mut replay::at_once(recording), &say.about(name))));
     }
     let wanted = Wanted {
         target: Some(name),

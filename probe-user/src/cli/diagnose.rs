@@ -110,7 +110,10 @@ pub(super) fn looked_twice(
     let mut diagnosis = diagnosed(&Case::of_one(&first));
     for _ in 1..READINGS {
         let Some(after) = diagnosis.look_again_in().filter(|after| *after <= SOON) else { break };
-        thread::sleep(after);
+        // In a core file nothing moves.
+        if first.t_ns.is_some() {
+            thread::sleep(after);
+        }
         let Ok(snapshot) = again() else { break };
         diagnosis = diagnosed(&Case::of_two(&first, &snapshot));
         latest = Some(snapshot);
@@ -149,15 +152,16 @@ fn watched(
 }
 
 fn of_recording(path: &Path, args: &DiagnoseArgs, say: &Say) -> Result<Found, Quit> {
-    let mut recording = replay::open(path)?;
+    let mut recording = replay::open(path, "diagnosing")?;
     let begun = replay::begin(&mut recording);
+    let say = &say.about(&args.target);
     Ok(until_the_end(begun, &mut replay::at_once(recording), args, say))
 }
 
 /// Looks after each snapshot, until there are no more.
 fn until_the_end(mut begun: Begun, feed: &mut dyn Feed, args: &DiagnoseArgs, say: &Say) -> Found {
     let task = args.task.map(|id| TaskId { runtime: RuntimeKind::Tokio, id });
-    let mut lookout = Lookout::new().following(task);
+    let mut lookout = Lookout::new().following(task).answers_within(args.no_timeout_after);
     let Profiled { model, profile, .. } = profiled(&mut begun, feed, say, |model| drop(lookout.news(model)));
     lookout.look(&model);
     let (diagnosis, path) = lookout.into_parts();
@@ -195,6 +199,8 @@ fn tell(
     if let Some(path) = &found.path {
         bottlenecks::write_path(out, path, &found.places, paint)?;
     }
+    // What follows goes to stderr.
+    out.flush()?;
     if decoded < tasks {
         say.warn(&format!("{} of them could not be decoded", counted(tasks - decoded, "task")));
     }

@@ -1,6 +1,6 @@
 //! The arguments of `diagnose`.
 
-use super::args::{moment, task_id};
+use super::args::{moment, seconds, task_id};
 use super::probe_args::ProbeArgs;
 use crate::analysis::{LINTS, named};
 use clap::Args;
@@ -27,6 +27,9 @@ pub struct DiagnoseArgs {
     /// With --fail-on: also if it is only possible
     #[arg(long, requires = "fail_on")]
     pub fail_on_possible: bool,
+    /// no-timeout: an answer over a connection that takes longer than this is late. The watch, -d, must be as long
+    #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = seconds)]
+    pub no_timeout_after: Duration,
     #[command(flatten)]
     pub probes: ProbeArgs,
 }

@@ -5,7 +5,7 @@ use super::diagnose::looked_twice;
 use super::output::{self, Quit, Say};
 use super::source::Source;
 use super::{Exit, Failure};
-use crate::analysis::Finding;
+use crate::analysis::{Diagnosis, Finding};
 use crate::decode::{DebugInfoLevel, Frame, FrameId, Node, Snapshot, Task};
 use crate::export::{json, text};
 use crate::present::card::{CardInput, write_with_tree};
@@ -15,14 +15,38 @@ use crate::present::source::SourceFiles;
 use crate::present::units::counted;
 use regex::Regex;
 use std::io::{IsTerminal, Write};
+use std::time::SystemTime;
 
 pub fn run(source: &mut dyn Source, args: &DumpArgs, common: &Common) -> Result<Exit, Quit> {
-    let (snapshot, diagnosis) = looked_twice(source.snapshot()?, || source.snapshot());
-    let findings = diagnosis.findings();
+    let first = source.snapshot()?;
+    let (snapshot, diagnosis) = if tells_findings(args, common) {
+        looked_twice(first, || source.snapshot())
+    } else {
+        (first, Diagnosis::default())
+    };
     let say = Say::new(common);
     source.notes().iter().for_each(|note| say.warn(note));
+    show(snapshot, &diagnosis, source.process().built, args, common)
+}
+
+/// It may take a second reading to tell them.
+fn tells_findings(args: &DumpArgs, common: &Common) -> bool {
+    args.json || (args.task.is_empty() && !common.quiet)
+}
+
+/// `built`: when the executable was written.
+pub(super) fn show(
+    snapshot: Snapshot,
+    diagnosis: &Diagnosis,
+    built: Option<SystemTime>,
+    args: &DumpArgs,
+    common: &Common,
+) -> Result<Exit, Quit> {
+    let findings = diagnosis.findings();
+    let say = Say::new(common);
     if snapshot.debuginfo != DebugInfoLevel::Full {
-        say.warn(&format!("debug info: {}", text::debuginfo_words(snapshot.debuginfo)));
+        let words = text::debuginfo_words(snapshot.debuginfo, text::tokio_version(&snapshot));
+        say.warn(&format!("debug info: {words}"));
     }
     let mut choice = Choice::new(args, &snapshot);
     let tasks: Vec<&Task> = snapshot.tasks.iter().filter(|task| choice.takes(task)).collect();
@@ -36,10 +60,11 @@ pub fn run(source: &mut dyn Source, args: &DumpArgs, common: &Common) -> Result<
         json::write(&mut out, &snapshot, tasks.into_iter(), &findings)?;
     } else if args.task.is_empty() {
         text::write(&mut out, &snapshot, tasks.into_iter(), text::Options { all: args.all, paint })?;
+        out.flush()?;
         tell(&findings, &snapshot, args, &say);
     } else {
         let places = Places::of(&snapshot.frames);
-        let sources = SourceFiles::new(common.src_path.clone(), source.process().built);
+        let sources = SourceFiles::new(common.src_path.clone(), built);
         for (i, task) in tasks.into_iter().enumerate() {
             if i > 0 {
                 writeln!(out)?;

@@ -12,7 +12,8 @@ use crate::present::places::Places;
 pub fn run(source: &mut dyn Source, args: &ExportArgs, common: &Common) -> Result<Exit, Quit> {
     let snapshot = source.snapshot()?;
     if snapshot.debuginfo != DebugInfoLevel::Full {
-        Say::new(common).warn(&format!("debug info: {}", text::debuginfo_words(snapshot.debuginfo)));
+        let words = text::debuginfo_words(snapshot.debuginfo, text::tokio_version(&snapshot));
+        Say::new(common).warn(&format!("debug info: {words}"));
     }
     // Who spawned whom is in no memory; a recording will tell it.
     let graph = Relations::of(&snapshot, &[]);

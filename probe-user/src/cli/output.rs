@@ -115,11 +115,18 @@ pub fn paint(common: &Common, is_terminal: bool) -> Paint {
 pub struct Say {
     quiet: bool,
     paint: Paint,
+    /// Named first in each warning: of several files one would not know which.
+    about: Option<String>,
 }
 
 impl Say {
     pub fn new(common: &Common) -> Say {
-        Say { quiet: common.quiet, paint: paint(common, io::stderr().is_terminal()) }
+        Say { quiet: common.quiet, paint: paint(common, io::stderr().is_terminal()), about: None }
+    }
+
+    /// The same, whose warnings are about this file.
+    pub fn about(&self, file: &str) -> Say {
+        Say { about: Some(file.to_owned()), ..*self }
     }
 
     /// One line on stderr, unless `-q`.
@@ -132,7 +139,8 @@ impl Say {
     pub fn warn(&self, text: &str) {
         if !self.quiet {
             let warning = self.paint.warn("warning:");
-            self.write(&format!("{} {warning} {}", self.paint.dim("async-inspect:"), escape(text)));
+            let about = self.about.as_ref().map_or_else(String::new, |file| format!("{}: ", escape(file)));
+            self.write(&format!("{} {warning} {about}{}", self.paint.dim("async-inspect:"), escape(text)));
         }
     }
 

@@ -21,7 +21,7 @@ pub type Recording = Reader<File>;
 
 pub fn run(args: &ReplayArgs, common: &Common, stop: Arc<AtomicBool>) -> Result<Exit, Quit> {
     let say = Say::new(common);
-    let mut recording = open(&args.file)?;
+    let mut recording = open(&args.file, "replaying")?;
     if let Some(at) = args.at {
         return replay_at::run(recording, at, args, common);
     }
@@ -53,21 +53,23 @@ pub fn run(args: &ReplayArgs, common: &Common, stop: Arc<AtomicBool>) -> Result<
     Ok(Exit::Fine)
 }
 
-pub(super) fn open(path: &Path) -> Result<Recording, Failure> {
+/// `doing`: what with, as `replaying`.
+pub(super) fn open(path: &Path, doing: &str) -> Result<Recording, Failure> {
+    let tried = format!("{doing} {}", path.display());
     // Opening a pipe would wait for whoever writes it, and a recording is not read from front to back alone.
     if std::fs::metadata(path).is_ok_and(|meta| !meta.is_file() && !meta.is_dir()) {
         return Err(Failure {
             exit: Exit::NothingUsable,
-            tried: format!("replaying {}", path.display()),
+            tried,
             why: "it is no regular file".into(),
-            next: "async-inspect replay FILE, once the recording is in one".into(),
+            next: "the recording in a file: async-inspect record TARGET -o FILE".into(),
         });
     }
     let file = File::open(path).map_err(Unreadable::Io);
-    file.and_then(Reader::open).map_err(|error| unreadable(path, &error))
+    file.and_then(Reader::open).map_err(|error| unreadable(path, tried, &error))
 }
 
-fn unreadable(path: &Path, error: &Unreadable) -> Failure {
+fn unreadable(path: &Path, tried: String, error: &Unreadable) -> Failure {
     let exit = match error {
         Unreadable::Io(error) if error.kind() == ErrorKind::NotFound => Exit::NoTarget,
         Unreadable::Io(error) if error.kind() == ErrorKind::PermissionDenied => Exit::NotPermitted,
@@ -75,11 +77,13 @@ fn unreadable(path: &Path, error: &Unreadable) -> Failure {
         Unreadable::NotOne | Unreadable::Newer(_) | Unreadable::NoHead => Exit::NothingUsable,
     };
     let next = match (exit, error) {
-        (Exit::NotPermitted, _) => format!("sudo async-inspect replay {}", path.display()),
+        (Exit::NotPermitted, _) => {
+            format!("the same with sudo: {} is for who recorded it alone", path.display())
+        }
         (_, Unreadable::Newer(_)) => "async-inspect --version, and a newer one".into(),
         _ => "async-inspect record TARGET -o FILE, which makes one".into(),
     };
-    Failure { exit, tried: format!("replaying {}", path.display()), why: error.to_string(), next }
+    Failure { exit, tried, why: error.to_string(), next }
 }
 
 /// What was known when recording began.

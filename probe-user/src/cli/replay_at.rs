@@ -6,15 +6,14 @@ use super::args::{Common, DumpArgs};
 use super::output::{Quit, Say};
 use super::recording_args::ReplayArgs;
 use super::replay::{self, Recording};
-use super::source::{EventStream, ProcessInfo, Source, TraceOptions};
 use super::watch::Begun;
 use super::{Exit, Failure, dump};
+use crate::analysis::{Case, Diagnosis};
 use crate::decode::{FrameId, Frames, Node, Snapshot, Task, TaskState, waits_of};
 use crate::model::{Limits, Model, TaskEntry, TaskPhase, Update, place_of, primary_chain};
 use crate::present::units::span;
 use crate::target::Avma;
 use std::collections::HashSet;
-use std::sync::Arc;
 use std::time::Duration;
 
 /// Trace events come up to this much after the moment they speak of: they are put in order first, and sums of polls are
@@ -23,8 +22,9 @@ const LATE_NS: u64 = 2_000_000_000;
 
 pub fn run(mut recording: Recording, at: Duration, args: &ReplayArgs, common: &Common) -> Result<Exit, Quit> {
     let begun = replay::begin(&mut recording);
-    let (process, frames) = (begun.process.clone(), begun.frames.clone());
-    let snapshot = dump_at(&mut recording, begun, at, &Say::new(common)).ok_or_else(|| no_snapshot(args))?;
+    let built = begun.process.built;
+    let moment = dump_at(&mut recording, begun, at, &Say::new(common));
+    let (snapshot, diagnosis) = moment.ok_or_else(|| no_snapshot(args))?;
     let dump_args = DumpArgs {
         target: None,
         core: None,
@@ -36,12 +36,17 @@ pub fn run(mut recording: Recording, at: Duration, args: &ReplayArgs, common: &C
         output: None,
         replayed: Some(format!("{} --at {}", args.file.display(), at.as_secs_f64())),
     };
-    let mut moment = Moment { process, frames, snapshot: Some(snapshot) };
-    dump::run(&mut moment, &dump_args, common)
+    dump::show(snapshot, &diagnosis, built, &dump_args, common)
 }
 
-/// The snapshot of a moment, `at` this long after the recording began. None if no snapshot was recorded until then.
-pub(super) fn dump_at(recording: &mut Recording, begun: Begun, at: Duration, say: &Say) -> Option<Snapshot> {
+/// The snapshot of a moment, `at` this long after the recording began, and what the lints say of it. None if no snapshot was
+/// recorded until then.
+pub(super) fn dump_at(
+    recording: &mut Recording,
+    begun: Begun,
+    at: Duration,
+    say: &Say,
+) -> Option<(Snapshot, Diagnosis)> {
     let head = recording.head().clone();
     let wanted_ns = head.t_ns.saturating_add(at.as_nanos() as u64);
     let (model, t_ns) = model_at(recording, begun, wanted_ns, say);
@@ -108,8 +113,8 @@ struct Since {
     born: u64,
 }
 
-/// The snapshot with what the trace knows of the time since.
-fn as_of(t_ns: u64, model: &Model, mut snapshot: Snapshot, realtime_ns: u64) -> Snapshot {
+/// The snapshot with what the trace knows of the time since, and what the lints say of all readings until then.
+fn as_of(t_ns: u64, model: &Model, mut snapshot: Snapshot, realtime_ns: u64) -> (Snapshot, Diagnosis) {
     let taken_ns = snapshot.t_ns.unwrap_or(t_ns);
     let (mut since, mut gone) = (Since::default(), HashSet::new());
     let seen: HashSet<_> = snapshot.tasks.iter().map(|task| task.id).collect();
@@ -141,19 +146,21 @@ fn as_of(t_ns: u64, model: &Model, mut snapshot: Snapshot, realtime_ns: u64) -> 
     snapshot.tasks.extend(born);
     snapshot.coverage.tasks_found = snapshot.tasks.len() as u64;
     snapshot.coverage.tasks_decoded = snapshot.tasks.iter().filter(|task| task.tree.is_some()).count() as u64;
+    // As of the latest reading: how long something lasts is known until then.
+    let diagnosis = Diagnosis::of(&Case::of_moment(model, &snapshot));
     (snapshot.t_ns, snapshot.taken_at_ns) = (Some(t_ns), realtime_ns);
     let Since { ended, polled, born } = since;
     let age = span(t_ns.saturating_sub(taken_ns));
     if !model.mode().counts_polls() {
         snapshot.tasks.iter_mut().for_each(|task| task.stale = true);
         snapshot.coverage.issues.push(format!("read {age} before this moment; nobody watched since"));
-        return snapshot;
+        return (snapshot, diagnosis);
     }
     snapshot.coverage.issues.push(format!(
         "read {age} before this moment; since then {ended} ended (left out), {polled} were polled, {born} were born (marked stale: the trace \
          tells where they stand, not what they hold)"
     ));
-    snapshot
+    (snapshot, diagnosis)
 }
 
 /// Brings a task up to where the trace saw it last. Whether it was polled since the snapshot: then what that says of its
@@ -211,42 +218,4 @@ fn chain_of(path: &[FrameId]) -> Option<Node> {
         let awaiting = below.into_iter().collect();
         Some(Node { frame: *frame, more: 0, address: Avma::default(), awaiting, held: Box::default() })
     })
-}
-
-/// One snapshot, to be looked at once.
-struct Moment {
-    process: ProcessInfo,
-    frames: Arc<Frames>,
-    snapshot: Option<Snapshot>,
-}
-
-impl Source for Moment {
-    fn process(&self) -> ProcessInfo {
-        self.process.clone()
-    }
-
-    fn frames(&self) -> Arc<Frames> {
-        self.frames.clone()
-    }
-
-    fn snapshot(&mut self) -> Result<Snapshot, Failure> {
-        self.snapshot.take().ok_or_else(over)
-    }
-
-    fn start_trace(&mut self, _options: TraceOptions) -> Result<Box<dyn EventStream>, Failure> {
-        Err(over())
-    }
-
-    fn has_exited(&mut self) -> bool {
-        true
-    }
-}
-
-fn over() -> Failure {
-    Failure {
-        exit: Exit::Bug,
-        tried: "looking at a recording again".into(),
-        why: "a moment is looked at once".into(),
-        next: String::new(),
-    }
 }

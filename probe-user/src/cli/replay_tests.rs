@@ -1,5 +1,5 @@
 use super::*;
-use crate::decode::{Snapshot, TaskState};
+use crate::decode::{Certainty, Snapshot, TaskState};
 use crate::model::Mode;
 use crate::model::sample::{MS, SECOND, Shop, tokio};
 use crate::record::{Head, Writer};
@@ -63,15 +63,15 @@ fn updates(shop: &Shop) -> Vec<Update> {
     ]
 }
 
-fn recorded(shop: &Shop) -> (tempfile::TempDir, Recording) {
+fn recorded(shop: &Shop, updates: Vec<Update>) -> (tempfile::TempDir, Recording) {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("one.rec");
     let mut writer = Writer::begin(File::create(&path).unwrap(), &head(), shop.frames.clone()).unwrap();
-    for update in updates(shop) {
+    for update in updates {
         writer.update(&update).unwrap();
     }
     writer.finish().unwrap();
-    (directory, open(&path).unwrap())
+    (directory, open(&path, "replaying").unwrap())
 }
 
 fn quiet() -> Say {
@@ -80,10 +80,12 @@ fn quiet() -> Say {
 
 /// `id state stale line` of each task, as of this long after the beginning.
 fn moment(ms: u64) -> (Snapshot, Vec<String>) {
-    let (_directory, mut recording) = recorded(&Shop::new());
+    let shop = Shop::new();
+    let (_directory, mut recording) = recorded(&shop, updates(&shop));
     let begun = begin(&mut recording);
     let frames = begun.frames.clone();
-    let snapshot = replay_at::dump_at(&mut recording, begun, Duration::from_millis(ms), &quiet()).unwrap();
+    let (snapshot, _) =
+        replay_at::dump_at(&mut recording, begun, Duration::from_millis(ms), &quiet()).unwrap();
     let word = |state| if state == TaskState::Idle { "idle" } else { "not idle" };
     let line = |task: &crate::decode::Task| task.location(&frames).map_or(0, |line| line.line);
     let tasks = snapshot.tasks.iter();
@@ -120,10 +122,44 @@ fn a_moment_is_the_snapshot_and_what_the_trace_told_since() {
     assert_eq!(born["waiting_on"][0]["kind"], "timer");
 }
 
+/// Lint and certainty of what is told of this long after the beginning.
+fn told_at(ms: u64) -> Vec<(&'static str, Certainty)> {
+    let shop = Shop::new();
+    let polled = TraceEvent::Poll {
+        t_ns: 3 * SECOND,
+        task: tokio(3),
+        tid: 7,
+        count: 1,
+        duration_ns: Some(MS),
+        end: PollEnd::Pending,
+        off_cpu: None,
+    };
+    let updates = vec![
+        Update::Snapshot(Box::new(shop.deadlock(SECOND + MS))),
+        Update::Tick(SECOND + 500 * MS),
+        Update::Snapshot(Box::new(shop.deadlock(2 * SECOND))),
+        Update::Trace(vec![polled]),
+        Update::Tick(6 * SECOND),
+        Update::End { t_ns: 8 * SECOND, end: End::Duration },
+    ];
+    let (_directory, mut recording) = recorded(&shop, updates);
+    let begun = begin(&mut recording);
+    let (_, diagnosis) =
+        replay_at::dump_at(&mut recording, begun, Duration::from_millis(ms), &quiet()).unwrap();
+    diagnosis.findings().iter().map(|finding| (finding.lint, finding.certainty)).collect()
+}
+
+#[test]
+fn a_moment_has_the_findings_of_all_readings_until_then() {
+    assert_eq!(told_at(900), [], "read once");
+    assert_eq!(told_at(1_500), [("deadlock", Certainty::Proven)]);
+    assert_eq!(told_at(2_500), [], "one of them was polled since");
+}
+
 #[test]
 fn at_once_and_at_its_own_speed_it_is_the_same() {
     let shop = Shop::new();
-    let (_directory, mut recording) = recorded(&shop);
+    let (_directory, mut recording) = recorded(&shop, updates(&shop));
     let begun = begin(&mut recording);
     assert_eq!(begun.first.as_ref().map(|first| first.tasks.len()), Some(2));
     let mut out = vec![];
@@ -139,7 +175,7 @@ fn at_once_and_at_its_own_speed_it_is_the_same() {
     let event = |line: &str| serde_json::from_str::<serde_json::Value>(line).unwrap()["event"].clone();
     assert_eq!(text.lines().map(event).collect::<Vec<_>>(), words);
 
-    let (_directory, mut recording) = recorded(&shop);
+    let (_directory, mut recording) = recorded(&shop, updates(&shop));
     let begun = begin(&mut recording);
     // As if begun 7 s ago: all but the end is due.
     let began = Instant::now().checked_sub(Duration::from_secs(6)).unwrap();

@@ -80,11 +80,17 @@ impl StaticModel {
         let mut executors = Executors::new(&recipes);
         let level = match (sites.typed() + executors.typed(), sites.len()) {
             (1.., _) => DebugInfoLevel::Full,
+            (0, 1..) if program.has_types() => DebugInfoLevel::UnknownLayout,
             (0, 1..) => DebugInfoLevel::Names,
             (0, 0) => {
                 executors.async_task.add_symbols(dwarf::run_symbols(main));
-                match untyped(&mut sites, program, main, dwarf) {
-                    DebugInfoLevel::None if !executors.async_task.is_empty() => DebugInfoLevel::Symbols,
+                let level = untyped(&mut sites, program, main, dwarf);
+                let no_tasks = sites.is_empty() && executors.async_task.is_empty();
+                match level {
+                    // Nothing is spawned: there is only what a thread waits for.
+                    _ if program.has_types() && no_tasks && !program.has_cells() => DebugInfoLevel::Full,
+                    _ if program.has_types() => DebugInfoLevel::UnknownLayout,
+                    DebugInfoLevel::None if !no_tasks => DebugInfoLevel::Symbols,
                     level => level,
                 }
             }
@@ -118,6 +124,15 @@ impl StaticModel {
             (RuntimeKind::Futures, self.executors.futures.is_some() || mentioned.futures_executor),
         ];
         kinds.into_iter().filter(|(_, there)| *there).map(|(kind, _)| kind).collect()
+    }
+
+    /// Keeps what a command found in the program beyond what the index had, for the next one. False where that is not much.
+    pub fn keep_learned(&self) -> bool {
+        let more = self.program().is_whole() && self.program().learned_more();
+        if more {
+            self.save_index();
+        }
+        more
     }
 
     /// Best effort: without a cache the next start is slower, nothing else.
@@ -236,11 +251,7 @@ impl<S: Subject> Inspector<S> {
         self.process.check_same()?;
         coverage.issues.extend(self.process.issues().iter().cloned());
         coverage.issues.extend(self.model.issues.iter().cloned());
-        let program = self.model.program();
-        if program.is_whole() && program.learned_more() && !self.saved {
-            self.saved = true;
-            self.model.save_index();
-        }
+        self.saved = self.saved || self.model.keep_learned();
         Ok(Snapshot {
             pid: self.process.pid(),
             exe: self.image.path.display().to_string(),

@@ -222,6 +222,8 @@ pub enum DebugInfoLevel {
     /// The symbol table only.
     Symbols,
     None,
+    /// It has types, but the tasks of the program's runtime are laid out in no way that is known here.
+    UnknownLayout,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]

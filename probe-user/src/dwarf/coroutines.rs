@@ -1,6 +1,5 @@
 //! All coroutine types of a program.
 
-use super::program::Program;
 use super::units::{DieRef, Units};
 use gimli::constants as dw;
 use rayon::prelude::*;
@@ -8,13 +7,10 @@ use rayon::prelude::*;
 /// As rustc names coroutines: see [`super::Type::coroutine`].
 const PREFIX: &[u8] = b"{async_";
 
-impl Program<'_> {
-    /// Every entry that describes the state of an async fn, block or closure, in the order of the file. Each unit of a crate
-    /// that needs a type has an entry of its own for it.
-    pub fn coroutines(&self) -> Vec<DieRef> {
-        let numbers = 0..self.units.len() as u32;
-        numbers.into_par_iter().flat_map_iter(|unit| in_unit(&self.units, unit)).collect()
-    }
+/// See [`super::Program::coroutines`].
+pub(super) fn find(units: &Units<'_>) -> Vec<DieRef> {
+    let numbers = 0..units.len() as u32;
+    numbers.into_par_iter().flat_map_iter(|unit| in_unit(units, unit)).collect()
 }
 
 /// What stands before damage is kept.

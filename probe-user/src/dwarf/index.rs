@@ -143,6 +143,10 @@ pub struct Index {
     pub(super) leads: Vec<Lead>,
     /// Units that could not be read to their end.
     pub damaged_units: u32,
+    /// rustc described types, as it does with `debug = 2`.
+    pub(super) types: bool,
+    /// Every coroutine type, in the order of the file. None: not looked for yet.
+    pub(super) coroutines: Option<Vec<DieRef>>,
     /// Names of compilers that made the units, `clang LLVM (rustc version 1.95.0 …)`.
     pub producer: Option<String>,
     /// Per unit, the crate it is a part of: hash of the name of its root.
@@ -169,6 +173,7 @@ impl Index {
         self.namespaces.append(&mut unit.namespaces);
         self.damaged_units += unit.damaged_units;
         self.unwinds |= unit.unwinds;
+        self.types |= unit.types;
         self.package = self.package.take().or(unit.package);
         self.crates.append(&mut unit.crates);
         if self.producer.as_ref().is_none_or(|p| !p.contains("rustc")) {
@@ -210,4 +215,4 @@ pub(super) fn path_hash(parent: u64, name: &[u8]) -> u64 {
 }
 
 /// Raised with every change of [`Index`] or of what a scan finds, so that an older index is not taken for a new one.
-pub const INDEX_SCHEMA: u32 = 14;
+pub const INDEX_SCHEMA: u32 = 15;

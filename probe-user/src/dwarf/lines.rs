@@ -120,9 +120,26 @@ impl CodeMap {
 
 /// Not under the compiler's own sources, a registry, a git checkout or `vendor/`.
 pub(super) fn is_own_code(file: &str) -> bool {
-    let foreign =
-        ["/rustc/", "/.cargo/registry/", "/registry/src/", "/.cargo/git/", "/git/checkouts/", "/vendor/"];
+    let foreign = [
+        "/rustc/",
+        "/rustlib/src/rust/",
+        "/.cargo/registry/",
+        "/registry/src/",
+        "/.cargo/git/",
+        "/git/checkouts/",
+        "/vendor/",
+    ];
     !foreign.iter().any(|part| file.contains(part))
         && !file.starts_with("vendor/")
+        && !file.starts_with("/rust/deps/")
         && !file.contains("/library/std/")
+}
+
+/// The compiler's sources: `/rustc/HASH/library/core/src/…`, and what std itself is made of, `/rust/deps/…`.
+pub fn is_of_std(file: &str) -> bool {
+    let part_of = |part: &str| file.contains(&format!("/library/{part}/src/"));
+    file.starts_with("/rustc/")
+        || file.starts_with("/rust/deps/")
+        || file.contains("/rustlib/src/rust/")
+        || ["std", "core", "alloc"].into_iter().any(part_of)
 }

@@ -31,12 +31,13 @@ mod units;
 mod unwind;
 
 pub use bodies::FunctionCode;
-pub use calls::{Calls, Class, CodeCall, CodeFunction, VtableUse, Wanted};
+pub use calls::{Calls, Class, CodeCall, CodeFunction, Cut, VtableUse, Wanted};
 pub use code_places::{CodePlace, function_symbol};
 pub use constants::Constants;
 pub use demangle::{demangled, split_arguments, without_parameters};
 pub use evaluate::Placed;
 pub use index::{CellDie, INDEX_SCHEMA, Index, Lead, PollSite, PoolType, RunSite};
+pub use lines::is_of_std;
 pub use linkage::{defined, imported, offset_table};
 pub use locals::LocalVariable;
 pub use program::{Code, Program};

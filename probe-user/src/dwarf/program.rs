@@ -7,7 +7,7 @@ use super::scopes::Scopes;
 use super::sections::{DwarfError, Sections};
 use super::types::{self, CoroutineKind, Decl, Type};
 use super::units::{DieRef, OpenSibling, Units};
-use super::{MAX_DEPTH, demangle, lines, scan, symbols};
+use super::{MAX_DEPTH, coroutines, demangle, lines, scan, symbols};
 use crate::target::Svma;
 use foldhash::HashMap;
 use std::sync::{Arc, OnceLock, RwLock};
@@ -31,6 +31,7 @@ pub struct Program<'a> {
     known: Known,
     files: RwLock<Files>,
     invocations: OnceLock<Invocations>,
+    coroutines: OnceLock<Vec<DieRef>>,
     pub(super) scopes: Scopes<'a>,
     /// What could not be read, for people.
     pub issues: Vec<String>,
@@ -66,6 +67,10 @@ impl<'a> Program<'a> {
         if let Some(known) = &index.invocations {
             let _ = invocations.set(known.clone());
         }
+        let coroutines = OnceLock::new();
+        if let Some(known) = &index.coroutines {
+            let _ = coroutines.set(known.clone());
+        }
         Ok(Program {
             units,
             index,
@@ -73,6 +78,7 @@ impl<'a> Program<'a> {
             known,
             files: RwLock::default(),
             invocations,
+            coroutines,
             scopes: Scopes::default(),
             issues,
         })
@@ -81,7 +87,7 @@ impl<'a> Program<'a> {
     /// The index for the disk cache: everything that is dear to find again.
     pub fn index(&self, leads: Vec<Lead>) -> Index {
         let (known, invocations) = (self.known.to_keep(), self.invocations.get().cloned());
-        Index { known, invocations, leads, ..self.index.clone() }
+        Index { known, invocations, coroutines: self.coroutines.get().cloned(), leads, ..self.index.clone() }
     }
 
     /// Those that an index brought along.
@@ -91,7 +97,25 @@ impl<'a> Program<'a> {
 
     /// True where [`Program::index`] would save more than it was made from.
     pub fn learned_more(&self) -> bool {
-        self.known.learned_more() || self.invocations.get().is_some() && self.index.invocations.is_none()
+        let invocations = self.invocations.get().is_some() && self.index.invocations.is_none();
+        let coroutines = self.coroutines.get().is_some() && self.index.coroutines.is_none();
+        self.known.learned_more() || invocations || coroutines
+    }
+
+    /// Every entry that describes the state of an async fn, block or closure, in the order of the file. Each unit of a crate
+    /// that needs a type has an entry of its own for it.
+    pub fn coroutines(&self) -> &[DieRef] {
+        self.coroutines.get_or_init(|| coroutines::find(&self.units))
+    }
+
+    /// rustc described types, as it does with `debug = 2`.
+    pub fn has_types(&self) -> bool {
+        self.index.types
+    }
+
+    /// Types of tokio's tasks are described, whatever their layout.
+    pub fn has_cells(&self) -> bool {
+        !self.index.cells.is_empty()
     }
 
     /// Everything that the debug information refers to was there: worth keeping on disk.

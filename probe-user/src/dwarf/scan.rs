@@ -103,6 +103,8 @@ impl Place {
 
 /// Of the unit that std is linked with where panics unwind; where they abort it is another crate's.
 const UNWINDER: &[u8] = b"/panic_unwind/src/lib.rs";
+/// What rustc's units have in the name of their producer.
+const RUSTC: &[u8] = b"rustc";
 /// What every scheduler's type has in its name.
 const SCHEDULER: &[u8] = b"tokio::runtime::";
 
@@ -122,8 +124,16 @@ fn scan_unit(units: &Units<'_>, number: u32) -> Index {
         found.damaged_units = 1;
         return found;
     };
-    let mut pass =
-        Pass { units, number, unit: &unit, found, spans: Vec::new(), open: Vec::new(), raw_task: None };
+    let mut pass = Pass {
+        units,
+        number,
+        unit: &unit,
+        found,
+        spans: Vec::new(),
+        open: Vec::new(),
+        raw_task: None,
+        rust: false,
+    };
     if pass.run().is_err() {
         pass.found.damaged_units = 1;
     }
@@ -144,6 +154,8 @@ struct Pass<'p, 'a> {
     open: Vec<Open>,
     /// The `RawTask` whose children come now, and its depth.
     raw_task: Option<(isize, DieRef)>,
+    /// rustc made the unit.
+    rust: bool,
 }
 
 /// The attributes that any anchor needs; the rest is skipped.
@@ -176,6 +188,7 @@ impl<'a> Pass<'_, 'a> {
                 continue;
             };
             let tag = abbreviation.tag();
+            self.found.types |= tag == dw::DW_TAG_structure_type && abbreviation.has_children() && self.rust;
             self.raw_task = self.raw_task.filter(|(above, _)| depth > *above);
             if !self.wanted(tag, depth) && !is_definition(abbreviation, depth) {
                 entries.skip_attributes(abbreviation.attributes())?;
@@ -235,6 +248,7 @@ impl<'a> Pass<'_, 'a> {
         match tag {
             dw::DW_TAG_compile_unit => {
                 let producer = at.producer.and_then(|value| self.unit.string(value));
+                self.rust = producer.is_some_and(|name| name.windows(RUSTC.len()).any(|part| part == RUSTC));
                 self.found.producer = producer.map(|p| String::from_utf8_lossy(p).into_owned());
                 // `src/main.rs/@/shop.1f2e3d-cgu.3`: one crate's units differ in their end.
                 let root = name.windows(3).position(|part| part == b"/@/").unwrap_or(name.len());

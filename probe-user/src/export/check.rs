@@ -31,6 +31,12 @@ pub struct CheckReport {
     pub advice: Vec<String>,
 }
 
+impl CheckReport {
+    fn tokio_version(&self) -> Option<&str> {
+        self.runtimes.iter().find(|runtime| runtime.kind == RuntimeKind::Tokio)?.version.as_deref()
+    }
+}
+
 #[derive(Clone, Debug, Default)]
 pub struct Kernel {
     /// As `uname -r` prints it.
@@ -192,7 +198,9 @@ pub fn write_text(out: &mut impl Write, report: &CheckReport, paint: Paint) -> i
         row(out, Some(privilege.held), &escape(&privilege.name), &privilege.needed_for)?;
     }
     let full = report.debuginfo == DebugInfoLevel::Full;
-    let mut words = debuginfo_words(report.debuginfo).to_owned();
+    let words = debuginfo_words(report.debuginfo, report.tokio_version());
+    // What to do about it is among the advice.
+    let mut words = words.split(": ").next().unwrap_or(&words).to_owned();
     if let Some(from) = &report.debuginfo_from {
         words += &format!(", from {}", escape(from));
     }

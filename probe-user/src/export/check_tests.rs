@@ -49,3 +49,17 @@ fn json_has_every_fact() {
     write_json(&mut out, &report()).unwrap();
     insta::assert_snapshot!(String::from_utf8(out).unwrap());
 }
+
+#[test]
+fn a_layout_that_is_not_known_is_no_lack_of_types() {
+    let words = |tokio| debuginfo_words(DebugInfoLevel::UnknownLayout, tokio).into_owned();
+    let unknown = "types, but how tokio 1.8.1 lays out its tasks is not known: names, no await trees";
+    assert_eq!(words(Some("1.8.1")), format!("{unknown}; from 1.21 on it is: `cargo update -p tokio`"));
+    assert!(!words(Some("1.99.0")).contains("cargo update") && !words(None).contains("tokio"));
+    let level = DebugInfoLevel::UnknownLayout;
+    let runtimes = vec![FoundRuntime { kind: RuntimeKind::Tokio, version: Some("1.8.1".into()) }];
+    let mut out = vec![];
+    write_text(&mut out, &CheckReport { debuginfo: level, runtimes, ..report() }, Paint { color: false })
+        .unwrap();
+    assert!(String::from_utf8(out).unwrap().contains(unknown.split(':').next().unwrap()));
+}

@@ -321,7 +321,8 @@ pub fn state_word(state: TaskState) -> &'static str {
 pub fn debuginfo_word(level: DebugInfoLevel) -> &'static str {
     match level {
         DebugInfoLevel::Full => "full",
-        DebugInfoLevel::Names => "names",
+        // Names are what can be read; why it is no more is among the issues.
+        DebugInfoLevel::Names | DebugInfoLevel::UnknownLayout => "names",
         DebugInfoLevel::Symbols => "symbols",
         DebugInfoLevel::None => "none",
     }

@@ -31,26 +31,10 @@ pub fn write(out: &mut impl Write, words: &MachineWords<'_>) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::decode::SourceLine;
-    use crate::outline::machine_sample as sample;
-    use crate::present::places::Places;
-    use crate::present::source::SourceText;
-
-    struct Quote;
-
-    impl SourceText for Quote {
-        fn text(&self, _: &SourceLine) -> Option<String> {
-            Some("let posts = \"a & <b>\"; # fetch(&user).await?;".into())
-        }
-    }
+    use crate::present::machine::sample::written;
 
     #[test]
     fn a_function_drawn() {
-        let machine = sample::fetch_user();
-        let places = Places::default();
-        let words = MachineWords { machine: &machine, places: &places, sources: &Quote };
-        let mut out = Vec::new();
-        write(&mut out, &words).unwrap();
-        insta::assert_snapshot!(String::from_utf8(out).unwrap());
+        insta::assert_snapshot!(written(write));
     }
 }

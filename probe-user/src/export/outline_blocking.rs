@@ -1,12 +1,15 @@
 //! `analyze --blocking`: async functions that may block their thread, for people and as JSON.
 
+use super::outline_json::bounds;
 use crate::outline::{Blocking, BlockingPath, Certainty, Step};
+use crate::present::bounds::notes;
 use crate::present::escape::escape;
 use crate::present::names;
 use crate::present::paint::Paint;
 use crate::present::places::Places;
 use crate::present::units::counted;
 use serde::Serialize;
+use std::collections::BTreeMap;
 use std::io::{self, Write};
 
 pub fn write_text(out: &mut impl Write, found: &Blocking, places: &Places, paint: Paint) -> io::Result<()> {
@@ -16,9 +19,13 @@ pub fn write_text(out: &mut impl Write, found: &Blocking, places: &Places, paint
     }
     let looked_at = counted(found.looked_at as u64, "async function");
     match found.paths.len() {
-        0 => writeln!(out, "No blocking call is reached from the {looked_at} without spawn_blocking."),
-        n => writeln!(out, "{} in {looked_at}.", counted(n as u64, "finding")),
+        0 => writeln!(out, "No blocking call is reached from the {looked_at} without spawn_blocking.")?,
+        n => writeln!(out, "{} in {looked_at}.", counted(n as u64, "finding"))?,
     }
+    for note in notes(&found.bounds) {
+        writeln!(out, "Left out: {note}.")?;
+    }
+    Ok(())
 }
 
 fn write_path(out: &mut impl Write, path: &BlockingPath, places: &Places, paint: Paint) -> io::Result<()> {
@@ -61,6 +68,7 @@ struct Whole<'a> {
     functions_looked_at: usize,
     findings: Vec<Finding<'a>>,
     issues: &'a [String],
+    bounds: BTreeMap<&'static str, u64>,
 }
 
 #[derive(Serialize)]
@@ -113,6 +121,7 @@ pub fn write_json(out: &mut impl Write, found: &Blocking) -> io::Result<()> {
         functions_looked_at: found.looked_at,
         findings: findings.collect(),
         issues: &found.issues,
+        bounds: bounds(&found.bounds),
     };
     serde_json::to_writer(&mut *out, &whole)?;
     writeln!(out)

@@ -3,8 +3,11 @@
 use super::json::{Line, SCHEMA};
 use super::resources::certainty_word;
 use crate::decode::Certainty as Known;
-use crate::outline::{Certainty, Color, EdgeKind, Excerpt, FunctionId, FunctionKind, Origin, SuspendPoint};
+use crate::outline::{
+    Bounds, Certainty, Color, EdgeKind, Excerpt, FunctionId, FunctionKind, Origin, SuspendPoint,
+};
 use serde::Serialize;
+use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::sync::Arc;
 
@@ -53,7 +56,13 @@ pub fn write(out: &mut impl Write, excerpt: &Excerpt) -> io::Result<()> {
     items(out, graph.edges.iter().map(edge))?;
     let Excerpt { folded, left_out, .. } = excerpt;
     let issues = serde_json::to_string(&graph.issues)?;
-    writeln!(out, "],\n\"folded\":{folded},\"left_out\":{left_out},\"issues\":{issues}}}")
+    let bounds = serde_json::to_string(&bounds(&graph.bounds))?;
+    writeln!(out, "],\n\"folded\":{folded},\"left_out\":{left_out},\"issues\":{issues},\"bounds\":{bounds}}}")
+}
+
+/// How much was left out at each bound that was reached.
+pub(super) fn bounds(bounds: &Bounds) -> BTreeMap<&'static str, u64> {
+    bounds.iter().map(|(at, many)| (at.as_str(), many)).collect()
 }
 
 fn items<T: Serialize>(out: &mut impl Write, items: impl Iterator<Item = T>) -> io::Result<()> {

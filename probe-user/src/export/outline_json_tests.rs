@@ -25,3 +25,13 @@ fn every_end_of_an_edge_is_a_function() {
         assert_eq!(ids.len() as u64 + graph["folded"].as_u64().unwrap(), 25);
     }
 }
+
+#[test]
+fn what_was_cut_is_counted() {
+    let mut graph = sample::shop();
+    graph.bounds.cut(crate::outline::Bound::Candidates, 3);
+    let mut out = vec![];
+    write(&mut out, &Excerpt::of(&graph, &Choice::default())).unwrap();
+    let graph: serde_json::Value = serde_json::from_slice(&out).unwrap();
+    assert_eq!(graph["bounds"], serde_json::json!({ "candidates": 3 }));
+}

@@ -1,6 +1,7 @@
 //! `analyze --show-call-graph`, for people: trees in a box, a legend, and what the graph answers.
 
 use crate::outline::{Color, Excerpt, Summary};
+use crate::present::bounds;
 use crate::present::call_graph::{GraphLine, name, trees};
 use crate::present::call_graph_summary::{Answer, answers, counts};
 use crate::present::escape::escape;
@@ -197,6 +198,7 @@ pub(super) fn left_out(all: &Excerpt, part: &Excerpt, depth: Option<u32>) -> Vec
     if all.left_out > 0 {
         notes.push(format!("{} outside of --root and --depth", counted(all.left_out as u64, "function")));
     }
+    notes.extend(bounds::notes(&all.graph.bounds));
     if all.folded > 0 {
         notes.push(format!("{} of dependencies and std: --deps", counted(all.folded as u64, "function")));
     }

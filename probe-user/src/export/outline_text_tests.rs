@@ -86,3 +86,11 @@ proptest! {
         prop_assert!(!text.contains(['\x1b', '\r', '\u{202e}']), "escaped");
     }
 }
+
+#[test]
+fn what_was_cut_is_said() {
+    let mut graph = sample::shop();
+    graph.bounds.cut(crate::outline::Bound::Candidates, 3);
+    let text = text(&graph, &Choice::default(), 110, false);
+    assert!(text.contains("· 3 awaits of a dyn Future that may be more than can be told"), "{text}");
+}

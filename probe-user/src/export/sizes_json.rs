@@ -2,11 +2,13 @@
 
 use super::json::SCHEMA;
 use super::machine_json::{PartJson, kind, role_word, state_word, suspend_point};
+use super::outline_json::bounds;
 use crate::decode::SourceLine;
 use crate::outline::{
     Change, FutureChange, FutureSize, Held, PartKey, SizeChanges, Sizes, StateKind, TaskSize, Twice,
 };
 use serde::Serialize;
+use std::collections::BTreeMap;
 use std::io::{self, Write};
 
 #[derive(Serialize)]
@@ -14,6 +16,7 @@ struct SizesJson<'a> {
     schema: u32,
     futures: Vec<FutureJson<'a>>,
     tasks: Vec<TaskJson<'a>>,
+    bounds: BTreeMap<&'static str, u64>,
 }
 
 #[derive(Serialize)]
@@ -91,6 +94,7 @@ pub fn write(out: &mut impl Write, sizes: &Sizes, deps: bool) -> io::Result<()> 
         schema: SCHEMA,
         futures: futures.into_iter().map(FutureJson::from).collect(),
         tasks: sizes.tasks.iter().map(TaskJson::from).collect(),
+        bounds: bounds(&sizes.bounds),
     };
     finish(out, &json)
 }

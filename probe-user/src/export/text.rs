@@ -11,7 +11,9 @@ use crate::present::queues;
 use crate::present::reasons::Reasons;
 use crate::present::tree;
 use crate::present::units::{count, counted};
+use crate::runtime::OLDEST_TOKIO;
 use foldhash::{HashMap, HashMapExt as _};
+use std::borrow::Cow;
 use std::io::{self, Write};
 use std::sync::Arc;
 
@@ -137,15 +139,17 @@ fn header(out: &mut impl Write, snapshot: &Snapshot, paint: Paint) -> io::Result
         words += &format!("; {} while it changed", counted(coverage.torn_retries, "second read"));
     }
     writeln!(out, "  coverage   {words}")?;
-    writeln!(out, "  debuginfo  {}", debuginfo_words(snapshot.debuginfo))?;
+    writeln!(out, "  debuginfo  {}", debuginfo_words(snapshot.debuginfo, tokio_version(snapshot)))?;
     for issue in &coverage.issues {
         writeln!(out, "  {}      {}", paint.warn("issue"), escape(issue))?;
     }
     Ok(())
 }
 
-pub fn debuginfo_words(level: DebugInfoLevel) -> &'static str {
-    match level {
+/// `tokio`: its version, where it is known.
+pub fn debuginfo_words(level: DebugInfoLevel, tokio: Option<&str>) -> Cow<'static, str> {
+    let words = match level {
+        DebugInfoLevel::UnknownLayout => return unknown_layout(tokio).into(),
         DebugInfoLevel::Full => "full",
         DebugInfoLevel::Names => {
             "names, no types (debug = 1 or line tables): for await trees add `debug = 2` under [profile.release] in \
@@ -158,7 +162,30 @@ pub fn debuginfo_words(level: DebugInfoLevel) -> &'static str {
             "none (stripped): give the unstripped file with --debuginfo, or replace `strip` by `debug = 2` under \
              [profile.release] in Cargo.toml"
         }
+    };
+    words.into()
+}
+
+fn unknown_layout(tokio: Option<&str>) -> String {
+    let Some(version) = tokio else {
+        return "types, but how the runtime lays out its tasks is not known: names, no await trees".into();
+    };
+    let words = format!(
+        "types, but how tokio {} lays out its tasks is not known: names, no await trees",
+        escape(version)
+    );
+    let mut numbers = version.split('.').map_while(|part| part.parse().ok());
+    let (major, minor) = OLDEST_TOKIO;
+    match numbers.next().zip(numbers.next()).is_some_and(|version| version < OLDEST_TOKIO) {
+        true => format!("{words}; from {major}.{minor} on it is: `cargo update -p tokio`"),
+        false => words,
     }
+}
+
+/// tokio's version, as a snapshot tells it.
+pub fn tokio_version(snapshot: &Snapshot) -> Option<&str> {
+    let tokio = snapshot.runtimes.iter().find(|runtime| runtime.kind == RuntimeKind::Tokio)?;
+    tokio.version.as_deref()
 }
 
 fn headline(out: &mut impl Write, group: &Group, paint: Paint) -> io::Result<()> {

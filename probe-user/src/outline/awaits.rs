@@ -5,7 +5,7 @@
 
 use super::builder::{Builder, Handle, Link};
 use super::graph::{Certainty, Color, EdgeKind, Function, FunctionKind, SuspendPoint};
-use super::{Coroutine, Coroutines, Origin};
+use super::{Bound, Coroutine, Coroutines, Origin};
 use crate::decode::{Child, Frame, FrameState, Recipe, RecipeId, Recipes, SourceLine};
 use crate::dwarf::{CoroutineKind, DieRef};
 use std::collections::HashSet;
@@ -135,8 +135,7 @@ struct Search<'s, 'p, 'a> {
 impl Search<'_, '_, '_> {
     fn awaited(&mut self, child: &Child, depth: usize) {
         if depth > MAX_DEPTH || self.seen.len() > MAX_VISITED {
-            let name = self.builder.get(self.from).name.clone();
-            self.builder.issues.push(format!("{name} awaits more, or deeper, than is followed"));
+            self.builder.bounds.cut(Bound::Awaited, 1);
             return;
         }
         if !self.seen.insert(child.recipe) {

@@ -5,7 +5,7 @@
 //! demand only, and what runtimes do inside never: they know what they do to a worker.
 
 use super::calls::{Blocks, Body, CodeCalls};
-use super::{Certainty, Coroutine, Coroutines, Origin};
+use super::{Bound, Bounds, Certainty, Coroutine, Coroutines, Origin};
 use crate::decode::{FrameState, Recipe, Recipes, SourceLine};
 use crate::runtime::{BlockingCall, guard};
 use std::collections::{BTreeSet, HashMap, VecDeque};
@@ -48,6 +48,7 @@ pub struct Blocking {
     pub looked_at: usize,
     /// What could not be told, for people.
     pub issues: Vec<String>,
+    pub bounds: Bounds,
 }
 
 impl Blocking {
@@ -55,12 +56,12 @@ impl Blocking {
     pub fn of(recipes: &Recipes<'_, '_>, coroutines: &Coroutines, code: &CodeCalls, deps: bool) -> Blocking {
         let wanted = |one: &Coroutine| deps || one.origin == Origin::Own;
         let ways = Ways::of(coroutines, code, deps);
-        let mut blocking = Blocking { issues: code.issues.clone(), ..Blocking::default() };
+        let mut blocking =
+            Blocking { issues: code.issues.clone(), bounds: code.bounds.clone(), ..Blocking::default() };
+        blocking.bounds.add(&coroutines.bounds);
         for (number, one) in coroutines.list.iter().enumerate().filter(|(_, one)| wanted(one)) {
             let (paths, more) = ways.from(number);
-            if more > 0 {
-                blocking.issues.push(format!("{more} more calls that block are reached from {}", one.name));
-            }
+            blocking.bounds.cut(Bound::BlockingCalls, more);
             blocking.looked_at += 1;
             blocking.paths.extend(paths);
             blocking.paths.extend(kept_locks(recipes, number, one));
@@ -90,15 +91,21 @@ struct Ways<'w> {
     code: &'w CodeCalls,
     next: HashMap<usize, Vec<(usize, &'w Option<SourceLine>)>>,
     blocks: HashMap<usize, Vec<&'w Blocks>>,
-    bodies: HashMap<usize, Vec<usize>>,
+    /// By body: whether it leads to one of them.
+    leads: Vec<bool>,
+    /// The body of each coroutine.
+    bodies: HashMap<usize, usize>,
 }
 
 impl<'w> Ways<'w> {
     fn of(coroutines: &'w Coroutines, code: &'w CodeCalls, deps: bool) -> Self {
-        let mut ways =
-            Ways { coroutines, code, next: HashMap::new(), blocks: HashMap::new(), bodies: HashMap::new() };
+        let leads = vec![false; code.bodies.len()];
+        let (next, blocks, bodies) = (HashMap::new(), HashMap::new(), HashMap::new());
+        let mut ways = Ways { coroutines, code, next, blocks, leads, bodies };
+        let mut callers = vec![Vec::new(); code.bodies.len()];
         for (from, to, place) in &code.calls {
             ways.next.entry(*from).or_default().push((*to, place));
+            callers[*to].push(*from);
         }
         // A lock is taken for a moment only, as a rule: it is told where it is kept while something is awaited.
         for one in code.blocks.iter().filter(|one| !one.call.lock && (deps || one.by.is_none())) {
@@ -106,18 +113,24 @@ impl<'w> Ways<'w> {
         }
         for (number, body) in code.bodies.iter().enumerate() {
             if let Body::Coroutine(i) = body {
-                ways.bodies.entry(*i).or_default().push(number);
+                ways.bodies.insert(*i, number);
+            }
+        }
+        let mut open: Vec<usize> = ways.blocks.keys().copied().collect();
+        while let Some(body) = open.pop() {
+            if !std::mem::replace(&mut ways.leads[body], true) {
+                open.extend(&callers[body]);
             }
         }
         ways
     }
 
     /// The shortest way from a coroutine to each call that blocks, and for how many there was no room.
-    fn from(&self, coroutine: usize) -> (Vec<BlockingPath>, usize) {
+    fn from(&self, coroutine: usize) -> (Vec<BlockingPath>, u64) {
         let (mut found, mut more) = (Vec::new(), 0);
         let mut before: HashMap<usize, Option<(usize, &Option<SourceLine>)>> = HashMap::new();
         let mut open: VecDeque<usize> = VecDeque::new();
-        for body in self.bodies.get(&coroutine).into_iter().flatten() {
+        if let Some(body) = self.bodies.get(&coroutine).filter(|body| self.leads[**body]) {
             before.insert(*body, None);
             open.push_back(*body);
         }
@@ -131,7 +144,7 @@ impl<'w> Ways<'w> {
             }
             for (to, place) in self.next.get(&body).into_iter().flatten() {
                 let sync = matches!(self.code.bodies[*to], Body::Sync { .. });
-                if sync && !before.contains_key(to) {
+                if sync && self.leads[*to] && !before.contains_key(to) {
                     before.insert(*to, Some((body, place)));
                     open.push_back(*to);
                 }

@@ -1,5 +1,6 @@
 //! Puts a call graph together: functions by what they are, edges by function, numbers only at the end.
 
+use super::bounds::Bounds;
 use super::graph::{CallGraph, Certainty, Edge, EdgeKind, Function, FunctionId, FunctionKind};
 use crate::decode::SourceLine;
 use std::collections::{BTreeSet, HashMap};
@@ -35,6 +36,7 @@ pub struct Builder {
     by_key: HashMap<Key, Handle>,
     links: BTreeSet<Link>,
     pub issues: Vec<String>,
+    pub bounds: Bounds,
 }
 
 impl Builder {
@@ -52,10 +54,6 @@ impl Builder {
             self.functions.push(function);
         }
         handle
-    }
-
-    pub fn get(&self, handle: Handle) -> &Function {
-        &self.functions[handle.0]
     }
 
     pub fn get_mut(&mut self, handle: Handle) -> &mut Function {
@@ -90,6 +88,6 @@ impl Builder {
         edges.sort_by(|a, b| (a.from, a.kind, &a.place, a.to).cmp(&(b.from, b.kind, &b.place, b.to)));
         let mut functions: Vec<Option<Function>> = self.functions.into_iter().map(Some).collect();
         let functions = order.iter().filter_map(|i| functions[*i].take()).collect();
-        CallGraph { functions, edges, issues: self.issues }
+        CallGraph { functions, edges, issues: self.issues, bounds: self.bounds }
     }
 }

@@ -1,6 +1,6 @@
 //! The async fns, blocks and closures of a program, each once.
 
-use super::Origin;
+use super::{Bound, Bounds, Origin};
 use crate::decode::{FrameId, FrameKind, Recipe, RecipeId, Recipes, SourceLine};
 use crate::dwarf::{CoroutineKind, DieRef};
 use std::collections::HashMap;
@@ -30,19 +30,16 @@ pub struct Coroutines {
     /// Sorted by name, kind, place and size.
     pub list: Vec<Coroutine>,
     by_type: HashMap<DieRef, usize>,
-    pub issues: Vec<String>,
+    pub bounds: Bounds,
 }
 
 impl Coroutines {
     pub fn of(recipes: &Recipes<'_, '_>) -> Coroutines {
-        let mut all = recipes.program.coroutines();
-        let mut issues = Vec::new();
-        if all.len() > MAX_COROUTINES {
-            issues.push(format!("{} coroutine types; only the first {MAX_COROUTINES} are shown", all.len()));
-            all.truncate(MAX_COROUTINES);
-        }
+        let all = recipes.program.coroutines();
+        let mut bounds = Bounds::default();
+        bounds.cut(Bound::Coroutines, all.len().saturating_sub(MAX_COROUTINES) as u64);
         let mut same: HashMap<(Arc<str>, FrameKind, Option<SourceLine>, u64), Coroutine> = HashMap::new();
-        for die in all {
+        for die in all.iter().take(MAX_COROUTINES).copied() {
             let Some(found) = coroutine(recipes, die) else { continue };
             let key = (found.name.clone(), kind_of(found.kind), found.place.clone(), found.size);
             same.entry(key).or_insert_with(|| Coroutine { types: Vec::new(), ..found }).types.push(die);
@@ -52,7 +49,7 @@ impl Coroutines {
         let list: Vec<Coroutine> = sorted.into_iter().map(|(_, coroutine)| coroutine).collect();
         let numbered = list.iter().enumerate();
         let by_type = numbered.flat_map(|(i, one)| one.types.iter().map(move |die| (*die, i))).collect();
-        Coroutines { list, by_type, issues }
+        Coroutines { list, by_type, bounds }
     }
 
     /// Index in [`Coroutines::list`] of a type's entry.

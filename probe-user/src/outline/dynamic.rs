@@ -7,7 +7,7 @@
 use super::awaits::{DynAwait, future, trait_object};
 use super::builder::{Builder, Handle, Link};
 use super::calls::{Body, CodeCalls, coroutines_in};
-use super::{Certainty, Coroutines, EdgeKind, Origin};
+use super::{Bound, Certainty, Coroutines, EdgeKind, Origin};
 use crate::decode::Recipes;
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
@@ -27,11 +27,17 @@ pub fn add(
     builder: &mut Builder,
 ) {
     let objects = Objects::of(recipes, coroutines, code);
+    builder.bounds.cut(Bound::Around, objects.around);
     let mut unknown = 0;
     for one in awaits {
         let ty = recipes.program.ty(one.ty);
         let name = ty.as_ref().map_or("dyn Future", |ty| &ty.name);
-        let behind = output(name).map(|output| objects.behind(one.from, output)).unwrap_or_default();
+        let mut behind = output(name).map(|output| objects.behind(one.from, output)).unwrap_or_default();
+        let too_many = behind.len() > MAX_CANDIDATES;
+        if too_many {
+            builder.bounds.cut(Bound::Candidates, 1);
+            behind.clear();
+        }
         let link = |to, through, certainty| Link {
             from: handles[one.from],
             to,
@@ -46,15 +52,14 @@ pub fn add(
             builder.link(link(handles[*coroutine], through.collect(), Certainty::Possible));
         }
         if behind.is_empty() {
-            unknown += usize::from(coroutines.list[one.from].origin == Origin::Own);
+            unknown += u64::from(!too_many && coroutines.list[one.from].origin == Origin::Own);
             let to = future(builder, trait_object(name).into(), Origin::Std, None);
             builder.link(link(to, outer().collect(), Certainty::Proven));
         }
     }
     if unknown > 0 {
-        builder
-            .issues
-            .push(format!("{unknown} awaits of a dyn Future could be of too many, or of none that is known"));
+        let one = if unknown == 1 { "1 await" } else { &format!("{unknown} awaits") };
+        builder.issues.push(format!("{one} of a dyn Future: no future that returns the same is known"));
     }
 }
 
@@ -64,6 +69,10 @@ struct Objects<'o> {
     bodies: HashMap<usize, usize>,
     /// By vtable.
     behind: HashMap<u64, Vec<Behind>>,
+    /// All of them by their output; under None those that have others around them, whose output is not known.
+    all: HashMap<Option<String>, BTreeSet<Behind>>,
+    /// Those with more around them than is looked at.
+    around: u64,
     /// Vtables that a body uses.
     used: HashMap<usize, Vec<u64>>,
     /// Functions of the user's own that a body calls.
@@ -75,14 +84,26 @@ impl<'o> Objects<'o> {
         let program = recipes.program;
         let vtables =
             program.future_vtables().filter_map(|vtable| Some((vtable, program.behind_vtable(vtable)?)));
-        let behind = vtables.map(|(vtable, ty)| (vtable.0, coroutines_in(recipes, coroutines, ty)));
         let mut objects = Objects {
             code,
             bodies: HashMap::new(),
-            behind: behind.collect(),
+            behind: HashMap::new(),
+            all: HashMap::new(),
+            around: 0,
             used: HashMap::new(),
             calls: HashMap::new(),
         };
+        for (vtable, ty) in vtables {
+            let inside = coroutines_in(recipes, coroutines, ty);
+            objects.around += u64::from(inside.is_cut);
+            for behind in &inside.found {
+                let output = objects.output(behind).map(str::to_owned);
+                if !behind.1.is_empty() || output.is_some() {
+                    objects.all.entry(output).or_default().insert(behind.clone());
+                }
+            }
+            objects.behind.insert(vtable.0, inside.found);
+        }
         for (number, body) in code.bodies.iter().enumerate() {
             if let Body::Coroutine(i) = body {
                 objects.bodies.insert(*i, number);
@@ -99,7 +120,7 @@ impl<'o> Objects<'o> {
         objects
     }
 
-    /// What may be behind an object of this output that the coroutine awaits; empty where that is anybody's guess. Never more than
+    /// What may be behind an object of this output that the coroutine awaits, sorted; of too many the first. Never more than
     /// possible: a function that makes one such object may await another, which it was given.
     fn behind(&self, coroutine: usize, output: &str) -> Vec<Behind> {
         let body = self.bodies.get(&coroutine);
@@ -107,12 +128,17 @@ impl<'o> Objects<'o> {
         let called = body.and_then(|body| self.calls.get(body)).into_iter().flatten();
         let made = self.with_output(called.flat_map(|body| self.vtables(*body)), output);
         let both: BTreeSet<Behind> = own.iter().chain(&made).cloned().collect();
-        let all = match both.len() {
-            0 => self.with_output(self.behind.keys().copied(), output),
-            _ => both,
-        };
-        let all = if all.len() > MAX_CANDIDATES { BTreeSet::new() } else { all };
-        all.into_iter().collect()
+        if !both.is_empty() {
+            return both.into_iter().collect();
+        }
+        let known = self.all.get(&Some(output.to_owned())).into_iter().flatten();
+        known.chain(self.all.get(&None).into_iter().flatten()).take(MAX_CANDIDATES + 1).cloned().collect()
+    }
+
+    /// What a coroutine that nothing is around returns.
+    fn output(&self, (coroutine, around): &Behind) -> Option<&str> {
+        let returned = self.code.returned[*coroutine].as_deref().filter(|_| around.is_empty());
+        returned.and_then(|name| name.strip_prefix("Poll<")?.strip_suffix('>'))
     }
 
     fn vtables(&self, body: usize) -> impl Iterator<Item = u64> {
@@ -121,11 +147,7 @@ impl<'o> Objects<'o> {
 
     /// Coroutines behind these vtables that have this output. What lies around one may have another than it.
     fn with_output(&self, vtables: impl Iterator<Item = u64>, output: &str) -> BTreeSet<Behind> {
-        let has = |(coroutine, around): &&Behind| {
-            let returned = self.code.returned[*coroutine].as_deref();
-            let returned = returned.and_then(|name| name.strip_prefix("Poll<")?.strip_suffix('>'));
-            !around.is_empty() || returned == Some(output)
-        };
+        let has = |behind: &&Behind| !behind.1.is_empty() || self.output(behind) == Some(output);
         vtables.filter_map(|vtable| self.behind.get(&vtable)).flatten().filter(has).cloned().collect()
     }
 }

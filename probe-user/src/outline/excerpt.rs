@@ -1,6 +1,6 @@
 //! The part of a call graph that is shown: whose functions, from where on, how far.
 
-use super::{CallGraph, Certainty, EdgeKind, Function, FunctionId, FunctionKind, Origin};
+use super::{CallGraph, Certainty, Edge, EdgeKind, Function, FunctionId, FunctionKind, Origin, find};
 use crate::decode::{ResourceKind, SourceLine, kind_of_names};
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -90,19 +90,20 @@ impl Excerpt {
 
     /// The farthest that is shown within so many functions and edges, and its depth; all of it where that is few enough.
     pub fn at_most(&self, functions: usize, edges: usize) -> (Excerpt, Option<u32>) {
-        let fits = |part: &CallGraph| part.functions.len() <= functions && part.edges.len() <= edges;
-        if fits(&self.graph) {
+        let graph = &self.graph;
+        if graph.functions.len() <= functions && graph.edges.len() <= edges {
             return (self.clone(), None);
         }
-        let mut best = (self.within(Some(0)), Some(0));
-        for depth in 1..=self.graph.functions.len() as u32 {
-            let next = self.within(Some(depth));
-            if !fits(&next.graph) {
-                break;
-            }
-            best = (next, Some(depth));
-        }
-        best
+        let far = distances(graph, &self.begins());
+        let within = |id: FunctionId, steps: u32| far[id.index()].is_some_and(|far| far <= steps);
+        let fits = |depth: &u32| {
+            let shown = graph.ids().filter(|id| within(*id, *depth)).count();
+            let followed = graph.edges.iter().filter(|edge| within(edge.from, *depth - 1)).count();
+            shown <= functions && followed <= edges
+        };
+        // With each step there is one more function at least, until all are there, which do not fit.
+        let depth = (1..=graph.functions.len() as u32).take_while(fits).last().unwrap_or(0);
+        (self.within(Some(depth)), Some(depth))
     }
 
     /// The roots: those chosen, else `main` and the other [roots](Function::is_root), then of each part that none
@@ -168,44 +169,24 @@ fn starters(graph: &CallGraph, folded: &CallGraph, numbers: &[FunctionId]) -> Ve
     starters
 }
 
-/// Functions that a name means: the whole path, else its last parts, both with or without generic arguments; else all that
-/// contain it.
-pub fn named(graph: &CallGraph, name: &str) -> Vec<FunctionId> {
-    let bare = |id: FunctionId| without_arguments(&graph.function(id).name);
-    let all = |is: &dyn Fn(FunctionId) -> bool| graph.ids().filter(|id| is(*id)).collect::<Vec<_>>();
-    let whole = all(&|id| *graph.function(id).name == *name || bare(id) == name);
-    if !whole.is_empty() {
-        return whole;
-    }
-    let end = format!("::{name}");
-    let last = all(&|id| graph.function(id).name.ends_with(&end) || bare(id).ends_with(&end));
-    if !last.is_empty() || name.is_empty() {
-        return last;
-    }
-    all(&|id| graph.function(id).name.contains(name))
-}
-
-fn without_arguments(name: &str) -> String {
-    let mut bare = String::with_capacity(name.len());
-    let mut depth = 0_u32;
-    let mut previous = ' ';
-    for c in name.chars() {
-        match c {
-            // `<T as Trait>::f` keeps its beginning.
-            '<' if !bare.is_empty() => depth += 1,
-            '>' if depth > 0 && previous != '-' => depth -= 1,
-            _ if depth == 0 => bare.push(c),
-            _ => {}
-        }
-        previous = c;
-    }
-    bare
+/// Functions that a person means by a name or by a place, as [`find`] tells them.
+pub fn named(graph: &CallGraph, wanted: &str) -> Vec<FunctionId> {
+    let places = |function: &Function| {
+        let awaits = function.suspend_points.iter().filter_map(|point| point.place.clone());
+        function.place.iter().cloned().chain(awaits).collect()
+    };
+    let all = graph.functions.iter().map(|function| (&*function.name, places(function)));
+    find(all, wanted).into_iter().map(|number| FunctionId(number as u32)).collect()
 }
 
 /// `app::main`, and the async block that `#[tokio::main]` makes of it.
 pub fn is_main(function: &Function) -> bool {
-    let path = function.name.trim_end_matches("::{async_block#0}");
-    function.origin == Origin::Own && path.split_once("::").is_some_and(|(_, rest)| rest == "main")
+    function.origin == Origin::Own && is_main_path(&function.name)
+}
+
+pub(super) fn is_main_path(path: &str) -> bool {
+    let path = path.trim_end_matches("::{async_block#0}");
+    path.split_once("::").is_some_and(|(_, rest)| rest == "main")
 }
 
 /// What stays when dependencies are folded: the reader's own, what was asked for, and of the rest what own code awaits or
@@ -228,23 +209,9 @@ fn kept(graph: &CallGraph, roots: &[FunctionId]) -> Vec<bool> {
 
 /// By function that is not own: whether edges of these kinds lead to one that is; proven ones, or all.
 fn leads_to_own(graph: &CallGraph, kinds: impl Fn(EdgeKind) -> bool, possible: bool) -> Vec<bool> {
-    let mut callers = vec![Vec::new(); graph.functions.len()];
-    let counts = |certainty| possible || certainty == Certainty::Proven;
-    for edge in graph.edges.iter().filter(|edge| kinds(edge.kind) && counts(edge.certainty)) {
-        callers[edge.to.index()].push(edge.from.index());
-    }
-    let mut leads = vec![false; graph.functions.len()];
-    let mut todo: Vec<usize> = graph.ids().map(FunctionId::index).collect();
-    todo.retain(|id| graph.functions[*id].origin == Origin::Own);
-    while let Some(id) = todo.pop() {
-        for caller in &callers[id] {
-            if !leads[*caller] && graph.functions[*caller].origin != Origin::Own {
-                leads[*caller] = true;
-                todo.push(*caller);
-            }
-        }
-    }
-    leads
+    let own = |id: FunctionId| graph.function(id).origin == Origin::Own;
+    let certain = |edge: &Edge| possible || edge.certainty == Certainty::Proven;
+    graph.leading_to(own, |id| !own(id), |edge| kinds(edge.kind) && certain(edge))
 }
 
 /// What the futures at the ends of a dependency's await chains wait for, as far as their names tell.

@@ -1,6 +1,6 @@
 //! The call graph without what is not the reader's own: chains through other functions become one edge.
 
-use super::{CallGraph, Certainty, Edge, EdgeKind, FunctionId};
+use super::{Bound, CallGraph, Certainty, Edge, EdgeKind, FunctionId};
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 
@@ -11,42 +11,23 @@ impl CallGraph {
     /// Those functions only, renumbered. Where one led to another through functions that go, an edge does, with the first step's
     /// place and all that lies between in `through`. The second value tells each function's number in `self`.
     pub fn folded(&self, kept: &[bool]) -> (CallGraph, Vec<FunctionId>) {
-        let mut folding = Folding { graph: self, kept, leads: self.leading_to(kept), known: HashMap::new() };
+        let leads = self.leading_to(|id| kept[id.index()], |id| !kept[id.index()], |_| true);
+        let mut folding = Folding { graph: self, kept, leads, known: HashMap::new() };
         let mut edges = Vec::new();
-        let mut issues = self.issues.clone();
+        let mut cut = 0;
         for edge in self.edges.iter().filter(|edge| kept[edge.from.index()]) {
             if kept[edge.to.index()] {
                 edges.push(edge.clone());
             } else if edges.len() < EDGES {
                 let ways = folding.ways_from(edge.to);
                 edges.extend(ways.iter().map(|(to, way)| way.after(edge, *to, self)));
-            } else if folding.leads[edge.to.index()] {
-                issues.push(format!("more than {EDGES} edges lead through dependencies: not all are here"));
-                break;
+            } else {
+                cut += u64::from(folding.leads[edge.to.index()]);
             }
         }
         let (mut graph, numbers) = self.renumbered(kept, edges);
-        graph.issues = issues;
+        graph.bounds.cut(Bound::FoldedEdges, cut);
         (graph, numbers)
-    }
-
-    /// Functions that go, and from which one that stays is reached through such that go.
-    fn leading_to(&self, kept: &[bool]) -> Vec<bool> {
-        let mut callers = vec![Vec::new(); self.functions.len()];
-        for edge in &self.edges {
-            callers[edge.to.index()].push(edge.from.index());
-        }
-        let mut leads = vec![false; self.functions.len()];
-        let mut todo: Vec<usize> = (0..kept.len()).filter(|id| kept[*id]).collect();
-        while let Some(id) = todo.pop() {
-            for caller in &callers[id] {
-                if !kept[*caller] && !leads[*caller] {
-                    leads[*caller] = true;
-                    todo.push(*caller);
-                }
-            }
-        }
-        leads
     }
 
     /// Those functions with these edges of theirs, and each one's number in `self`.
@@ -65,17 +46,7 @@ impl CallGraph {
         edges.sort_by_cached_key(|edge| (order(edge), edge.certainty));
         edges.dedup();
         let functions = numbers.iter().map(|id| self.function(*id).clone()).collect();
-        (CallGraph { functions, edges, issues: self.issues.clone() }, numbers)
-    }
-
-    pub fn ids(&self) -> impl Iterator<Item = FunctionId> + use<> {
-        (0..self.functions.len() as u32).map(FunctionId)
-    }
-}
-
-impl FunctionId {
-    pub fn index(self) -> usize {
-        self.0 as usize
+        (CallGraph { functions, edges, issues: self.issues.clone(), bounds: self.bounds.clone() }, numbers)
     }
 }
 

@@ -36,7 +36,7 @@ fn graphs() -> impl Strategy<Value = (CallGraph, Vec<bool>)> {
             move |(mut edges, kept)| {
                 edges.sort();
                 edges.dedup();
-                (CallGraph { functions: (0..n).map(function).collect(), edges, issues: vec![] }, kept)
+                (CallGraph { functions: (0..n).map(function).collect(), edges, ..CallGraph::default() }, kept)
             },
         )
     })

@@ -1,6 +1,8 @@
 //! The async call graph, as plain data. How it is drawn is `present`'s and `export`'s business.
 
+use super::bounds::Bounds;
 use crate::decode::SourceLine;
+use crate::dwarf::is_of_std;
 use std::sync::Arc;
 
 /// Index into [`CallGraph::functions`]; stable for one file, as functions are sorted.
@@ -28,11 +30,9 @@ pub enum Origin {
 }
 
 impl Origin {
-    /// Of code that is not the user's own, by its file: the toolchain's own sources lie under `/rustc/HASH/library/`.
+    /// Of code that is not the user's own, by its file.
     pub fn of(file: &str) -> Origin {
-        let std =
-            file.contains("/rustc/") || file.contains("/library/std/") || file.contains("/library/core/");
-        if std { Origin::Std } else { Origin::Dependency }
+        if is_of_std(file) { Origin::Std } else { Origin::Dependency }
     }
 
     /// Of code that is not the user's own, by its path.
@@ -115,11 +115,13 @@ pub struct CallGraph {
     pub edges: Vec<Edge>,
     /// What could not be told, for people.
     pub issues: Vec<String>,
+    /// What was cut.
+    pub bounds: Bounds,
 }
 
 impl CallGraph {
     pub fn function(&self, id: FunctionId) -> &Function {
-        &self.functions[id.0 as usize]
+        &self.functions[id.index()]
     }
 
     /// Edges that begin at a function, in the order of their kinds and lines.
@@ -127,5 +129,39 @@ impl CallGraph {
         let start = self.edges.partition_point(|edge| edge.from < id);
         let end = self.edges.partition_point(|edge| edge.from <= id);
         &self.edges[start..end]
+    }
+
+    pub fn ids(&self) -> impl Iterator<Item = FunctionId> + use<> {
+        (0..self.functions.len() as u32).map(FunctionId)
+    }
+
+    /// By function: whether it is one of `ends`, or edges that `counts` lead from it to one, over functions that `passes`.
+    pub fn leading_to(
+        &self,
+        ends: impl Fn(FunctionId) -> bool,
+        passes: impl Fn(FunctionId) -> bool,
+        counts: impl Fn(&Edge) -> bool,
+    ) -> Vec<bool> {
+        let mut callers = vec![Vec::new(); self.functions.len()];
+        for edge in self.edges.iter().filter(|edge| counts(edge)) {
+            callers[edge.to.index()].push(edge.from);
+        }
+        let mut leads: Vec<bool> = self.ids().map(&ends).collect();
+        let mut open: Vec<FunctionId> = self.ids().filter(|id| ends(*id)).collect();
+        while let Some(id) = open.pop() {
+            for caller in &callers[id.index()] {
+                if !leads[caller.index()] && passes(*caller) {
+                    leads[caller.index()] = true;
+                    open.push(*caller);
+                }
+            }
+        }
+        leads
+    }
+}
+
+impl FunctionId {
+    pub fn index(self) -> usize {
+        self.0 as usize
     }
 }

@@ -9,11 +9,13 @@
 //! state before the first poll, where nothing else is.
 
 use crate::decode::{Arm, Child, Recipe, RecipeId, Recipes};
-use crate::dwarf::{CoroutineKind, DieRef, Discriminant, Member, Type, Variant, Variants};
+use crate::dwarf::{CoroutineKind, DieRef, Discriminant, LocalVariable, Member, Type, Variant, Variants};
+use std::cell::OnceCell;
+use std::collections::HashSet;
 use std::sync::Arc;
 
 /// Wrappers on the way from a place to the future in it.
-const MAX_WRAPPERS: usize = 16;
+const MAX_WRAPPERS: usize = 64;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Role {
@@ -77,6 +79,8 @@ pub(super) struct Layout<'r, 'p, 'a> {
     size: u64,
     /// What it was made with.
     made_with: Vec<Part>,
+    /// Of the function's body, by name; found when first asked for.
+    variables: OnceCell<Vec<LocalVariable>>,
 }
 
 impl<'r, 'p, 'a> Layout<'r, 'p, 'a> {
@@ -87,14 +91,20 @@ impl<'r, 'p, 'a> Layout<'r, 'p, 'a> {
         kind: CoroutineKind,
     ) -> Layout<'r, 'p, 'a> {
         let role = if kind == CoroutineKind::Fn { Role::Argument } else { Role::Capture };
-        let mut layout =
-            Layout { recipes, ty, discriminant: variants.discriminant, size: ty.size, made_with: Vec::new() };
+        let mut layout = Layout {
+            recipes,
+            ty,
+            discriminant: variants.discriminant,
+            size: ty.size,
+            made_with: Vec::new(),
+            variables: OnceCell::new(),
+        };
         let first = variants.list.first().filter(|variant| layout.is_named(variant, "Unresumed"));
         if let Some((variant, payload)) = first.and_then(|v| Some((v, layout.payload(v)?))) {
-            let members = payload.members.iter().enumerate();
+            let members = payload.members.iter().zip(described(&payload.members));
             layout.made_with = members
-                .map(|(i, member)| {
-                    let base = is_described(&payload.members, i).then_some(variant.payload.offset);
+                .map(|(member, described)| {
+                    let base = described.then_some(variant.payload.offset);
                     layout.part(role, member, base, None)
                 })
                 .collect();
@@ -114,9 +124,9 @@ impl<'r, 'p, 'a> Layout<'r, 'p, 'a> {
         let own = members.len() - self.listed_again(members);
         let mut parts: Vec<Part> = members[..own]
             .iter()
-            .enumerate()
-            .map(|(i, member)| {
-                let base = is_described(members, i).then_some(variant.payload.offset);
+            .zip(described(members))
+            .map(|(member, described)| {
+                let base = described.then_some(variant.payload.offset);
                 self.part(role_of(&member.name), member, base, Some(arm))
             })
             .collect();
@@ -131,9 +141,12 @@ impl<'r, 'p, 'a> Layout<'r, 'p, 'a> {
         if parts.iter().all(|part| part.described.is_some()) {
             return;
         }
-        let mut variables = self.recipes.program.locals(self.ty);
-        variables.sort_by(|a, b| (&a.name, a.line, &a.ty).cmp(&(&b.name, b.line, &b.ty)));
-        variables.dedup_by(|a, b| (&a.name, a.line, &a.ty) == (&b.name, b.line, &b.ty));
+        let variables = self.variables.get_or_init(|| {
+            let mut all = self.recipes.program.locals(self.ty);
+            all.sort_by(|a, b| (&a.name, a.line, &a.ty).cmp(&(&b.name, b.line, &b.ty)));
+            all.dedup_by(|a, b| (&a.name, a.line, &a.ty) == (&b.name, b.line, &b.ty));
+            all
+        });
         for i in 0..parts.len() {
             let Some(name) = parts[i].name.clone().filter(|_| parts[i].described.is_none()) else { continue };
             let of_name = |part: &&Part| part.name.as_ref() == Some(&name);
@@ -223,9 +236,10 @@ impl<'r, 'p, 'a> Layout<'r, 'p, 'a> {
     }
 }
 
-/// Only the first member of a name is what debug information says.
-fn is_described(members: &[Member], i: usize) -> bool {
-    members[..i].iter().all(|earlier| earlier.name != members[i].name)
+/// By member: whether it is what debug information says. Only the first of a name is.
+fn described(members: &[Member]) -> Vec<bool> {
+    let mut names = HashSet::new();
+    members.iter().map(|member| names.insert(&*member.name)).collect()
 }
 
 /// rustc names temporaries `__0`, `__1`, …

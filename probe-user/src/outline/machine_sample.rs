@@ -3,7 +3,7 @@
 use super::layout::{Described, Inside, Part, Role};
 use super::machine::{Machine, Order, State, StateKind};
 use super::sizes::{FutureSize, Sizes, TaskSize};
-use super::{FunctionKind, Origin};
+use super::{Bounds, FunctionKind, Origin};
 use crate::decode::SourceLine;
 
 fn place(line: u32) -> Option<SourceLine> {
@@ -101,5 +101,6 @@ pub fn sizes() -> Sizes {
             task("shop::upload", 128, 8, Some(20_000)),
             task("shop::api::fetch_user", 1408, 1264, None),
         ],
+        bounds: Bounds::default(),
     }
 }

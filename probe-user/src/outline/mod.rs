@@ -5,6 +5,7 @@
 
 mod awaits;
 mod blocking;
+mod bounds;
 mod builder;
 mod calls;
 mod coroutines;
@@ -25,6 +26,7 @@ mod sizes;
 mod summary;
 
 pub use blocking::{Blocking, BlockingPath, Step};
+pub use bounds::{Bound, Bounds};
 pub use calls::{Blocks, Body, CodeCalls, Handed};
 pub use coroutines::{Coroutine, Coroutines};
 pub use excerpt::{Choice, Excerpt, Starter, is_main, named};
@@ -48,7 +50,7 @@ use builder::Builder;
 pub fn call_graph(recipes: &Recipes<'_, '_>, sites: &Sites, program: &[u8]) -> CallGraph {
     let coroutines = Coroutines::of(recipes);
     let mut builder = Builder::default();
-    builder.issues.clone_from(&coroutines.issues);
+    builder.bounds.add(&coroutines.bounds);
     let (handles, dynamic) = awaits::add(recipes, &coroutines, &mut builder);
     for spawned in sites.futures() {
         if let Some(root) = coroutines.index_of(spawned) {

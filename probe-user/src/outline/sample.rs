@@ -69,7 +69,7 @@ impl Sketch {
             .collect();
         edges.sort();
         edges.dedup();
-        CallGraph { functions: self.functions.values().cloned().collect(), edges, issues: vec![] }
+        CallGraph { functions: self.functions.values().cloned().collect(), edges, ..CallGraph::default() }
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::layout::{Described, Part, Role};
 use super::machine::{Machine, StateKind};
-use super::{Coroutines, Origin};
+use super::{Bounds, Coroutines, Origin};
 use crate::decode::{Recipes, Sites, SourceLine};
 use crate::dwarf::{DieRef, Type, TypeKind};
 use rayon::prelude::*;
@@ -72,6 +72,8 @@ impl TaskSize {
 pub struct Sizes {
     pub futures: Vec<FutureSize>,
     pub tasks: Vec<TaskSize>,
+    /// What was cut.
+    pub bounds: Bounds,
 }
 
 impl Sizes {
@@ -84,7 +86,7 @@ impl Sizes {
             (std::cmp::Reverse(machine.size), machine.function.clone(), machine.place.clone())
         };
         futures.sort_by_cached_key(key);
-        Sizes { futures, tasks: tasks(recipes, sites) }
+        Sizes { futures, tasks: tasks(recipes, sites), bounds: coroutines.bounds.clone() }
     }
 
     /// Those of the user's own code.

@@ -15,7 +15,7 @@ use std::sync::Arc;
 /// Lines of all trees that are made at most.
 const LINES: usize = 1_000;
 /// Sync functions that lead to nothing async, of one function.
-const PLAIN_SYNC: usize = 6;
+const PLAIN_SYNC: usize = 3;
 /// Places of one function's awaits of another.
 const PLACES: usize = 3;
 
@@ -254,21 +254,11 @@ impl Drawing<'_> {
 
 /// By function: whether it is async or yellow, or leads to one that is.
 fn leading_to_async(graph: &CallGraph) -> Vec<bool> {
-    let mut callers = vec![Vec::new(); graph.functions.len()];
-    for edge in &graph.edges {
-        callers[edge.to.index()].push(edge.from.index());
-    }
-    let of_interest = |f: &Function| f.kind != FunctionKind::Sync || f.color == Color::Yellow;
-    let mut leads: Vec<bool> = graph.functions.iter().map(of_interest).collect();
-    let mut todo: Vec<usize> = (0..leads.len()).filter(|id| leads[*id]).collect();
-    while let Some(id) = todo.pop() {
-        for caller in &callers[id] {
-            if !std::mem::replace(&mut leads[*caller], true) {
-                todo.push(*caller);
-            }
-        }
-    }
-    leads
+    let of_interest = |id: FunctionId| {
+        let function = graph.function(id);
+        function.kind != FunctionKind::Sync || function.color == Color::Yellow
+    };
+    graph.leading_to(of_interest, |_| true, |_| true)
 }
 
 /// `async` or `sync`; a future that is no coroutine is a `future`.

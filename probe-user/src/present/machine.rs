@@ -290,6 +290,33 @@ impl MachineWords<'_> {
 }
 
 #[cfg(test)]
+pub mod sample {
+    use super::MachineWords;
+    use crate::decode::SourceLine;
+    use crate::outline::machine_sample;
+    use crate::present::places::Places;
+    use crate::present::source::SourceText;
+    use std::io;
+
+    /// Source that no format may take for its own words.
+    struct Quote;
+
+    impl SourceText for Quote {
+        fn text(&self, _: &SourceLine) -> Option<String> {
+            Some("let posts = \"a & <b>\"; # fetch(&user).await?;".into())
+        }
+    }
+
+    /// What a format makes of the sample.
+    pub fn written(write: impl FnOnce(&mut Vec<u8>, &MachineWords<'_>) -> io::Result<()>) -> String {
+        let (machine, places) = (machine_sample::fetch_user(), Places::default());
+        let mut out = Vec::new();
+        write(&mut out, &MachineWords { machine: &machine, places: &places, sources: &Quote }).unwrap();
+        String::from_utf8(out).unwrap()
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use super::*;
     use crate::outline::machine_sample as sample;

@@ -4,6 +4,7 @@
 //! [`escape`] here; nothing here ends up in JSON.
 
 pub mod bottlenecks;
+pub mod bounds;
 pub mod call_graph;
 pub mod call_graph_summary;
 pub mod call_graph_times;

@@ -21,7 +21,7 @@ pub fn write(
     paint: Paint,
 ) -> io::Result<()> {
     writeln!(out, "{}", paint.bold(format!("{after} against {before}")))?;
-    let rows = if all { usize::MAX } else { ROWS };
+    let [rows, parts] = if all { [usize::MAX; 2] } else { [ROWS, PARTS] };
     let is_in_both = |change: &Change<_>| change.before.is_some() && change.after.is_some();
     let (changed, others): (Vec<_>, Vec<_>) =
         changes.futures.iter().partition(|change| is_in_both(&change.function));
@@ -32,7 +32,7 @@ pub fn write(
     }
     for change in changed.iter().take(rows) {
         row(out, &change.function, &names::function(&change.function.what), paint)?;
-        for part in change.parts.iter().take(PARTS) {
+        for part in change.parts.iter().take(parts) {
             let name = match part.what.role {
                 Role::Awaited => format!("  awaits {}", names::short(&part.what.name)),
                 Role::Temporary => format!("  a temporary {}", names::short(&part.what.name)),
@@ -41,6 +41,7 @@ pub fn write(
             };
             row(out, part, &paint.dim(name).to_string(), Paint { color: false })?;
         }
+        more(out, change.parts.len(), parts)?;
     }
     more(out, changed.len(), rows)?;
     for (what, is_it) in [("only now", true), ("no longer", false)] {

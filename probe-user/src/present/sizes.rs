@@ -1,5 +1,6 @@
 //! How large futures are, for people.
 
+use super::bounds;
 use super::machine::{local, part, state};
 use super::names;
 use super::paint::Paint;
@@ -54,7 +55,8 @@ pub fn write(
     if rest > 0 {
         writeln!(out, "{:>BYTES$}  and {rest} smaller ones (--all)", "")?;
     }
-    tasks(out, &sizes.tasks, if all { usize::MAX } else { ROWS }, paint)
+    tasks(out, &sizes.tasks, if all { usize::MAX } else { ROWS }, paint)?;
+    bounds::notes(&sizes.bounds).iter().try_for_each(|note| writeln!(out, "\nleft out: {note}"))
 }
 
 fn one(out: &mut impl Write, future: &FutureSize, places: &Places, paint: Paint) -> io::Result<()> {
@@ -142,8 +144,8 @@ fn tasks(out: &mut impl Write, tasks: &[TaskSize], rows: usize, paint: Paint) ->
         out,
         "\n{}",
         paint.bold(format!(
-            "{}: bytes that one spawned task takes",
-            counted(tasks.len() as u64, "kind of task").replace("tasks", "task")
+            "{} of task: bytes that one spawned task takes",
+            counted(tasks.len() as u64, "kind")
         ))
     )?;
     // Which of several schedulers a task is spawned on only running it tells.

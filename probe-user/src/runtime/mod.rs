@@ -35,5 +35,7 @@ pub use routines::{Routine, Routines};
 pub use spawners::HandOver;
 pub use sync::{LockLayout, LockState, Readiness, Waiter, receiver_wakes, registered_waker};
 pub use things::{Admits, Part, ResourceKind, Thing, thing};
-pub use tokio::{CellLayout, Flavor, OwnedList, SchedulerLayout, TaskWord, UnknownLayout, VtableLayout};
+pub use tokio::{
+    CellLayout, Flavor, OLDEST_TOKIO, OwnedList, SchedulerLayout, TaskWord, UnknownLayout, VtableLayout,
+};
 pub use worker::{ThreadWorker, thread_worker};

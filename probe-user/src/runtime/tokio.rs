@@ -79,6 +79,9 @@ impl SpawnedAt {
     }
 }
 
+/// The oldest tokio whose tasks are laid out in a way that [`CellLayout`] knows.
+pub const OLDEST_TOKIO: (u32, u32) = (1, 21);
+
 impl CellLayout {
     pub fn of(program: &Program<'_>, cell: DieRef) -> Result<Self, UnknownLayout> {
         let ty = program.ty(cell).ok_or(UnknownLayout { ty: "task Cell".into(), missing: "type" })?;

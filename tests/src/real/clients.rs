@@ -83,6 +83,32 @@ pub(super) fn redis(address: SocketAddr) -> Result<Open> {
     Ok(open)
 }
 
+/// One question of DNS, with the length that goes before it on a stream: the address of `NAME.example.com`, where NAME is
+/// three letters.
+pub(super) fn dns_question(id: u16, name: &[u8; 3]) -> Vec<u8> {
+    let mut question = vec![0, 33];
+    question.extend(id.to_be_bytes());
+    // Recursion desired; one question, and nothing else.
+    question.extend(*b"\x01\x00\x00\x01\x00\x00\x00\x00\x00\x00\x03");
+    question.extend(name);
+    question.extend(*b"\x07example\x03com\x00\x00\x01\x00\x01");
+    question
+}
+
+/// Some that were answered and say nothing more, one in the middle of a question, and some that have said nothing yet.
+pub(super) fn dns(address: SocketAddr) -> Result<Open> {
+    let question = dns_question(1, b"www");
+    let mut open: Open = Vec::new();
+    for _ in 0..3 {
+        open.push(answered(address, &question)?.into());
+    }
+    open.push(says(address, &question[..20])?.into());
+    for _ in 0..2 {
+        open.push(connect(address)?.into());
+    }
+    Ok(open)
+}
+
 /// Two that have a tunnel each, of which one is called at; and some that say nothing.
 pub(super) fn bore(address: SocketAddr) -> Result<Open> {
     let mut open = Vec::new();

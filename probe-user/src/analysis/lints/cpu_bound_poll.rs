@@ -51,7 +51,7 @@ fn finding(one: &Computing) -> Finding {
     message.append(sentence![" computed for ", Part::Span(one.ns)]);
     message.append(one.from());
     one.doing().into_iter().for_each(|doing| message.append(doing));
-    message.append(sentence![": nothing else ran on its thread"]);
+    message.append(sentence![": nothing else ran on that thread"]);
     // While it is under way it may become worse.
     let proven = one.proven && one.over && one.ns >= LONG.as_nanos() as u64;
     Finding {

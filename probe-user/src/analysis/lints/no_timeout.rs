@@ -3,12 +3,8 @@
 use super::group::{Groups, MAX_TASKS};
 use crate::analysis::{Answer, Case, Finding, FoundPlace, Lint, Part, Sentence, sentence};
 use crate::decode::{Certainty, ResourceKind, Task, TaskState, Wait};
-use std::time::Duration;
 
 pub struct NoTimeout;
-
-/// Answers that are still to come have come by then.
-const LONG: Duration = Duration::from_secs(10);
 
 impl Lint for NoTimeout {
     fn name(&self) -> &'static str {
@@ -28,7 +24,8 @@ impl Lint for NoTimeout {
         for (number, task) in case.snapshot.tasks.iter().enumerate() {
             let Some(wait) = waits_for_an_answer(task) else { continue };
             let polled = case.entry(task.id).and_then(|entry| entry.idle_for(case.now_ns()?));
-            let stood = polled.map(|(ns, _)| ns).filter(|ns| *ns >= LONG.as_nanos() as u64);
+            let stood =
+                polled.map(|(ns, _)| ns).filter(|ns| u128::from(*ns) >= case.answers_within.as_nanos());
             // Without code of the user's it is a library's own task, which looks after a connection that may rest.
             let (Some(ns), Some(_)) = (stood, case.location(task)) else { continue };
             if case.unmoved_since(number).is_some() {

@@ -138,18 +138,10 @@ fn leak(
         " for ",
         Part::Span(case.index(tasks[0].id).and_then(|i| case.stands_for(i)).unwrap_or(0))
     ]);
-    let counted = sentence![
-        "in ",
-        Part::Span(watch.ns),
-        " ",
-        Part::Count(births),
-        " were spawned and ",
-        Part::Count(kind.ended),
-        " ended; nine in ten of those spawned in the first half have not been polled lately"
-    ];
+    let rest = "nine in ten of those spawned in the first half of that time have not been polled lately";
     let spawned = tasks.iter().find_map(|task| task.spawned_at.clone());
     let spawner = spawned.map(|line| FoundPlace { function: name.clone(), line: Some(line) });
-    let mut evidence = vec![counted, stands];
+    let mut evidence = vec![sentence![rest], stands];
     evidence.extend(parent(case, kind));
     evidence.push(sentence!["whether they will end later is not known"]);
     Finding {
@@ -162,8 +154,12 @@ fn leak(
             "tasks ",
             name,
             " become more and more: ",
-            Part::Count(tasks.len() as u64),
-            " of them wait, and hardly any ends"
+            Part::Count(births),
+            " were spawned in ",
+            Part::Span(watch.ns),
+            ", and ",
+            Part::Count(kind.ended),
+            " ended"
         ],
         evidence,
         remedy: "give what they wait for a timeout, cancel them when nobody needs them any more (JoinSet, \

@@ -12,15 +12,50 @@ use crate::dwarf::units::{DieRef, Unit};
 use crate::target::Svma;
 use foldhash::HashSet;
 use gimli::{AttributeValue, constants as dw};
-use std::ops::Range;
+use std::cmp::Reverse;
+use std::ops::{AddAssign, Range};
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// Inlined calls of one function; more are left out.
+/// Inlined calls of one function.
 const MAX_NODES: usize = 1 << 18;
-/// Pieces of code of one inlined call.
+/// Pieces of code of one function or inlined call.
 const MAX_PIECES: usize = 4096;
 /// Functions of an honest file share little code: no more than so many times all of it is read.
 pub(super) const READINGS: u64 = 4;
+/// Pieces of code of all functions and inlined calls. A file of 40 MB of debug information has some hundred thousands.
+pub(super) const PIECES: u64 = 1 << 26;
+
+/// What may yet be read of the whole program; of a hostile one it is not enough.
+pub(super) struct Budget {
+    /// Bytes of code.
+    pub code: AtomicU64,
+    pub pieces: AtomicU64,
+}
+
+impl Budget {
+    fn take(of: &AtomicU64, many: u64) -> bool {
+        of.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(many)).is_ok()
+    }
+}
+
+/// What was beyond a bound, and is left out.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Cut {
+    /// Inlined calls of functions that have too many: what they call counts as their function's own.
+    pub inlined: u64,
+    /// Functions and inlined calls that are in too many pieces: some of their code is left out, or counts as that around it.
+    pub pieces: u64,
+    /// Functions whose code was not read, as all of it has been read several times by then.
+    pub unread: u64,
+}
+
+impl AddAssign for Cut {
+    fn add_assign(&mut self, other: Cut) {
+        self.inlined += other.inlined;
+        self.pieces += other.pieces;
+        self.unread += other.unread;
+    }
+}
 
 /// A function as the end of a call: its entry, where it is one that is told of or marked; else where its code begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -48,6 +83,7 @@ pub(super) struct OfUnit {
     pub vtables: Vec<(End, u64, Option<Line>)>,
     /// Calls of code that several functions share, as equal ones were folded: whose they are is not known.
     pub ambiguous: usize,
+    pub cut: Cut,
 }
 
 pub(super) fn of_unit(
@@ -55,7 +91,7 @@ pub(super) fn of_unit(
     functions: &Functions,
     wanted: &Wanted<'_>,
     vtables: &HashSet<u64>,
-    budget: &AtomicU64,
+    budget: &Budget,
     number: u32,
 ) -> OfUnit {
     let Some(unit) = program.units().load(number) else { return OfUnit::default() };
@@ -72,12 +108,12 @@ pub(super) fn of_unit(
     };
     // What stands before a damaged entry is kept.
     let _ = bodies.run();
-    let OfUnit { mut calls, mut vtables, ambiguous } = bodies.found;
-    calls.sort_unstable();
-    calls.dedup();
-    vtables.sort_unstable();
-    vtables.dedup();
-    OfUnit { calls, vtables, ambiguous }
+    let mut found = bodies.found;
+    found.calls.sort_unstable();
+    found.calls.dedup();
+    found.vtables.sort_unstable();
+    found.vtables.dedup();
+    found
 }
 
 /// Where code is.
@@ -91,8 +127,6 @@ enum Extent<'a> {
 /// A function with code of its own (the first), or a call that was inlined into it.
 struct Node<'a> {
     parent: usize,
-    /// One after the last node below this.
-    end: usize,
     known: Option<Known>,
     call: Option<Line>,
     extent: Extent<'a>,
@@ -133,8 +167,7 @@ struct Bodies<'p, 'a> {
     functions: &'p Functions,
     wanted: &'p Wanted<'p>,
     vtables: &'p HashSet<u64>,
-    /// Bytes of code that may yet be read.
-    budget: &'p AtomicU64,
+    budget: &'p Budget,
     unit: &'p Unit<'a>,
     number: u32,
     /// Of the line table; sorted. Read when first needed.
@@ -153,8 +186,7 @@ impl<'a> Bodies<'_, 'a> {
             let depth = entries.next_depth();
             let offset = entries.next_offset().0 as u32;
             let Some(abbreviation) = entries.read_abbreviation()? else { continue };
-            while let Some((_, number)) = open.pop_if(|(above, _)| *above >= depth) {
-                nodes[number].end = nodes.len();
+            while open.pop_if(|(above, _)| *above >= depth).is_some() {
                 if open.is_empty() {
                     self.body(&nodes);
                     nodes.clear();
@@ -162,10 +194,12 @@ impl<'a> Bodies<'_, 'a> {
             }
             let wanted = match abbreviation.tag() {
                 dw::DW_TAG_subprogram => open.is_empty() && has_code(abbreviation),
-                dw::DW_TAG_inlined_subroutine => !open.is_empty() && nodes.len() < MAX_NODES,
+                dw::DW_TAG_inlined_subroutine => !open.is_empty(),
                 _ => false,
             };
-            if !wanted {
+            let fits = nodes.len() < MAX_NODES;
+            self.found.cut.inlined += u64::from(wanted && !fits);
+            if !wanted || !fits {
                 entries.skip_attributes(abbreviation.attributes())?;
                 continue;
             }
@@ -175,8 +209,6 @@ impl<'a> Bodies<'_, 'a> {
             open.push((depth, nodes.len()));
             nodes.push(node);
         }
-        let all = nodes.len();
-        open.iter().for_each(|(_, number)| nodes[*number].end = all);
         self.body(&nodes);
         Ok(())
     }
@@ -213,11 +245,11 @@ impl<'a> Bodies<'_, 'a> {
         let extent = span.or(ranges.map(Extent::List)).unwrap_or(Extent::Nowhere);
         let known = self.functions.known(refers_to.unwrap_or(own));
         let call = file.zip(line.filter(|line| *line != 0));
-        Ok(Node { parent, end: 0, known, call, extent })
+        Ok(Node { parent, known, call, extent })
     }
 
     /// Pieces of code. 0 is what a linker leaves of a function that it dropped.
-    fn pieces(&self, extent: Extent<'a>) -> Vec<Range<u64>> {
+    fn pieces(&mut self, extent: Extent<'a>) -> Vec<Range<u64>> {
         let mut found = Vec::new();
         match extent {
             Extent::Nowhere => {}
@@ -228,15 +260,25 @@ impl<'a> Bodies<'_, 'a> {
                 let Some(mut list) = offset.and_then(|offset| dwarf.ranges(unit, offset).ok()) else {
                     return found;
                 };
-                while let Ok(Some(piece)) = list.next()
-                    && found.len() < MAX_PIECES
-                {
+                while let Ok(Some(piece)) = list.next() {
+                    if found.len() >= MAX_PIECES || !Budget::take(&self.budget.pieces, 1) {
+                        self.found.cut.pieces += 1;
+                        break;
+                    }
                     found.push(piece.begin..piece.end);
                 }
             }
         }
         found.retain(|piece| piece.start != 0 && piece.start < piece.end);
         found
+    }
+
+    fn map(&mut self, nodes: &[Node<'a>]) -> Map {
+        let mut pieces = Vec::new();
+        for (number, node) in nodes.iter().enumerate() {
+            pieces.extend(self.pieces(node.extent).into_iter().map(|piece| (piece, number)));
+        }
+        Map::of(pieces)
     }
 
     /// One function and all that is inlined into it.
@@ -246,10 +288,7 @@ impl<'a> Bodies<'_, 'a> {
         let Some(start) = pieces.first().map(|piece| piece.start) else { return };
         let inlined = nodes[1..].iter().any(|node| node.class().is_told() || node.class() == Class::Marked);
         let owners = if inlined || root.class().is_told() { self.owners(nodes, start) } else { Vec::new() };
-        let extents: Vec<Vec<Range<u64>>> = match owners.len() {
-            0 => Vec::new(),
-            _ => nodes.iter().map(|node| self.pieces(node.extent)).collect(),
-        };
+        let map = if owners.is_empty() { Map::default() } else { self.map(nodes) };
         let plain = Owner {
             function: End::Code(start),
             site: Site::Inlined(None),
@@ -258,15 +297,14 @@ impl<'a> Bodies<'_, 'a> {
         };
         let code = self.program.code();
         for piece in &pieces {
-            let size = piece.end - piece.start;
-            let left = |left: u64| left.checked_sub(size);
-            if self.budget.fetch_update(Ordering::Relaxed, Ordering::Relaxed, left).is_err() {
+            if !Budget::take(&self.budget.code, piece.end - piece.start) {
+                self.found.cut.unread += 1;
                 break;
             }
             references(code, piece, &mut |reference| {
                 let owner = |at| match owners.len() {
                     0 => plain,
-                    _ => owners[innermost(nodes, &extents, at)],
+                    _ => owners[map.innermost(at)],
                 };
                 match reference {
                     Reference::Call { at, to } => self.call(owner(at), at, to),
@@ -374,23 +412,65 @@ impl<'a> Bodies<'_, 'a> {
     }
 }
 
-/// The innermost node whose code an address is in.
-fn innermost(nodes: &[Node<'_>], extents: &[Vec<Range<u64>>], at: u64) -> usize {
-    let mut innermost = 0;
-    let mut next = 1;
-    while next < nodes[innermost].end {
-        if extents[next].iter().any(|piece| piece.contains(&at)) {
-            innermost = next;
-            next += 1;
-        } else {
-            next = nodes[next].end.max(next + 1);
+/// Which node an address belongs to: the innermost whose code it is in.
+#[derive(Debug, Default)]
+struct Map {
+    /// From this address on it is this node. Sorted; the last of one address counts.
+    marks: Vec<(u64, usize)>,
+}
+
+impl Map {
+    /// Pieces, and whose they are, in the order of the nodes: those around others first. A piece that is in part within another
+    /// ends where that does, as no compiler makes such.
+    fn of(mut pieces: Vec<(Range<u64>, usize)>) -> Map {
+        pieces.sort_by_key(|(piece, node)| (piece.start, Reverse(piece.end), *node));
+        let mut marks = Vec::with_capacity(2 * pieces.len());
+        let mut open: Vec<(u64, usize)> = Vec::new();
+        for (piece, node) in pieces {
+            close(&mut open, piece.start, &mut marks);
+            let end = open.last().map_or(piece.end, |(end, _)| piece.end.min(*end));
+            marks.push((piece.start, node));
+            open.push((end, node));
         }
+        close(&mut open, u64::MAX, &mut marks);
+        Map { marks }
     }
-    innermost
+
+    /// The function itself where no piece is.
+    fn innermost(&self, at: u64) -> usize {
+        let after = self.marks.partition_point(|(start, _)| *start <= at);
+        after.checked_sub(1).map_or(0, |i| self.marks[i].1)
+    }
+}
+
+/// Marks what goes on after the pieces that end until here.
+fn close(open: &mut Vec<(u64, usize)>, until: u64, marks: &mut Vec<(u64, usize)>) {
+    while let Some((end, _)) = open.pop_if(|(end, _)| *end <= until) {
+        marks.push((end, open.last().map_or(0, |(_, node)| *node)));
+    }
 }
 
 fn has_code(abbreviation: &gimli::Abbreviation) -> bool {
     let code =
         |spec: &gimli::AttributeSpecification| matches!(spec.name(), dw::DW_AT_low_pc | dw::DW_AT_ranges);
     abbreviation.attributes().iter().any(code)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_innermost_piece_counts() {
+        let map = Map::of(vec![(10..100, 0), (20..60, 1), (20..30, 2), (40..50, 3), (60..70, 4)]);
+        let at = [9, 10, 20, 29, 30, 40, 50, 59, 60, 69, 70, 99, 100];
+        assert_eq!(at.map(|at| map.innermost(at)), [0, 0, 2, 2, 1, 3, 1, 1, 4, 4, 0, 0, 0]);
+        assert_eq!(Map::default().innermost(5), 0);
+    }
+
+    #[test]
+    fn equal_pieces_belong_to_the_inner_one_and_none_leaves_its_own() {
+        let map = Map::of(vec![(0..9, 0), (2..8, 1), (2..8, 2), (6..20, 3)]);
+        assert_eq!([1, 2, 6, 7, 8, 10].map(|at| map.innermost(at)), [0, 2, 3, 3, 0, 0]);
+    }
 }

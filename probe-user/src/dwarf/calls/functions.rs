@@ -1,5 +1,6 @@
 //! The functions of all units: what each is to somebody who reads calls, and where its code begins.
 
+use crate::dwarf::lines::is_of_std;
 use crate::dwarf::program::Program;
 use crate::dwarf::sections::Slice;
 use crate::dwarf::units::{DieRef, Unit};
@@ -271,15 +272,6 @@ impl<'a> Pass<'_, 'a> {
         self.files.insert(number, class);
         class
     }
-}
-
-/// The compiler's sources: `/rustc/HASH/library/core/src/…`, and what std itself is made of, `/rust/deps/…`.
-fn is_of_std(file: &str) -> bool {
-    let part_of = |part: &str| file.contains(&format!("/library/{part}/src/"));
-    file.starts_with("/rustc/")
-        || file.starts_with("/rust/deps/")
-        || file.contains("/rustlib/src/rust/")
-        || ["std", "core", "alloc"].into_iter().any(part_of)
 }
 
 fn is_scope(tag: gimli::DwTag) -> bool {

@@ -12,7 +12,8 @@ use super::program::Program;
 use super::types::Decl;
 use super::units::DieRef;
 use crate::target::Svma;
-use bodies::{End, OfUnit};
+pub use bodies::Cut;
+use bodies::{Budget, End, OfUnit};
 use foldhash::{HashMap, HashSet};
 pub use functions::{Class, Wanted};
 use gimli::constants as dw;
@@ -64,6 +65,7 @@ pub struct Calls {
     pub bodies: Vec<DieRef>,
     /// Calls of code that several functions share: whose they are is not known, and they are left out.
     pub ambiguous: usize,
+    pub cut: Cut,
 }
 
 impl Program<'_> {
@@ -71,17 +73,18 @@ impl Program<'_> {
         let functions = functions::Functions::find(self, wanted);
         let vtables: HashSet<u64> = self.future_vtables().map(|vtable| vtable.0).collect();
         let code: u64 = self.code().iter().map(|code| code.bytes.len() as u64).sum();
-        let budget = AtomicU64::new(code.saturating_mul(bodies::READINGS));
+        let budget = Budget {
+            code: AtomicU64::new(code.saturating_mul(bodies::READINGS)),
+            pieces: AtomicU64::new(bodies::PIECES),
+        };
         let numbers = 0..self.unit_count() as u32;
         let units: Vec<OfUnit> = numbers
             .into_par_iter()
             .map(|number| bodies::of_unit(self, &functions, wanted, &vtables, &budget, number))
             .collect();
-        let ends = |unit: &OfUnit| {
-            let calls: Vec<End> = unit.calls.iter().flat_map(|call| [call.from, call.to]).collect();
-            calls.into_iter().chain(unit.vtables.iter().map(|(end, ..)| *end).collect::<Vec<_>>())
-        };
-        let mut ends: Vec<End> = units.iter().flat_map(ends).collect();
+        let calls = units.iter().flat_map(|unit| &unit.calls).flat_map(|call| [call.from, call.to]);
+        let users = units.iter().flat_map(|unit| &unit.vtables).map(|(end, ..)| *end);
+        let mut ends: Vec<End> = calls.chain(users).collect();
         ends.par_sort_unstable();
         ends.dedup();
         let ids: HashMap<End, u32> = ends.iter().enumerate().map(|(id, end)| (*end, id as u32)).collect();
@@ -91,6 +94,7 @@ impl Program<'_> {
                 line.map(|(file, line)| Decl { unit: number as u32, file, line })
             };
             all.ambiguous += unit.ambiguous;
+            all.cut += unit.cut;
             all.calls.extend(unit.calls.into_iter().map(|call| CodeCall {
                 from: ids[&call.from],
                 to: ids[&call.to],
@@ -104,8 +108,12 @@ impl Program<'_> {
             }));
         }
         all.functions = ends.into_iter().map(|end| functions.describe(end)).collect();
-        all.calls.par_sort_by_key(|call| (call.from, call.to));
+        let line = |place: Option<Decl>| place.map(|decl| (decl.unit, decl.file, decl.line));
+        all.calls.par_sort_by_key(|call| (call.from, call.to, line(call.place), call.by));
+        // Code that several units describe was read for each of them.
+        all.calls.dedup();
         all.vtables.sort_by_key(|used| (used.function, used.vtable));
+        all.vtables.dedup();
         all
     }
 

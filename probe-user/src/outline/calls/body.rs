@@ -2,7 +2,7 @@
 
 use super::Body;
 use crate::decode::{Recipes, SourceLine};
-use crate::dwarf::{Calls, Class, CoroutineKind, DieRef};
+use crate::dwarf::{Calls, Class, CoroutineKind, DieRef, without_parameters};
 use crate::outline::Coroutines;
 use crate::runtime::last_name;
 use std::collections::{HashMap, HashSet};
@@ -83,39 +83,4 @@ fn declared(recipes: &Recipes<'_, '_>, die: DieRef) -> (Arc<str>, Option<SourceL
     let name = recipes.program.function_name(die).into();
     let place = recipes.program.function_place(die).map(|(file, line)| SourceLine { file, line });
     (name, place)
-}
-
-/// `app::S<u8>::f<u8>::{closure#0}<u8>` → `app::S::f::{closure#0}`; `<app::S as app::T>::f` stays.
-pub fn without_parameters(name: &str) -> String {
-    let mut plain = String::with_capacity(name.len());
-    let mut depth = 0usize;
-    let mut previous = ' ';
-    for c in name.chars() {
-        match c {
-            '<' if depth > 0 || previous.is_alphanumeric() || matches!(previous, '_' | '}') => depth += 1,
-            '>' if depth > 0 && previous != '-' => depth -= 1,
-            _ if depth == 0 => plain.push(c),
-            _ => {}
-        }
-        previous = c;
-    }
-    plain
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn parameters_are_left_out() {
-        let cases = [
-            ("app::S<u8>::f<fn(u8) -> u8>::{closure#0}<u8>", "app::S::f::{closure#0}"),
-            ("<app::S as app::T>::f<u8>", "<app::S as app::T>::f"),
-            ("<app::S<u8> as app::T<u8>>::f", "<app::S as app::T>::f"),
-            ("main", "main"),
-        ];
-        for (name, plain) in cases {
-            assert_eq!(without_parameters(name), plain);
-        }
-    }
 }

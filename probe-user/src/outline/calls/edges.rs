@@ -5,7 +5,8 @@ use super::{Body, CodeCalls, Handed};
 use crate::decode::{Recipes, SourceLine};
 use crate::dwarf::DieRef;
 use crate::outline::builder::{Builder, Handle, Link};
-use crate::outline::{Certainty, Color, Coroutines, EdgeKind, Function, FunctionKind, Origin};
+use crate::outline::excerpt::is_main_path;
+use crate::outline::{Bound, Certainty, Color, Coroutines, EdgeKind, Function, FunctionKind, Origin};
 use crate::runtime::{HandOver, is_closure};
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -32,16 +33,25 @@ pub fn add(
     code: &CodeCalls,
     builder: &mut Builder,
 ) {
-    let mut edges =
-        Edges { recipes, coroutines, code, closures: closures(code), list: Vec::new(), unknown: Vec::new() };
+    let mut edges = Edges {
+        recipes,
+        coroutines,
+        code,
+        closures: closures(code),
+        list: Vec::new(),
+        unknown: Vec::new(),
+        around: 0,
+    };
     for (from, to, place) in &code.calls {
         edges.push(*from, edges.end(*to), EdgeKind::Calls, place, Vec::new());
     }
     for handed in &code.handed {
         edges.handed(handed);
     }
-    let Edges { list, unknown, .. } = edges;
+    let Edges { list, unknown, around, .. } = edges;
     builder.issues.extend(code.issues.iter().cloned());
+    builder.bounds.add(&code.bounds);
+    builder.bounds.cut(Bound::Around, around);
     if let Some(first) = unknown.first() {
         let more = match unknown.len() {
             1 => String::new(),
@@ -72,7 +82,7 @@ fn function(body: &Body) -> Function {
         Body::Sync { name, place } => (name.clone(), place.clone()),
         Body::Coroutine(_) => unreachable!("it has a handle"),
     };
-    let is_root = is_main(&name);
+    let is_root = is_main_path(&name);
     Function {
         name,
         kind: FunctionKind::Sync,
@@ -84,11 +94,6 @@ fn function(body: &Body) -> Function {
         suspend_points: Vec::new(),
         is_root,
     }
-}
-
-/// `shop::main`.
-fn is_main(name: &str) -> bool {
-    name.split_once("::").is_some_and(|(_, rest)| rest == "main")
 }
 
 /// Closures by the path of their type.
@@ -114,6 +119,8 @@ struct Edges<'e, 'p, 'a> {
     list: Vec<Edge>,
     /// Names of what is spawned or waited for, and is no coroutine that is known.
     unknown: Vec<String>,
+    /// Futures with more around them than is looked at.
+    around: u64,
 }
 
 impl Edges<'_, '_, '_> {
@@ -157,14 +164,15 @@ impl Edges<'_, '_, '_> {
         }
     }
 
-    fn given(&self, what: DieRef) -> Vec<Given> {
+    fn given(&mut self, what: DieRef) -> Vec<Given> {
         let path = self.recipes.program.ty(what).map(|ty| self.recipes.program.path(&ty)).unwrap_or_default();
         if is_closure(&path) {
             let closure = self.closures.get(&*path).map(|body| Ends::Body(*body));
             return closure.map(|body| Given { body, through: Vec::new() }).into_iter().collect();
         }
-        let inside = coroutines_in(self.recipes, self.coroutines, what).into_iter();
-        inside.map(|(i, through)| Given { body: Ends::Coroutine(i), through }).collect()
+        let inside = coroutines_in(self.recipes, self.coroutines, what);
+        self.around += u64::from(inside.is_cut);
+        inside.found.into_iter().map(|(i, through)| Given { body: Ends::Coroutine(i), through }).collect()
     }
 }
 
@@ -174,7 +182,7 @@ fn kept(code: &CodeCalls, edges: &[Edge]) -> HashSet<Ends> {
     let begins = |end: &Ends| match end {
         Ends::Coroutine(_) => true,
         Ends::Body(body) => {
-            matches!(&code.bodies[*body], Body::Sync { name, .. } if is_main(name))
+            matches!(&code.bodies[*body], Body::Sync { name, .. } if is_main_path(name))
         }
     };
     let first: HashSet<Ends> = ends.filter(begins).collect();

@@ -9,17 +9,21 @@ use std::sync::Arc;
 /// Futures around the coroutine.
 const MAX_AROUND: usize = 64;
 
-/// Indices in [`Coroutines::list`] of those that a future of this type polls at once, as `Instrumented<F>` does; and what lies
-/// around each, outermost first.
-pub fn coroutines_in(
-    recipes: &Recipes<'_, '_>,
-    coroutines: &Coroutines,
-    ty: DieRef,
-) -> Vec<(usize, Vec<Arc<str>>)> {
+/// The coroutines in a future.
+#[derive(Debug, Default)]
+pub struct Found {
+    /// Indices in [`Coroutines::list`], and what lies around each, outermost first.
+    pub found: Vec<(usize, Vec<Arc<str>>)>,
+    /// More lies around than was looked at.
+    pub is_cut: bool,
+}
+
+/// Those that a future of this type polls at once, as `Instrumented<F>` does.
+pub fn coroutines_in(recipes: &Recipes<'_, '_>, coroutines: &Coroutines, ty: DieRef) -> Found {
     let mut inside =
-        Inside { recipes, coroutines, through: Vec::new(), seen: HashSet::new(), found: Vec::new() };
+        Inside { recipes, coroutines, through: Vec::new(), seen: HashSet::new(), of: Found::default() };
     inside.look(recipes.future(ty));
-    inside.found
+    inside.of
 }
 
 struct Inside<'i, 'p, 'a> {
@@ -27,16 +31,21 @@ struct Inside<'i, 'p, 'a> {
     coroutines: &'i Coroutines,
     through: Vec<Arc<str>>,
     seen: HashSet<RecipeId>,
-    found: Vec<(usize, Vec<Arc<str>>)>,
+    of: Found,
 }
 
 impl Inside<'_, '_, '_> {
     fn look(&mut self, recipe: RecipeId) {
-        if self.seen.len() >= MAX_AROUND || !self.seen.insert(recipe) {
+        if self.seen.contains(&recipe) {
             return;
         }
+        if self.seen.len() >= MAX_AROUND {
+            self.of.is_cut = true;
+            return;
+        }
+        self.seen.insert(recipe);
         if let Some(i) = self.recipes.subject(recipe).and_then(|ty| self.coroutines.index_of(ty)) {
-            self.found.push((i, self.through.clone()));
+            self.of.found.push((i, self.through.clone()));
             return;
         }
         let recipe = self.recipes.get(recipe);

@@ -9,7 +9,7 @@ mod edges;
 mod given;
 mod reach;
 
-use super::{Coroutines, Origin};
+use super::{Bound, Bounds, Coroutines, Origin};
 use crate::decode::{Recipes, SourceLine};
 use crate::dwarf::{Calls, Class, DieRef, Wanted};
 use crate::runtime::{BlockingCall, HandOver};
@@ -71,6 +71,7 @@ pub struct CodeCalls {
     pub vtables: Vec<(usize, crate::target::Svma)>,
     /// What could not be told, for people.
     pub issues: Vec<String>,
+    pub bounds: Bounds,
 }
 
 impl CodeCalls {
@@ -90,6 +91,13 @@ impl CodeCalls {
             found.issues.push(format!(
                 "{many} calls go to code that several equal functions share: which of them is called is not known"
             ));
+        }
+        for (at, many) in [
+            (Bound::Inlined, calls.cut.inlined),
+            (Bound::Pieces, calls.cut.pieces),
+            (Bound::Unread, calls.cut.unread),
+        ] {
+            found.bounds.cut(at, many);
         }
         found.returned = bodies.returned;
         found.issues.extend(unseen(coroutines, &found.returned));

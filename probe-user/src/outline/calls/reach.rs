@@ -1,14 +1,19 @@
 //! From the calls of functions to those of bodies: through what lies between them.
 
-use super::body::{Bodies, without_parameters};
+use super::body::Bodies;
 use super::{Blocks, CodeCalls, Handed, is_plain};
 use crate::decode::{Recipes, SourceLine};
-use crate::dwarf::{Calls, Class, CodeCall, Decl, DieRef};
+use crate::dwarf::{Calls, Class, CodeCall, Decl, DieRef, without_parameters};
+use crate::outline::Bound;
 use crate::runtime::{BlockingCall, HandOver};
+use crate::target::Svma;
 use std::collections::{BTreeSet, HashMap, HashSet};
+use std::rc::Rc;
 
 /// Functions of others between a body and what they call for it.
 const MAX_BETWEEN: usize = 20_000;
+/// Calls that are looked at in all, those that are copied to everybody who leads to them among them.
+const MAX_LOOKS: u64 = 8_000_000;
 
 /// Crates whose own blocking is their business: runtimes, which know what they do to a worker, and locks, which are held for a
 /// moment as a rule.
@@ -41,6 +46,8 @@ pub fn follow(recipes: &Recipes<'_, '_>, calls: &Calls, bodies: &Bodies) -> Code
         bodies,
         useful: useful(calls, bodies),
         places: HashMap::new(),
+        beyond: HashMap::new(),
+        looks: MAX_LOOKS,
         found: CodeCalls::default(),
     };
     for function in 0..calls.functions.len() {
@@ -64,6 +71,13 @@ fn calls_of(calls: &Calls, function: usize) -> &[CodeCall] {
     let from = calls.calls.partition_point(|call| (call.from as usize) < function);
     let to = calls.calls.partition_point(|call| (call.from as usize) <= function);
     &calls.calls[from..to]
+}
+
+/// Vtables that one function takes the addresses of.
+fn vtables_of(calls: &Calls, function: usize) -> impl Iterator<Item = Svma> + '_ {
+    let from = calls.vtables.partition_point(|used| (used.function as usize) < function);
+    let used = calls.vtables[from..].iter().take_while(move |used| used.function as usize == function);
+    used.map(|used| used.vtable)
 }
 
 /// Functions of others from which something is reached that is told of.
@@ -95,74 +109,114 @@ struct Follow<'f, 'p, 'a> {
     bodies: &'f Bodies,
     useful: Vec<bool>,
     places: HashMap<Decl, Option<SourceLine>>,
+    /// By a function of others: what it leads to.
+    beyond: HashMap<usize, Rc<Beyond>>,
+    /// Calls that may yet be looked at.
+    looks: u64,
     found: CodeCalls,
+}
+
+/// What a function of others leads to, over others.
+#[derive(Debug, Default)]
+struct Beyond {
+    reached: Vec<Reached>,
+    vtables: Vec<Svma>,
+}
+
+/// A call of something that is told of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct Reached {
+    to: usize,
+    /// The dependency's function that makes the call.
+    by: Option<DieRef>,
+    /// A function of std makes it.
+    of_std: bool,
 }
 
 impl Follow<'_, '_, '_> {
     fn body(&mut self, body: usize, function: usize) {
-        self.vtables(body, function);
+        self.found.vtables.extend(vtables_of(self.calls, function).map(|vtable| (body, vtable)));
         for call in calls_of(self.calls, function) {
             let to = call.to as usize;
             if !self.useful[to] {
                 continue;
             }
             let place = self.place(call.place);
-            if !self.reached(body, to, &place, call.by, false) {
-                self.between(body, to, &place, call.by);
+            if !is_plain(self.calls, to) {
+                self.reached(body, Reached { to, by: call.by, of_std: false }, &place);
+                continue;
+            }
+            let beyond = self.beyond(to);
+            let copied = (beyond.reached.len() + beyond.vtables.len()) as u64;
+            let Some(looks) = self.looks.checked_sub(copied) else {
+                self.found.bounds.cut(Bound::Between, 1);
+                continue;
+            };
+            self.looks = looks;
+            self.found.vtables.extend(beyond.vtables.iter().map(|vtable| (body, *vtable)));
+            for reached in &beyond.reached {
+                self.reached(body, Reached { by: reached.by.or(call.by), ..*reached }, &place);
             }
         }
     }
 
-    /// What functions of others call, begun at one that the body calls.
-    fn between(&mut self, body: usize, first: usize, place: &Option<SourceLine>, by: Option<DieRef>) {
+    /// What functions of others call, begun at one of them. Looked for once.
+    fn beyond(&mut self, first: usize) -> Rc<Beyond> {
+        if let Some(known) = self.beyond.get(&first) {
+            return known.clone();
+        }
+        let mut beyond = Beyond::default();
+        let mut told = HashSet::new();
+        let mut cut = 0;
         let mut seen = HashSet::from([first]);
-        let mut open = vec![(first, by)];
+        let mut open = vec![(first, None)];
         while let Some((function, by)) = open.pop() {
-            self.vtables(body, function);
+            beyond.vtables.extend(vtables_of(self.calls, function));
             let of_std = self.calls.functions[function].class == Class::Std;
-            for call in calls_of(self.calls, function) {
-                let (to, by) = (call.to as usize, call.by.or(by));
-                if !self.useful[to] || self.reached(body, to, place, by, of_std) {
+            let calls = calls_of(self.calls, function);
+            let looks = self.looks.min(calls.len() as u64);
+            self.looks -= looks;
+            cut += calls.len() as u64 - looks;
+            for call in &calls[..looks as usize] {
+                let reached = Reached { to: call.to as usize, by: call.by.or(by), of_std };
+                let to = reached.to;
+                if !self.useful[to] || seen.contains(&to) || told.contains(&reached) {
                     continue;
                 }
-                if seen.len() < MAX_BETWEEN && seen.insert(to) {
-                    open.push((to, by));
+                if !is_plain(self.calls, to) {
+                    told.insert(reached);
+                    beyond.reached.push(reached);
+                } else if seen.len() < MAX_BETWEEN {
+                    seen.insert(to);
+                    open.push((to, reached.by));
+                } else {
+                    cut += 1;
                 }
             }
         }
+        beyond.vtables.sort_unstable();
+        beyond.vtables.dedup();
+        self.found.bounds.cut(Bound::Between, cut);
+        let beyond = Rc::new(beyond);
+        self.beyond.insert(first, beyond.clone());
+        beyond
     }
 
-    /// Notes what is told of. False of functions in between.
-    fn reached(
-        &mut self,
-        body: usize,
-        to: usize,
-        place: &Option<SourceLine>,
-        by: Option<DieRef>,
-        of_std: bool,
-    ) -> bool {
-        let target = &self.calls.functions[to];
-        match target.class {
-            Class::Coroutine => {}
+    /// Notes a call of what is told of.
+    fn reached(&mut self, from: usize, reached: Reached, place: &Option<SourceLine>) {
+        match self.calls.functions[reached.to].class {
+            Class::Coroutine | Class::Std | Class::Dependency => {}
             Class::Own => {
-                if let Some(to) = self.bodies.of[to] {
-                    self.found.calls.push((body, to, place.clone()));
+                if let Some(to) = self.bodies.of[reached.to] {
+                    self.found.calls.push((from, to, place.clone()));
                 }
             }
-            Class::Marked => self.marked(body, to, place, by, of_std),
-            Class::Std | Class::Dependency => return false,
+            Class::Marked => self.marked(from, reached, place),
         }
-        true
     }
 
-    fn marked(
-        &mut self,
-        from: usize,
-        to: usize,
-        place: &Option<SourceLine>,
-        by: Option<DieRef>,
-        of_std: bool,
-    ) {
+    fn marked(&mut self, from: usize, reached: Reached, place: &Option<SourceLine>) {
+        let Reached { to, by, of_std } = reached;
         let target = &self.calls.functions[to];
         let Some(path) = &target.path else { return };
         if let Some(how) = HandOver::of(path) {
@@ -195,13 +249,6 @@ impl Follow<'_, '_, '_> {
         }
     }
 
-    fn vtables(&mut self, body: usize, function: usize) {
-        let all = &self.calls.vtables;
-        let from = all.partition_point(|used| (used.function as usize) < function);
-        let used = all[from..].iter().take_while(|used| used.function as usize == function);
-        self.found.vtables.extend(used.map(|used| (body, used.vtable)));
-    }
-
     fn place(&mut self, decl: Option<Decl>) -> Option<SourceLine> {
         let decl = decl?;
         let program = self.recipes.program;
@@ -219,40 +266,40 @@ fn fold_closures(bodies: &Bodies, found: &mut CodeCalls) {
         wholes.entry(*to).or_default().insert(*from);
     }
     // Closures in closures: up to the function.
-    let owners = |body: usize| {
-        let mut owners = BTreeSet::new();
-        let mut open = vec![body];
-        let mut seen = HashSet::new();
-        while let Some(body) = open.pop().filter(|body| seen.insert(*body)) {
-            match wholes.get(&body) {
-                Some(around) => open.extend(around),
-                None => {
-                    owners.insert(body);
-                }
-            }
-        }
-        owners
-    };
+    let mut known: HashMap<usize, Rc<[usize]>> = HashMap::new();
+    let mut owners = |body: usize| known.entry(body).or_insert_with(|| outermost(body, &wholes)).clone();
     let calls = std::mem::take(&mut found.calls);
-    let outer = calls.into_iter().filter(|(from, to, _)| !is_part(*from, *to));
-    found.calls = outer
-        .flat_map(|(from, to, at)| owners(from).into_iter().map(move |from| (from, to, at.clone())))
-        .collect();
-    let handed = std::mem::take(&mut found.handed);
-    found.handed = handed
-        .into_iter()
-        .flat_map(|one| owners(one.from).into_iter().map(move |from| Handed { from, ..one.clone() }))
-        .collect();
-    let blocks = std::mem::take(&mut found.blocks);
-    found.blocks = blocks
-        .into_iter()
-        .flat_map(|one| owners(one.from).into_iter().map(move |from| Blocks { from, ..one.clone() }))
-        .collect();
-    let vtables = std::mem::take(&mut found.vtables);
-    found.vtables = vtables
-        .into_iter()
-        .flat_map(|(from, at)| owners(from).into_iter().map(move |from| (from, at)))
-        .collect();
+    for (from, to, at) in calls.into_iter().filter(|(from, to, _)| !is_part(*from, *to)) {
+        found.calls.extend(owners(from).iter().map(|from| (*from, to, at.clone())));
+    }
+    for one in std::mem::take(&mut found.handed) {
+        found.handed.extend(owners(one.from).iter().map(|from| Handed { from: *from, ..one.clone() }));
+    }
+    for one in std::mem::take(&mut found.blocks) {
+        found.blocks.extend(owners(one.from).iter().map(|from| Blocks { from: *from, ..one.clone() }));
+    }
+    for (from, vtable) in std::mem::take(&mut found.vtables) {
+        found.vtables.extend(owners(from).iter().map(|from| (*from, vtable)));
+    }
     found.vtables.sort();
     found.vtables.dedup();
+}
+
+/// Whose part a body is in the end; itself, if nobody's.
+fn outermost(body: usize, wholes: &HashMap<usize, BTreeSet<usize>>) -> Rc<[usize]> {
+    let mut outermost = BTreeSet::new();
+    let mut seen = HashSet::new();
+    let mut open = vec![body];
+    while let Some(body) = open.pop() {
+        if !seen.insert(body) {
+            continue;
+        }
+        match wholes.get(&body) {
+            Some(around) => open.extend(around),
+            None => {
+                outermost.insert(body);
+            }
+        }
+    }
+    outermost.into_iter().collect()
 }

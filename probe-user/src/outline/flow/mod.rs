@@ -15,7 +15,7 @@ use crate::decode::Recipes;
 use crate::dwarf::{Constants, FunctionCode, Program};
 use crate::target::Svma;
 use iced_x86::{FlowControl, Register};
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::{BTreeSet, HashMap};
 use walk::{Surroundings, Walk, decoder};
 use within::Within;
@@ -32,6 +32,8 @@ pub struct Flow<'f, 'p, 'a> {
     coroutines: &'f Coroutines,
     constants: Constants<'f>,
     returns: RefCell<HashMap<Svma, bool>>,
+    /// Instructions that may yet be followed.
+    left: Cell<usize>,
 }
 
 type Steps = BTreeSet<(usize, usize)>;
@@ -40,11 +42,13 @@ impl<'f, 'p, 'a> Flow<'f, 'p, 'a> {
     /// `file`: the program's own bytes.
     pub fn new(recipes: &'f Recipes<'p, 'a>, coroutines: &'f Coroutines, file: &'f [u8]) -> Self {
         let constants = Constants::of(file);
-        Flow { program: recipes.program, recipes, coroutines, constants, returns: RefCell::default() }
+        let (returns, left) = (RefCell::default(), Cell::default());
+        Flow { program: recipes.program, recipes, coroutines, constants, returns, left }
     }
 
     /// Puts what can follow what into the machine of a coroutine, from its code; else says there why it is from the source.
     pub fn follow(&self, machine: &mut Machine, coroutine: &Coroutine) {
+        self.left.set(walk::MAX_STEPS_IN_ALL);
         machine.order = match self.steps(machine, coroutine) {
             Ok(steps) => {
                 machine.steps = steps.into_iter().collect();
@@ -101,7 +105,8 @@ impl<'f, 'p, 'a> Flow<'f, 'p, 'a> {
     ) -> Result<Steps, String> {
         let polls = |at| self.program.result(at).is_some_and(|ty| &*ty.name == "Poll<()>");
         let returns = |at| self.returns(at, MAX_TAILS);
-        let around = Surroundings { constants: &self.constants, returns: &returns, polls: &polls };
+        let (constants, left) = (&self.constants, &self.left);
+        let around = Surroundings { constants, returns: &returns, polls: &polls, left };
         let offsets = tracked.iter().map(|(at, _)| *at as i64).collect();
         let walk = Walk::new(code, &around, offsets);
         let mut states: Vec<u8> = tracked.iter().map(|(_, state)| *state).collect();

@@ -52,6 +52,8 @@ const MAX_SLOTS: usize = 256;
 const RSP: usize = 4;
 /// What the ABI lets a called function change: rax, rcx, rdx, rsi, rdi, r8 to r11.
 const CLOBBERED: [usize; 9] = [0, 1, 2, 6, 7, 8, 9, 10, 11];
+/// And those that it is called with: rdi, rsi, rdx, rcx, r8, r9.
+const ARGUMENTS: [usize; 6] = [7, 6, 2, 1, 8, 9];
 
 impl Known {
     /// At the function's first instruction; `future`: the register that has the future's address.
@@ -134,6 +136,11 @@ impl Known {
         }
     }
 
+    /// How much is known, in words.
+    pub fn weight(&self) -> usize {
+        self.registers.len() + self.stack.len()
+    }
+
     pub fn forget_stack_from(&mut self, at: i64) {
         self.stack.retain(|slot, _| *slot < at);
     }
@@ -187,8 +194,16 @@ impl Known {
         }
     }
 
-    /// After a function was called that is not looked into.
+    /// After a function was called that is not looked into. It may have written to what it can have the address of.
     pub fn after_call(&mut self) {
+        let passed = ARGUMENTS.iter().map(|index| self.registers[*index]);
+        let addresses = passed.chain(self.stack.values().copied()).filter_map(|value| match value {
+            Value::Stack(at) => Some(at),
+            _ => None,
+        });
+        if let Some(lowest) = addresses.min() {
+            self.stack.retain(|at, value| *at < lowest || !is_number(value));
+        }
         for index in CLOBBERED {
             self.registers[index] = Value::Unknown;
         }
@@ -197,7 +212,6 @@ impl Known {
 
     /// Numbers forgotten, so that what counts does not go on for ever; addresses stay, and in registers numbers up to `largest`.
     pub fn without_numbers(&mut self, largest: Option<u8>) {
-        let is_number = |value: &Value| matches!(value, Value::Number(_) | Value::Byte(_));
         let stays = |value: &Value| match (value, largest) {
             (Value::Number(n), Some(largest)) => *n <= largest.into(),
             (Value::Byte(_), Some(_)) => true,
@@ -209,6 +223,10 @@ impl Known {
         self.stack.retain(|_, value| !is_number(value));
         self.flags = Flags::Unknown;
     }
+}
+
+fn is_number(value: &Value) -> bool {
+    matches!(value, Value::Number(_) | Value::Byte(_))
 }
 
 fn in_low_byte(old: Value, byte: u8) -> Value {

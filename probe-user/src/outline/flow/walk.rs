@@ -9,11 +9,15 @@ use super::value::{Known, Value};
 use crate::dwarf::{Constants, FunctionCode};
 use crate::target::Svma;
 use iced_x86::{Decoder, DecoderOptions, FlowControl, Instruction, OpKind, Register};
+use std::cell::Cell;
 use std::collections::{BTreeSet, HashMap, HashSet};
 use thiserror::Error;
 
-/// Instructions that are followed from one state.
+/// Instructions that are followed from one state, and in all for one coroutine.
 const MAX_STEPS: usize = 1_000_000;
+pub const MAX_STEPS_IN_ALL: usize = 32 * MAX_STEPS;
+/// Words that are kept in mind of all the ways from one state.
+const MAX_WEIGHT: usize = 8_000_000;
 /// From so many ways of coming to one place on, numbers that can be no state are forgotten there; from more on, all.
 const MANY: usize = 16;
 const VERY_MANY: usize = 160;
@@ -47,6 +51,8 @@ pub struct Surroundings<'s> {
     pub returns: &'s dyn Fn(Svma) -> bool,
     /// Whether it returns a `Poll<()>`: 0 for Ready, 1 for Pending.
     pub polls: &'s dyn Fn(Svma) -> bool,
+    /// Instructions that may yet be followed.
+    pub left: &'s Cell<usize>,
 }
 
 pub struct Walk<'w> {
@@ -82,18 +88,17 @@ impl<'w> Walk<'w> {
             queue: Vec::new(),
             seen: HashMap::new(),
             ends: BTreeSet::new(),
-            steps: 0,
+            steps: MAX_STEPS.min(self.around.left.get()),
+            weight: 0,
         };
-        run.queue.push((self.code.start.0, Known::at_entry(future, states)));
-        while let Some((at, known)) = run.queue.pop() {
-            if let Some(known) = run.is_new(at, known)? {
-                run.follow(at, known)?;
-            }
-        }
-        Ok(run.ends)
+        let before = run.steps;
+        let ends = run.all(future);
+        self.around.left.set(self.around.left.get() - (before - run.steps));
+        ends.map(|()| run.ends)
     }
 
-    /// Where the entries of a table lead. It ends where another begins, or where an entry leads out of the function.
+    /// Where the entries of a table lead. It ends where another begins, or where an entry leads out of the function. Empty where
+    /// there are none, or too many.
     fn targets(&self, table: u64) -> Vec<u64> {
         let end = self.addressed.range(table + 1..).next().copied().unwrap_or(u64::MAX);
         let mut targets = Vec::new();
@@ -103,6 +108,9 @@ impl<'w> Walk<'w> {
             let target = table.wrapping_add_signed(i64::from(offset as u32 as i32));
             if !self.starts.contains(&target) {
                 break;
+            }
+            if nth + 1 == MAX_ENTRIES {
+                return Vec::new();
             }
             targets.push(target);
         }
@@ -119,10 +127,23 @@ struct Run<'r> {
     queue: Vec<(u64, Known)>,
     seen: HashMap<u64, HashSet<Known>>,
     ends: BTreeSet<u8>,
+    /// Instructions that may yet be followed.
     steps: usize,
+    /// Of what is kept in `seen`.
+    weight: usize,
 }
 
 impl Run<'_> {
+    fn all(&mut self, future: Register) -> Result<(), Unclear> {
+        self.queue.push((self.walk.code.start.0, Known::at_entry(future, self.began)));
+        while let Some((at, known)) = self.queue.pop() {
+            if let Some(known) = self.is_new(at, known)? {
+                self.follow(at, known)?;
+            }
+        }
+        Ok(())
+    }
+
     /// What is to be known at a place that was not come to so before.
     fn is_new(&mut self, at: u64, mut known: Known) -> Result<Option<Known>, Unclear> {
         let seen = self.seen.entry(at).or_default();
@@ -130,19 +151,20 @@ impl Run<'_> {
             let largest = if seen.len() < VERY_MANY { Some(u8::MAX) } else { None };
             known.without_numbers(largest);
         }
-        if seen.len() >= TOO_MANY {
+        if seen.len() >= TOO_MANY || self.weight > MAX_WEIGHT {
             return Err(Unclear::Ways);
         }
-        Ok(seen.insert(known.clone()).then_some(known))
+        if !seen.insert(known.clone()) {
+            return Ok(None);
+        }
+        self.weight += known.weight();
+        Ok(Some(known))
     }
 
     /// Until the next branch.
     fn follow(&mut self, at: u64, mut known: Known) -> Result<(), Unclear> {
         for instruction in decoder(self.walk.code, at) {
-            self.steps += 1;
-            if self.steps > MAX_STEPS {
-                return Err(Unclear::Ways);
-            }
+            self.steps = self.steps.checked_sub(1).ok_or(Unclear::Ways)?;
             if instruction.is_invalid() {
                 return Err(Unclear::Instruction);
             }
@@ -302,7 +324,8 @@ mod tests {
     /// Runs code at 0x1000 whose state is the byte at 8 of what RDI points to.
     fn ends(bytes: &[u8], future: Register, state: u8) -> Result<Vec<u8>, Unclear> {
         let (constants, returns) = (Constants::default(), |at: Svma| at.0 != 0x2000);
-        let around = Surroundings { constants: &constants, returns: &returns, polls: &|at| at.0 == 0x3000 };
+        let (polls, left) = (|at: Svma| at.0 == 0x3000, Cell::new(MAX_STEPS));
+        let around = Surroundings { constants: &constants, returns: &returns, polls: &polls, left: &left };
         let code = FunctionCode { start: Svma(0x1000), bytes };
         Walk::new(code, &around, vec![8]).ends(future, &[state]).map(|ends| ends.into_iter().collect())
     }
@@ -367,6 +390,20 @@ mod tests {
         // mov rbx, rdi; call 0x2001; mov byte [rbx+8], 3; ret
         let returns = [0x48, 0x89, 0xfb, 0xe8, 0xf9, 0x0f, 0, 0, 0xc6, 0x43, 0x08, 3, 0xc3];
         assert_eq!(ends(&returns, Register::RDI, 0), Ok(vec![3]));
+    }
+
+    #[test]
+    fn what_is_called_may_write_to_what_it_is_given() {
+        // mov rbx, rdi; mov byte [rsp+8], 3; lea rdi, [rsp+8]; call 0x2001; mov al, [rsp+8]; mov [rbx+8], al; ret
+        let code = [
+            0x48, 0x89, 0xfb, 0xc6, 0x44, 0x24, 0x08, 0x03, 0x48, 0x8d, 0x7c, 0x24, 0x08, 0xe8, 0xef, 0x0f,
+            0, 0, 0x8a, 0x44, 0x24, 0x08, 0x88, 0x43, 0x08, 0xc3,
+        ];
+        assert_eq!(ends(&code, Register::RDI, 0), Err(Unclear::State));
+        let mut other = code;
+        // lea rdi, [rsp+16]: beside it.
+        other[12] = 0x10;
+        assert_eq!(ends(&other, Register::RDI, 0), Ok(vec![3]));
     }
 
     #[test]

@@ -10,6 +10,8 @@ const MAX_WRAPPERS: usize = 16;
 const MAX_DEPTH: usize = 6;
 /// Places that are looked at for one coroutine.
 const MAX_PLACES: usize = 64;
+/// Futures in one await that are looked at.
+const MAX_LOOKS: usize = 1024;
 
 /// An await of one coroutine that has another in what it awaits.
 #[derive(Clone, Copy, Debug)]
@@ -52,11 +54,9 @@ impl Within {
             within.state_at.push(discriminant.filter(|d| d.width == 1).map(|d| d.offset));
             for (low, high, arm) in select {
                 let (Ok(state), Some(arm)) = (u8::try_from(*low), arms.get(*arm as usize)) else { continue };
-                let mut found = Vec::new();
-                for child in arm.awaiting.iter().filter(|child| !child.deref) {
-                    inner(recipes, coroutines, child.recipe, child.offset, MAX_WRAPPERS, &mut found);
-                }
-                for (index, offset) in found.into_iter().filter(|_| low == high) {
+                let mut inner = Inner { recipes, coroutines, left: MAX_LOOKS, found: Vec::new() };
+                inner.of_arm(arm, 0, MAX_WRAPPERS);
+                for (index, offset) in inner.found.into_iter().filter(|_| low == high) {
                     within.by_inner.entry(index).or_default().push(Await { outer, state, offset });
                 }
             }
@@ -87,29 +87,33 @@ impl Within {
 }
 
 /// Coroutines that lie in what is awaited, with no other coroutine around them, and where.
-fn inner(
-    recipes: &Recipes<'_, '_>,
-    coroutines: &Coroutines,
-    id: RecipeId,
-    offset: u64,
+struct Inner<'i, 'p, 'a> {
+    recipes: &'i Recipes<'p, 'a>,
+    coroutines: &'i Coroutines,
+    /// Futures that may yet be looked at: one that has others twice doubles them with each level.
     left: usize,
-    found: &mut Vec<(usize, u64)>,
-) {
-    let index = recipes.subject(id).and_then(|ty| coroutines.index_of(ty));
-    if let Some(index) = index {
-        found.push((index, offset));
-        return;
+    found: Vec<(usize, u64)>,
+}
+
+impl Inner<'_, '_, '_> {
+    fn of_arm(&mut self, arm: &Arm, offset: u64, deeper: usize) {
+        for child in arm.awaiting.iter().filter(|child| !child.deref) {
+            if self.left > 0 && deeper > 0 {
+                self.left -= 1;
+                self.look(child.recipe, offset.saturating_add(child.offset), deeper - 1);
+            }
+        }
     }
-    let recipe = recipes.get(id);
-    let arms: &[Arm] = match &*recipe {
-        Recipe::Switch { arms, .. } => arms,
-        Recipe::Fixed(arm) => std::slice::from_ref(arm),
-        _ => return,
-    };
-    let Some(left) = left.checked_sub(1) else { return };
-    for child in arms.iter().flat_map(|arm| &arm.awaiting).filter(|child| !child.deref) {
-        if found.len() < MAX_PLACES {
-            inner(recipes, coroutines, child.recipe, offset.saturating_add(child.offset), left, found);
+
+    fn look(&mut self, id: RecipeId, offset: u64, deeper: usize) {
+        if let Some(index) = self.recipes.subject(id).and_then(|ty| self.coroutines.index_of(ty)) {
+            self.found.push((index, offset));
+            return;
+        }
+        match &*self.recipes.get(id) {
+            Recipe::Switch { arms, .. } => arms.iter().for_each(|arm| self.of_arm(arm, offset, deeper)),
+            Recipe::Fixed(arm) => self.of_arm(arm, offset, deeper),
+            _ => {}
         }
     }
 }

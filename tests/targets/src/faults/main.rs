@@ -13,6 +13,7 @@ mod large_future;
 mod lock_across_await;
 mod lock_convoy;
 mod lost_wakeup;
+mod no_timeout;
 mod sequential_awaits;
 mod starved;
 mod stuck_shutdown;
@@ -37,6 +38,7 @@ fn cases() -> impl Iterator<Item = Case> {
         lock_across_await::CASES,
         lock_convoy::CASES,
         lost_wakeup::CASES,
+        no_timeout::CASES,
         sequential_awaits::CASES,
         starved::CASES,
         stuck_shutdown::CASES,
