@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::watch;
 
 /// How long each computes, by the clock.
-const COMPUTES: Duration = Duration::from_millis(1200);
+const COMPUTES: Duration = Duration::from_secs(3);
 
 /// Where a task computes: its first and its last line are in it.
 #[derive(Clone, Copy, Debug)]
