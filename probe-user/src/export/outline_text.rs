@@ -47,7 +47,7 @@ pub fn write(
     }
     if drawn.plain_sync > 0 {
         let functions = counted(drawn.plain_sync as u64, "sync function");
-        notes.push(format!("{functions} that nobody is known to call, and that lead to nothing async"));
+        notes.push(format!("{functions} that nobody is known to call, with nothing async below"));
     }
     if rows.is_empty() {
         rows.push(Row::of(Ink::Plain, "no function to show"));

@@ -241,7 +241,7 @@ impl Drawing<'_> {
             self.push(group.first.to, how, edge_notes(group.first), &first, &under);
         }
         if left_out > 0 {
-            let words = format!("… {} that lead to nothing async", counted(left_out as u64, "sync function"));
+            let words = format!("… {} with nothing async below", counted(left_out as u64, "sync function"));
             self.trees.lines.push(GraphLine {
                 branches: if deep { rest.to_owned() } else { format!("{rest}└ ") },
                 below: format!("{rest}  "),
