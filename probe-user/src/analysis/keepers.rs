@@ -4,7 +4,7 @@ use super::held_workers::{Held, held_workers};
 use super::lints::once_each;
 use super::stalls::Stall;
 use super::{Case, FoundPlace, Part, Sentence, sentence};
-use crate::decode::{Hold, Task, TaskState};
+use crate::decode::{Certainty, Hold, Task, TaskState};
 use crate::target::Avma;
 
 /// A suspended task with a guard.
@@ -33,7 +33,11 @@ impl Keeper<'_> {
     /// `#7 app::keeper keeps the Mutex 0x7f.. that it waits for, taken at src/a.rs:3, while it awaits at src/a.rs:4`
     pub fn how(&self, case: &Case<'_>) -> Sentence {
         let Keeper { task, hold } = self;
-        let mut words = sentence![Part::Task(task.id), " ", &task.name, " keeps the "];
+        let keeps = match hold.certainty {
+            Certainty::Proven => " keeps the ",
+            Certainty::Possible => " possibly keeps the ",
+        };
+        let mut words = sentence![Part::Task(task.id), " ", &task.name, keeps];
         words.append(sentence![Part::Thing(hold.kind, hold.address), " that it waits for"]);
         if let Some(line) = &hold.acquired_at {
             words.append(sentence![", taken at ", line]);
