@@ -92,7 +92,11 @@ fn differences(truth: &[Truth], traced: &Traced, parents: bool) -> Vec<String> {
         compare("parent", format!("{:?}", told.parent.as_ref()), format!("{expected:?}"));
         let cancelled: Vec<_> = aborted_at.iter().map(|line| Some(*line)).collect();
         compare("cancelled at", format!("{:?}", told.cancelled_at), format!("{cancelled:?}"));
-        compare("its longest delay beyond the sum of all", told.longest_is_beyond().to_string(), false.to_string());
+        compare(
+            "its longest delay beyond the sum of all",
+            told.longest_is_beyond().to_string(),
+            false.to_string(),
+        );
         compare("panics", told.panics.to_string(), u64::from(*panics).to_string());
         if told.existing {
             compare("polls", (told.polls + 1).to_string(), all_polls.to_string());
@@ -143,7 +147,7 @@ fn latest() {
 
 #[test]
 fn latest_in_one_unit() {
-    check(Variant { codegen_units: 1, ..Variant::release(Tokio::Latest) }, true);
+    check(Variant::in_one_unit(Tokio::Latest), true);
 }
 
 #[test]
@@ -189,7 +193,7 @@ fn no_tokio_is_dear_to_watch() {
         return;
     }
     let (latest, old) = (Variant::release(Tokio::Latest), Variant::release(Tokio::V1_43));
-    for variant in [latest, Variant { codegen_units: 1, ..latest }, optimized(Tokio::Latest), old] {
+    for variant in [latest, Variant::in_one_unit(Tokio::Latest), optimized(Tokio::Latest), old] {
         let executable = variant.build(&["causes"]).expect("builds").program("causes");
         let mut program = Program::start(&executable, &[]).expect("starts");
         program.truth().expect("waits");
