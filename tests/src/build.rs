@@ -302,6 +302,9 @@ impl Variant {
         set(cargo, "PANIC", if self.panic == Panic::Abort { "abort" } else { "unwind" });
         set(cargo, "SPLIT_DEBUGINFO", if self.split { "packed" } else { "off" });
         set(cargo, "STRIP", "none");
+        // Of build scripts and proc macros, which then are the same whatever the program has: built once, and faster.
+        set(cargo, "BUILD_OVERRIDE_DEBUG", "0");
+        set(cargo, "BUILD_OVERRIDE_SPLIT_DEBUGINFO", "off");
         // rustc 1.97 makes v0 the default and puts legacy behind -Zunstable-options; before, legacy needs no flag.
         let mangling = if self.mangling == Mangling::V0 { "-Csymbol-mangling-version=v0" } else { "" };
         let model = if self.pie { "" } else { "-Crelocation-model=static" };

@@ -41,6 +41,9 @@ fn main() -> Result<()> {
 /// What `Lane::Wide` has.
 fn wide() -> Result<()> {
     let plain = Variant::release(Tokio::Latest);
+    // First what ends with one large crate after the other; last many small ones, which keep both processors busy.
+    build("big", || build_package("big", &["big"]).map(drop))?;
+    build("crates", || build_package("crates", &["others_waits"]).map(drop))?;
     all(covering(|variant| variant.lto == Lto::Local))?;
     // Over what the plain build with the latest tokio is over.
     futures(plain)?;
@@ -49,9 +52,7 @@ fn wide() -> Result<()> {
     }
     let stripped = Variant { strip: Strip::Symbols, ..plain };
     all(levels(plain).into_iter().chain([stripped]).map(|variant| (variant, FEW.to_vec())).collect())?;
-    all([0, 1].map(|debug| (Variant { twin: true, debug, ..plain }, vec!["forever"])).into())?;
-    build("crates", || build_package("crates", &["others_waits"]).map(drop))?;
-    build("big", || build_package("big", &["big"]).map(drop))
+    all([0, 1].map(|debug| (Variant { twin: true, debug, ..plain }, vec!["forever"])).into())
 }
 
 /// What `Lane::Narrow` has, and the programs of crates.io.
