@@ -106,7 +106,7 @@ impl DiagnoseArgs {
                 exit: Exit::Plain,
                 tried: format!("following task {} of {}", path.task.id, self.target),
                 why: "no such task was there".into(),
-                next: format!("async-inspect dump --all {} lists the tasks", self.target),
+                next: format!("async-inspect dump --all {}", self.target),
             }
             .into()),
             _ => Ok(Exit::Fine),
