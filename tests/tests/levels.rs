@@ -121,16 +121,11 @@ fn names_out_of_symbols() {
     let bare_build = Variant { debug: 0, ..latest() };
     let fat = Variant { lto: Lto::Fat, codegen_units: 1, ..bare_build };
     let directory = tempfile::tempdir().expect("room");
-    let ways: [(&str, &dyn Fn(&str) -> PathBuf); 3] = [
-        ("plain", &|name| built(bare_build, name)),
-        ("fat", &|name| built(fat, name)),
-        ("v0", &|name| {
-            without_debug_info(&built(Variant::in_one_unit(Tokio::Latest), name), directory.path())
-        }),
-    ];
-    for (way, executable) in ways {
-        for program in ["forever", "tree"] {
-            let looked = look(&executable(program));
+    let v0 = |name| without_debug_info(&built(Variant::in_one_unit(Tokio::Latest), name), directory.path());
+    for program in ["forever", "tree"] {
+        let ways = [("plain", built(bare_build, program)), ("fat", built(fat, program)), ("v0", v0(program))];
+        for (way, executable) in ways {
+            let looked = look(&executable);
             looked.says_what_to_add(DebugInfo::Symbols, "symbols only");
             let (mut certain, mut wrong) = (0, Vec::new());
             for (truth, name) in looked.names() {
