@@ -70,7 +70,7 @@ pub struct Variant {
     /// `split-debuginfo=packed`: types live in a `.dwp` beside the program.
     pub split: bool,
     pub debug: u32,
-    /// The program itself has line tables only; what it depends on has what `debug` says.
+    /// `debug = "line-tables-only"`, instead of what `debug` says.
     pub line_tables: bool,
     /// The same program built again with types, over the same dependencies.
     pub twin: bool,
@@ -279,11 +279,7 @@ impl Variant {
     /// Flags that `cargo rustc` gives to rustc for the program and not for its dependencies, which so are the same as without.
     /// Cargo leaves them out of what it hashes into symbols (`-C metadata`); another profile would change the order of functions.
     fn of_the_program_alone(&self) -> Vec<&'static str> {
-        let flags = [
-            (self.line_tables, "-Cdebuginfo=line-tables-only"),
-            (self.twin, "-Cdebuginfo=2"),
-            (self.strip == Strip::Symbols, "-Cstrip=symbols"),
-        ];
+        let flags = [(self.twin, "-Cdebuginfo=2"), (self.strip == Strip::Symbols, "-Cstrip=symbols")];
         flags.into_iter().filter(|(wanted, _)| *wanted).map(|(_, flag)| flag).collect()
     }
 
@@ -292,7 +288,8 @@ impl Variant {
             cargo.env(format!("CARGO_PROFILE_RELEASE_{key}"), value);
         };
         set(cargo, "CODEGEN_UNITS", &self.codegen_units.to_string());
-        set(cargo, "DEBUG", &self.debug.to_string());
+        let debug = self.debug.to_string();
+        set(cargo, "DEBUG", if self.line_tables { "line-tables-only" } else { &debug });
         let lto = match self.lto {
             Lto::Local => "false",
             Lto::Thin => "thin",

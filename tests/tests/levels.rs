@@ -72,8 +72,7 @@ fn names_out_of_functions() {
     }
     let fat = Variant { lto: Lto::Fat, codegen_units: 1, ..latest() };
     for base in [latest(), fat] {
-        let names = Variant { debug: 1, ..base };
-        for variant in [names, Variant { line_tables: true, ..names }] {
+        for variant in [Variant { debug: 1, ..base }, Variant { line_tables: true, ..base }] {
             for program in ["forever", "tree"] {
                 let looked = look(&built(variant, program));
                 looked.says_what_to_add(DebugInfo::Names, "no types");

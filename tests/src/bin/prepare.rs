@@ -80,8 +80,7 @@ fn covering(which: impl Fn(&Variant) -> bool) -> Vec<(Variant, Vec<&'static str>
 
 /// The same with less debug information.
 fn levels(base: Variant) -> [Variant; 3] {
-    let names = Variant { debug: 1, ..base };
-    [names, Variant { line_tables: true, ..names }, Variant { debug: 0, ..base }]
+    [Variant { debug: 1, ..base }, Variant { line_tables: true, ..base }, Variant { debug: 0, ..base }]
 }
 
 fn futures(variant: Variant) -> Result<()> {
