@@ -13,7 +13,8 @@ use std::process::Command;
 use std::time::Duration;
 
 const CONNECTIONS: &str = "32";
-const WARM_UP: Duration = Duration::from_millis(600);
+/// Of both servers together. What coming costs is another table's.
+const WARM_UP: Duration = Duration::from_secs(2);
 /// Of each of the two servers.
 const WINDOW: Duration = Duration::from_secs(2);
 /// Far shorter than what slows such a machine down lasts, far longer than a request.
@@ -85,30 +86,31 @@ fn round(peer: Peer, observer: Observer, load: &Path, effort: Effort) -> Result<
     let mut subject = Subject::start(&build(peer, "server")?, &[])?;
     let window = effort.span(WINDOW);
     if peer != Peer::Nothing {
-        return Ok(Round(vec![pair([&mut subject, &mut untraced], observer, load, window)?]));
+        return Ok(Round(vec![pair([&mut subject, &mut untraced], observer, 0, load, window)?]));
     }
-    let first = pair([&mut subject, &mut untraced], observer, load, window / 2)?;
-    Ok(Round(vec![first, pair([&mut untraced, &mut subject], observer, load, window / 2)?]))
+    let first = pair([&mut subject, &mut untraced], observer, 0, load, window / 2)?;
+    Ok(Round(vec![first, pair([&mut untraced, &mut subject], observer, 1, load, window / 2)?]))
 }
 
-/// The first is observed, or built with a peer. `window`: of each of them.
+/// The first is observed, or built with a peer, and has this turn of two. `window`: of each of them.
 fn pair(
     [subject, untraced]: [&mut Subject; 2],
     observer: Observer,
+    turn: usize,
     load: &Path,
     window: Duration,
 ) -> Result<Pair> {
     let watching = observer.attach(subject)?;
+    let mut servers = [server(subject, watching.pid())?, server(untraced, None)?];
+    servers.rotate_right(turn);
+    drive(load, &servers, WARM_UP)?;
     let begin = watching.cpu_ns()?;
-    let mut command = Command::new(load);
-    let millis = |span: Duration| span.as_millis().to_string();
-    command.args([CONNECTIONS, &millis(WARM_UP), &millis(2 * window), &millis(SLICE)]);
-    command.arg(server(subject, watching.pid())?).arg(server(untraced, None)?);
-    let (untraced_sums, (sums, output)) = untraced.during(|_| subject.during(|_| Ok(command.output()?)))?;
-    ensure!(output.status.success(), "the load failed: {}", String::from_utf8_lossy(&output.stderr));
+    let drive = |_: &Subject| drive(load, &servers, 2 * window);
+    let (untraced_sums, (sums, mut loads)) = untraced.during(|_| subject.during(drive))?;
     let observer_ns = watching.cpu_ns()? - begin;
     watching.detach()?;
-    let [own_load, untraced_load]: [Load; 2] = serde_json::from_slice(&output.stdout)?;
+    loads.rotate_left(turn);
+    let [own_load, untraced_load] = loads;
     let run = |sums: Sums, observer_ns: u64, load| Run {
         cpu_us: sums.cpu_per_request() / 1000.0,
         polls: sums.polls as f64 / sums.requests.max(1) as f64,
@@ -116,6 +118,14 @@ fn pair(
         load,
     };
     Ok(Pair { own: run(sums, observer_ns, own_load), untraced: run(untraced_sums, 0, untraced_load) })
+}
+
+/// Both in turns, for so long.
+fn drive(load: &Path, servers: &[String; 2], span: Duration) -> Result<[Load; 2]> {
+    let [span, slice] = [span, SLICE].map(|span| span.as_millis().to_string());
+    let output = Command::new(load).args([CONNECTIONS, "0", &span, &slice]).args(servers).output()?;
+    ensure!(output.status.success(), "the load failed: {}", String::from_utf8_lossy(&output.stderr));
+    Ok(serde_json::from_slice(&output.stdout)?)
 }
 
 /// As the load program wants it.
@@ -169,7 +179,8 @@ fn table(subjects: &[(Peer, Observer)], rows: &[Row], rounds: u32, window: Durat
         "axum on hyper with two workers, a task for each of {CONNECTIONS} keep-alive connections, each with one request under \
          way, from one client thread on the same two cores; {polls:.1} polls for a request. Each row has {rounds} runs of a \
          server of its own beside an untraced one: both take turns of {SLICE:?}, {window:?} each in all, so that what slows \
-         the machine slows both; the observer is stopped in the other's turns. Without a peer built in the two change parts after half of the time. A \
+         the machine slows both; the observer is stopped in the other's turns. Without a peer built in the two change parts after half of the time. What is measured begins {WARM_UP:?} after the \
+         observer came. A \
          rise is over the untraced server of the same run. Bounds are of the median, by bootstrap, and given of six runs or more."
     );
     let mut table = Table::new("An axum server under load", note, &head);
