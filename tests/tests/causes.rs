@@ -92,7 +92,11 @@ fn differences(truth: &[Truth], traced: &Traced, parents: bool) -> Vec<String> {
         compare("parent", format!("{:?}", told.parent.as_ref()), format!("{expected:?}"));
         let cancelled: Vec<_> = aborted_at.iter().map(|line| Some(*line)).collect();
         compare("cancelled at", format!("{:?}", told.cancelled_at), format!("{cancelled:?}"));
-        compare("its longest delay beyond the sum of all", told.longest_is_beyond().to_string(), false.to_string());
+        compare(
+            "its longest delay beyond the sum of all",
+            told.longest_is_beyond().to_string(),
+            false.to_string(),
+        );
         compare("panics", told.panics.to_string(), u64::from(*panics).to_string());
         if told.existing {
             compare("polls", (told.polls + 1).to_string(), all_polls.to_string());

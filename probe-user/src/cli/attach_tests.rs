@@ -41,8 +41,8 @@ struct ScriptedLooks(u32);
 
 impl LookStream for ScriptedLooks {
     fn round(&mut self, _: &dyn Fn() -> bool) -> Option<Round> {
-        std::thread::sleep(Duration::from_millis(20));
-        let looks = self.0 / 50;
+        std::thread::sleep(Duration::from_millis(40));
+        let looks = self.0 / 25;
         let runs = vec![Run { task: 1, tid: 7, path: None, hits: looks }];
         let period_ns = 1_000_000_000 / u64::from(self.0);
         let t_ns = crate::cli::clock::monotonic_ns();

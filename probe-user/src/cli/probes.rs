@@ -9,6 +9,10 @@ use crate::model::{Cost, Mode};
 use crate::sys::process_clock::process_cpu_ns;
 use crate::trace::{self, Budget, Hits, Price, SAMPLE_NS, Spending, TICK_NS, TraceEvent, Tracer, Verdict};
 
+/// What a record costs us from the ring to a view or a file, ns, about (docs/BENCHMARKS.md, ping-pong: the observer's own time for a
+/// poll, with events and without). Where all CPUs are busy the target waits for it.
+const RECORD_NS: u64 = 1_000;
+
 /// What the target pays, ns; tried at start-up.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Prices {
@@ -101,10 +105,11 @@ impl Probes {
     }
 
     fn spending(&mut self) -> Spending {
+        let ours_ns = self.tracer.hits().records.saturating_mul(RECORD_NS);
         Spending {
             t_ns: monotonic_ns(),
             target_ns: self.look_at_clock(),
-            probes_ns: self.cost_ns().unwrap_or(0),
+            probes_ns: self.cost_ns().unwrap_or(0).saturating_add(ours_ns),
             change_ns: self.change_ns,
         }
     }

@@ -11,9 +11,9 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-/// Looks a second while the probes are out: enough for shares to be known to some percent in twenty seconds. Each takes a CPU away
+/// Looks a second while the probes are out: enough for shares to be known to some percent in forty seconds. Each takes a CPU away
 /// from somebody, on a busy machine from the target.
-pub(super) const MEANWHILE_HZ: u32 = 50;
+pub(super) const MEANWHILE_HZ: u32 = 25;
 /// Rounds waiting for a view, about ten seconds of them. Those beyond count as missed.
 const QUEUED: usize = 100;
 /// Who looks late misses what it came for.

@@ -9,8 +9,8 @@ pub const DEFAULT_PERCENT: u8 = 2;
 
 /// Spent before anything was paid in, so that something is seen at once, ns.
 const CREDIT_NS: i64 = 5_000_000;
-/// A program that hardly runs may be watched all the time: what is paid in per second whatever it uses, ns: a thousandth of a CPU.
-const ALLOWANCE_NS_PER_S: u64 = 1_000_000;
+/// A program that hardly runs may be watched all the time: what is paid in per second whatever it uses, ns: two thousandths of a CPU.
+const ALLOWANCE_NS_PER_S: u64 = 2_000_000;
 /// Never saved up more than for this long, ns: a burst after a quiet hour is not to cost all at once.
 const SAVED_NS: u64 = 2_000_000_000;
 /// A while of watching that is worth putting the probes in, ns.
@@ -25,7 +25,7 @@ pub struct Spending {
     pub t_ns: u64,
     /// CPU time of the target, what the probes cost in it included, ns.
     pub target_ns: u64,
-    /// Of that, what the probes cost, ns.
+    /// What the probes cost: in it, and us, who take in what they tell, ns.
     pub probes_ns: u64,
     /// How long it took to put the probes in or out when that was last done, ns.
     pub change_ns: u64,

@@ -37,8 +37,8 @@ fn a_cheap_trace_is_never_interrupted() {
 
 #[test]
 fn an_idle_program_is_watched_all_the_time() {
-    // A thousandth of a processor, a third of it for the probes.
-    let (_, live, times) = run(2, 0.001, 0.33, 20, 60);
+    // Two thousandths of a processor are allowed, whatever it does itself.
+    let (_, live, times) = run(2, 0.003, 0.6, 20, 60);
     assert_eq!((live, times), (1.0, 0));
 }
 
@@ -68,7 +68,7 @@ proptest! {
         let (spent, ..) = run(percent, cpus, cost, change_ms, 60);
         // Beyond the share: the credit, the allowance of one who hardly runs, and the last look's overshoot.
         let ran_s = 60.0 * cpus;
-        let allowed = f64::from(percent) / 100.0 + 0.001 / cpus + 0.02 / ran_s + 0.105 * cpus * cost / ran_s;
+        let allowed = f64::from(percent) / 100.0 + 0.002 / cpus + 0.02 / ran_s + 0.105 * cpus * cost / ran_s;
         prop_assert!(spent <= allowed + 0.001, "{spent} of {allowed}");
     }
 }

@@ -17,6 +17,8 @@ pub struct Hits {
     pub ticks: u64,
     /// Of these, those at which the thread's stack was copied.
     pub samples: u64,
+    /// Records that were read: each is put in order, translated, told.
+    pub records: u64,
     /// Hits in other processes that run the same file.
     pub foreign: u64,
     /// Records that the ring buffer had no room for.

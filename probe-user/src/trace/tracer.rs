@@ -72,6 +72,8 @@ pub struct Tracer {
     /// Keys of threads that had ended at the last sweep.
     missing: HashSet<u64>,
     accounts_read: Instant,
+    /// See [`Hits::records`].
+    records: u64,
     /// How many times the probes were put in anew.
     epoch: u32,
     config: Config,
@@ -170,6 +172,7 @@ impl Tracer {
             ended_threads: [0; 4],
             missing: HashSet::new(),
             accounts_read: Instant::now(),
+            records: 0,
             epoch: 0,
             identity,
             translator: Translator::new(plan, entry_only, off_cpu),
@@ -281,12 +284,14 @@ impl Tracer {
         }
         for _ in 0..MAX_RECORDS {
             let Some(bytes) = self.written.ring.next() else { break };
+            self.records += 1;
             if let Some(record) = Record::parse(&bytes) {
                 self.held.push(&record);
             }
         }
         for _ in 0..MAX_RECORDS {
             let Some(bytes) = self.written.cause_ring.next() else { break };
+            self.records += 1;
             if let Ok((cause, _)) = Cause::read_from_prefix(&bytes) {
                 self.held.push_cause(cause);
             }
@@ -357,6 +362,7 @@ impl Tracer {
             causes_unread: self.written.counter(Counter::Unidentified),
             ticks: self.written.counter(Counter::Ticks),
             samples: self.written.counter(Counter::Samples),
+            records: self.records,
             foreign: self.written.counter(Counter::Foreign),
             lost: self.written.counter(Counter::Lost),
             unreadable: self.written.counter(Counter::Unreadable),

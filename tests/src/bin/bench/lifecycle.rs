@@ -13,11 +13,12 @@ use std::time::Duration;
 const WINDOW: Duration = Duration::from_secs(1);
 
 /// Program, arguments, and what it is.
-const PROGRAMS: [(&str, &[&str], &str); 5] = [
+const PROGRAMS: [(&str, &[&str], &str); 6] = [
     ("ping_pong", &["32"], "ping-pong, 64 tasks"),
     ("server", &[], "axum server, idle"),
     ("types_500", &[], "500 types of tasks"),
     ("types_1000", &[], "1,000 types of tasks"),
+    ("types_1000", &["quiet"], "1,000 types of tasks, all waiting"),
     ("yields", &["100000", "2", "steady"], "100,000 tasks, all ready"),
 ];
 
@@ -67,7 +68,7 @@ fn once(program: &str, arguments: &[&str], effort: Effort) -> Result<[Option<f64
     std::thread::sleep(effort.span(WINDOW));
     let peak = watching.peak_mib()?;
     let millis = |span: Duration| span.as_secs_f64() * 1000.0;
-    let idle = subject.address.is_some();
+    let idle = subject.address.is_some() || arguments.contains(&"quiet");
     let (attach, first) = watching.took(!idle)?;
     let left = watching.detach()?;
     let [came, went] = empty_session::come_and_go(&subject.executable, subject.pid())?.map(millis).map(Some);
