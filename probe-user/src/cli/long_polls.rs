@@ -24,6 +24,8 @@ const MOST: u32 = 50;
 const MOST_STACKS: u32 = 100;
 /// Stacks of threads that compute followed at most, in a second.
 const MOST_SAMPLES: u32 = 100;
+/// Samples read at one look; what is left waits in the ring.
+const MOST_READ: usize = 1000;
 /// A poll that runs is told so late, ns, if it was not seen before what it computes: the clock has struck by then.
 const SAMPLED_NS: u64 = 30_000_000;
 /// Polls are told so late (`HOLD_NS` in trace/held.rs), and a task's first poll not before its spawn.
@@ -180,10 +182,12 @@ impl Look {
     }
 
     fn all(&mut self, last: bool) {
-        let most = if last { MOST_SAMPLES } else { MOST_SAMPLES.saturating_sub(self.samples) };
-        self.samples += self.computing.gather(&mut self.running, &mut self.blockers, most);
+        // Before the polls, so that each is of one that is listed or over; followed after these have their clocks: that takes a while.
+        let found = self.running.samples(MOST_READ);
         let now_ns = monotonic_ns();
         let polls = self.polls(now_ns);
+        let most = if last { MOST_SAMPLES } else { MOST_SAMPLES.saturating_sub(self.samples) };
+        self.samples += self.computing.gather(found, &mut self.blockers, most);
         self.forget_ended(&polls);
         if now_ns / 1_000_000_000 != self.second {
             (self.second, self.told) = (now_ns / 1_000_000_000, 0);

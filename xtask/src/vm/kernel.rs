@@ -35,7 +35,6 @@ impl Series {
                 "counts=even_rate_latest",
                 "counts=spawns_latest",
                 "blockers=latest_fully_optimized",
-                "computes=latest_fully_optimized",
                 "harmless=inspector_killed",
                 "harmless=panics_that_abort",
                 "harmless=seccomp",
