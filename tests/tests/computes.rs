@@ -145,16 +145,19 @@ fn what_is_not_asked_for_is_not_looked_at() {
 fn wait_until_told(recorder: &mut Tracer) -> Result<()> {
     let mut told = HashSet::new();
     while told.len() < COMPUTE {
-        match recorder.line()?.context("it ended before all were told")? {
-            Line::Blocked { task, .. } => drop(told.insert(task)),
-            _ => {}
+        let line = recorder.line()?.context("it ended before all were told")?;
+        if let Line::Blocked { task, .. } = line {
+            told.insert(task);
         }
     }
     Ok(())
 }
 
-/// By task: its last long poll, whether it is said to be over, and how many looks at what it computes are told.
-fn last_told(file: &Path) -> Result<BTreeMap<u64, (u64, Option<bool>, u64)>> {
+/// When a long poll began; whether it was said to be over when it was told again, if it was; looks at what it computes.
+type LastTold = (u64, Option<bool>, u64);
+
+/// By task: its last long poll.
+fn last_told(file: &Path) -> Result<BTreeMap<u64, LastTold>> {
     let mut found = BTreeMap::new();
     for event in events(file)? {
         match event {
