@@ -25,6 +25,8 @@ pub mod outline_mermaid;
 pub mod outline_text;
 pub mod plain;
 mod plain_end;
+mod plain_held;
+pub mod plain_summary;
 pub mod ps;
 mod resources;
 pub mod shape;
