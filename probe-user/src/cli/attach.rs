@@ -148,7 +148,9 @@ fn fallback(failure: &Failure, sampling: bool) -> String {
 
 pub(super) fn finish(end: End) -> Result<Exit, Quit> {
     match end {
-        End::TargetExited { .. } | End::Execed | End::Duration | End::Interrupted | End::Left => Ok(Exit::Fine),
+        End::TargetExited { .. } | End::Execed | End::Duration | End::Interrupted | End::Left => {
+            Ok(Exit::Fine)
+        }
         End::Failed(why) => {
             let tried = "watching the target".into();
             Err(Failure { exit: Exit::Plain, tried, why, next: String::new() }.into())

@@ -76,7 +76,10 @@ fn two_programs(before: &Watched, after: &Watched, comparison: &Comparison) -> O
     }
     let any = !comparison.only_before.is_empty() && !comparison.only_after.is_empty();
     (comparison.changes.is_empty() && any).then(|| {
-        format!("{} and {} have no await point in common: they are of two programs, or too short", before.what, after.what)
+        format!(
+            "{} and {} have no await point in common: they are of two programs, or too short",
+            before.what, after.what
+        )
     })
 }
 

@@ -322,7 +322,10 @@ mod tests {
 
     #[test]
     fn a_command_is_quoted_where_a_shell_would_read_it_otherwise() {
-        assert_eq!(["dump", "--task=4", "./a b", "it's", ""].map(for_shell).join(" "), r"dump --task=4 './a b' 'it'\''s' ''");
+        assert_eq!(
+            ["dump", "--task=4", "./a b", "it's", ""].map(for_shell).join(" "),
+            r"dump --task=4 './a b' 'it'\''s' ''"
+        );
         assert!(with_sudo().starts_with("sudo async-inspect"));
     }
 
@@ -330,6 +333,9 @@ mod tests {
     fn a_name_that_is_no_process_may_be_meant_as_a_file() {
         let why = |name: &str| failure(TargetError::NoSuchName { name: name.into() }).why;
         assert_eq!(why("a"), "no process is named \"a\", and no file");
-        assert_eq!(why("Cargo.toml"), "no process is named \"Cargo.toml\"; the file of that name is ./Cargo.toml");
+        assert_eq!(
+            why("Cargo.toml"),
+            "no process is named \"Cargo.toml\"; the file of that name is ./Cargo.toml"
+        );
     }
 }

@@ -157,7 +157,10 @@ fn as_of(t_ns: u64, model: &Model, mut snapshot: Snapshot, realtime_ns: u64) -> 
         }
         return (snapshot, diagnosis);
     }
-    snapshot.coverage.issues.extend(since.words().map(|since| format!("read {age} before this moment; since then {since}")));
+    snapshot
+        .coverage
+        .issues
+        .extend(since.words().map(|since| format!("read {age} before this moment; since then {since}")));
     (snapshot, diagnosis)
 }
 

@@ -193,7 +193,11 @@ pub fn write_text(out: &mut impl Write, report: &CheckReport, paint: Paint) -> i
             Some(limits) => format!("by snapshots: {limits}; no poll counts"),
             None => "by snapshots: states and places, but no poll counts".into(),
         },
-        Some(mode) => format!("by probes ({}){}", mode.as_str(), limits.map_or(String::new(), |l| format!(": polls; {l}"))),
+        Some(mode) => format!(
+            "by probes ({}){}",
+            mode.as_str(),
+            limits.map_or(String::new(), |l| format!(": polls; {l}"))
+        ),
         None => "not possible".to_string(),
     };
     let dump = match limits {

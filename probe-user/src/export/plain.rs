@@ -1,8 +1,8 @@
 //! `attach --plain`: one readable line per transition, a table now and then, a summary at the end.
 
-use crate::analysis::{Diagnosis, Finding};
 use super::plain_held::Held;
 use super::plain_summary::summary;
+use crate::analysis::{Diagnosis, Finding};
 use crate::decode::{FrameId, TaskId};
 use crate::model::{AwaitPath, End, Ending, Event, Model, TaskPhase};
 use crate::present::card::phase_word;

@@ -87,7 +87,11 @@ fn of_kinds(out: &mut impl Write, model: &Model) -> io::Result<()> {
     let polls: u64 = kinds.iter().map(|kind| kind.polls.count()).sum();
     let busy = kinds.iter().fold(0_u64, |sum, kind| sum.saturating_add(kind.polls.sum_ns));
     let polls = count(polls);
-    writeln!(out, "  polls      {polls}, busy {}, of tasks that cannot be told apart", busy_span(busy, model.mode()))
+    writeln!(
+        out,
+        "  polls      {polls}, busy {}, of tasks that cannot be told apart",
+        busy_span(busy, model.mode())
+    )
 }
 
 fn of_tasks(out: &mut impl Write, model: &Model) -> io::Result<()> {

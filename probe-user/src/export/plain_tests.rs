@@ -116,9 +116,13 @@ fn time_does_not_go_back_and_a_spawn_is_told_once() {
     }
     plain.flush(SECOND + 800 * MS).unwrap();
     let text = String::from_utf8(out).unwrap();
-    let lines: Vec<&str> = text.lines().filter(|line| line.contains("lost") || line.contains("#99")).collect();
-    assert!(matches!(lines[..], [lost, spawned]
-        if lost.starts_with("    0.100 s") && spawned.ends_with("0.150 s  #99 shop::api::fetch_user  spawned by thread 7")), "{text}");
+    let lines: Vec<&str> =
+        text.lines().filter(|line| line.contains("lost") || line.contains("#99")).collect();
+    assert!(
+        matches!(lines[..], [lost, spawned]
+        if lost.starts_with("    0.100 s") && spawned.ends_with("0.150 s  #99 shop::api::fetch_user  spawned by thread 7")),
+        "{text}"
+    );
 }
 
 #[test]

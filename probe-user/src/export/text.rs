@@ -11,8 +11,8 @@ use crate::present::queues;
 use crate::present::reasons::Reasons;
 use crate::present::tree;
 use crate::present::units::{count, counted};
-use crate::target::Avma;
 use crate::runtime::{OLDEST_TOKIO, is_too_old};
+use crate::target::Avma;
 use foldhash::{HashMap, HashMapExt as _};
 use std::borrow::Cow;
 use std::io::{self, Write};
@@ -72,7 +72,9 @@ pub fn write<'a>(
 fn treeless(task: &Task, snapshot: &Snapshot) -> &'static str {
     match (task.id.runtime, task.state) {
         // Of a recording: only the trace knows of it.
-        _ if task.address == Avma::default() => "it was born after the last snapshot: where it stands is not known",
+        _ if task.address == Avma::default() => {
+            "it was born after the last snapshot: where it stands is not known"
+        }
         (RuntimeKind::BlockOn, _) => "its thread runs: where its future stands is not known",
         // With types, all that runs or is to run and has no tree is a closure.
         (_, TaskState::Running | TaskState::Scheduled) if snapshot.debuginfo == DebugInfoLevel::Full => {

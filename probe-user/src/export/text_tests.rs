@@ -57,7 +57,10 @@ fn too_old(shop: &Shop) -> Snapshot {
 fn tasks_that_cannot_be_found_are_not_none() {
     let snapshot = too_old(&Shop::new());
     let text = text(&snapshot, false, false);
-    assert!(text.contains("tokio 1.8.1") && text.contains(": tasks not known (tokio older than 1.21)"), "{text}");
+    assert!(
+        text.contains("tokio 1.8.1") && text.contains(": tasks not known (tokio older than 1.21)"),
+        "{text}"
+    );
     assert!(unseen_tasks(&snapshot).is_some_and(|words| words.contains("tokio 1.8.1")));
     let mut out = vec![];
     json::write(&mut out, &snapshot, std::iter::empty(), &[]).unwrap();

@@ -36,6 +36,7 @@ pub use spawners::HandOver;
 pub use sync::{LockLayout, LockState, Readiness, Waiter, receiver_wakes, registered_waker};
 pub use things::{Admits, Part, ResourceKind, Thing, thing};
 pub use tokio::{
-    CellLayout, Flavor, OLDEST_TOKIO, OwnedList, SchedulerLayout, TaskWord, UnknownLayout, VtableLayout, is_too_old,
+    CellLayout, Flavor, OLDEST_TOKIO, OwnedList, SchedulerLayout, TaskWord, UnknownLayout, VtableLayout,
+    is_too_old,
 };
 pub use worker::{ThreadWorker, thread_worker};

@@ -43,7 +43,10 @@ pub fn draw(frame: &mut Frame, area: Rect, screen: &mut Screen) {
     });
     let widths: Vec<_> = columns.iter().map(|column| texts.width(*column)).collect();
     let table = Table::new(rows, widths).header(Row::new(header)).block(
-        Block::new().borders(Borders::TOP | Borders::BOTTOM).border_style(theme.faint()).title(title(screen, &columns)),
+        Block::new()
+            .borders(Borders::TOP | Borders::BOTTOM)
+            .border_style(theme.faint())
+            .title(title(screen, &columns)),
     );
     frame.render_widget(table, area);
 }
@@ -73,7 +76,10 @@ fn title(screen: &Screen, columns: &[Column]) -> Line<'static> {
         spans.push(Span::styled(format!(" filter: {text} "), theme.warn()));
     }
     if !columns.contains(&screen.order.column) {
-        spans.push(Span::styled(format!(" by {} ", screen.order.column.title().to_lowercase()), theme.faint()));
+        spans.push(Span::styled(
+            format!(" by {} ", screen.order.column.title().to_lowercase()),
+            theme.faint(),
+        ));
     }
     if !screen.show_ended {
         spans.push(Span::styled(" ended ones hidden ", theme.faint()));
@@ -109,7 +115,7 @@ impl Texts {
         let place = longest(&mut tasks().filter_map(|task| location(task, screen)));
         let name = longest(&mut tasks().map(|task| names::function(&task.name)));
         // The place gives way down to its share, the name takes what is left.
-        let share = room * LOCATION / (NAME + LOCATION);
+        let share = (u32::from(room) * u32::from(LOCATION) / u32::from(NAME + LOCATION)) as u16;
         let location = place.max(LEAST).min(room.saturating_sub(name).max(share));
         Texts { name: room.saturating_sub(location), location }
     }
@@ -163,7 +169,9 @@ fn cell(column: Column, task: &TaskEntry, texts: Texts, screen: &Screen) -> Stri
         Column::Sched => or_dash(task.wakes.delays.mean_ns().map(span)),
         Column::Idle => or_dash(task.idle_for(now).map(known_span)),
         Column::Polls => or_dash(task.polls.map(count)),
-        Column::Location => or_dash(location(task, screen).map(|place| ending(&place, texts.location.into()))),
+        Column::Location => {
+            or_dash(location(task, screen).map(|place| ending(&place, texts.location.into())))
+        }
     }
 }
 

@@ -1,5 +1,7 @@
 use crate::programs::{PLACES, Running, compile, run, symbol};
-use async_inspect::target::{Avma, Denied, Memory, Process, ReadError, SeccompMode, Svma, TargetError, resolve};
+use async_inspect::target::{
+    Avma, Denied, Memory, Process, ReadError, SeccompMode, Svma, TargetError, resolve,
+};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 use std::process::{Command, Stdio};
