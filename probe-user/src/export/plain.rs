@@ -193,7 +193,7 @@ impl<W: Write> Plain<W> {
             let busy = row.busy_ns.map(|ns| busy_span(ns, model.mode()));
             let polls = row.polls.map(count);
             let idle = row.longest_idle.map(known_span);
-            let name = names::fit(&row.name, NAME_WIDTH);
+            let name = names::column(&row.name, NAME_WIDTH);
             let place = row.place.map(|place| self.frame_place(place, model));
             writeln!(
                 out,
@@ -214,7 +214,7 @@ impl<W: Write> Plain<W> {
         let titles = format!("{:>9}  {:<NAME_WIDTH$}  LOCATION", "TASKS", "NAME");
         writeln!(out, "{}", self.paint.dim(titles))?;
         for row in rows.iter().take(ROWS) {
-            let name = names::fit(&row.name, NAME_WIDTH);
+            let name = names::column(&row.name, NAME_WIDTH);
             let place = or_dash(row.place.map(|place| self.frame_place(place, model)));
             writeln!(out, "{:>9}  {name:<NAME_WIDTH$}  {place}", count(row.tasks))?;
         }

@@ -40,18 +40,25 @@ pub fn function(function: &str) -> String {
     kept + "…"
 }
 
-/// The name in at most `width` characters: in full, with `…` for modules that are left out, or cut.
+/// The name in at most `width` characters: in full, shortened, or cut.
 pub fn fit(function: &str, width: usize) -> String {
     let full = self::function(function);
-    let fits = |name: &String| name.chars().count() <= width;
-    if fits(&full) {
+    if full.chars().count() <= width {
         return full;
     }
-    let shorter = std::iter::once(without_parameters(&escape(function))).chain(without_modules(function));
-    if let Some(name) = shorter.into_iter().find(fits) {
-        return name;
+    let short = short(function);
+    if short.chars().count() <= width {
+        return short;
     }
-    short(function).chars().take(width.saturating_sub(1)).chain(['…']).collect()
+    short.chars().take(width.saturating_sub(1)).chain(['…']).collect()
+}
+
+/// The same for a column, where one compares names: `…` stands for modules that are left out.
+pub fn column(function: &str, width: usize) -> String {
+    let fits = |name: &String| name.chars().count() <= width;
+    let bare = without_parameters(&escape(function));
+    let longer = [self::function(function), bare].into_iter().chain(without_modules(function));
+    longer.into_iter().find(fits).unwrap_or_else(|| fit(function, width))
 }
 
 /// `a::b::c::D::f` → `a::…::D::f` and `a::…::f`.
@@ -229,10 +236,13 @@ mod tests {
         assert_eq!(function(call), "actix_server::service::StreamService::call::{async_block#0}");
         assert_eq!(function("a\x1b::f"), "a\\u{1b}::f");
         let connection = "axum::serve::handle_connection::{async_block#3}<tokio::net::TcpListener>";
-        assert_eq!(fit(connection, 47), "axum::serve::handle_connection::{async_block#3}");
-        assert_eq!(fit(connection, 44), "axum::…::handle_connection::{async_block#3}");
-        assert_eq!(fit("reqwest::async_impl::client::Client::execute", 30), "reqwest::…::Client::execute");
-        assert_eq!(fit("reqwest::async_impl::client::Client::execute", 20), "reqwest::…::execute");
-        assert_eq!(fit(connection, 12), "axum::serve…");
+        assert_eq!(column(connection, 47), "axum::serve::handle_connection::{async_block#3}");
+        assert_eq!(column(connection, 44), "axum::…::handle_connection::{async_block#3}");
+        assert_eq!(column("reqwest::async_impl::client::Client::execute", 30), "reqwest::…::Client::execute");
+        assert_eq!(column("reqwest::async_impl::client::Client::execute", 20), "reqwest::…::execute");
+        assert_eq!(
+            (fit(connection, 44), fit(connection, 12)),
+            (column(connection, 40), "axum::handl…".into())
+        );
     }
 }

@@ -160,7 +160,7 @@ fn cell(column: Column, task: &TaskEntry, texts: Texts, screen: &Screen) -> Stri
     match column {
         Column::Id => task.id.id.to_string(),
         Column::State => phase_word(task.phase).into(),
-        Column::Name => names::fit(&task.name, texts.name.into()),
+        Column::Name => names::column(&task.name, texts.name.into()),
         Column::Total => known_span(task.age(now)),
         Column::Busy => {
             let busy = task.busy_ns.filter(|_| task.unmeasured == 0 || task.busy_ns != Some(0));
