@@ -111,6 +111,6 @@ fn main() -> std::io::Result<()> {
         last = Instant::now();
         Some(play.next())
     })?;
-    debug_assert!(matches!(end, End::Interrupted));
+    debug_assert!(matches!(end, End::Left));
     Ok(())
 }

@@ -64,7 +64,8 @@ pub struct Runtime {
     pub version: Option<String>,
     pub flavor: Option<String>,
     pub workers: Option<u32>,
-    pub tasks: u64,
+    /// None where they cannot be found.
+    pub tasks: Option<u64>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Deserialize)]

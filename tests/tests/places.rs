@@ -89,8 +89,9 @@ fn every_runtime_is_told() {
     let dump = inspector::dump(program.pid()).expect("a dump");
     same(&dump, &truth, "many_runtimes");
     let tokio = dump.runtimes.iter().filter(|runtime| runtime.kind == RuntimeKind::Tokio);
-    let mut sizes: Vec<(&str, u64)> =
-        tokio.map(|runtime| (runtime.flavor.as_deref().unwrap_or("?"), runtime.tasks)).collect();
+    let mut sizes: Vec<(&str, u64)> = tokio
+        .map(|runtime| (runtime.flavor.as_deref().unwrap_or("?"), runtime.tasks.expect("they are known")))
+        .collect();
     sizes.sort_unstable();
     assert_eq!(sizes, [("current_thread", 3), ("multi_thread", 3), ("multi_thread", 3)]);
     // The futures that its threads block on are found beside them.

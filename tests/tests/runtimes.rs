@@ -38,7 +38,7 @@ fn check(variant: Variant, name: &str) -> Result<()> {
         bail!(differences);
     }
     for task in &truth {
-        let listed = dump.runtimes.iter().any(|runtime| runtime.kind == task.kind && runtime.tasks > 0);
+        let listed = dump.runtimes.iter().any(|runtime| runtime.kind == task.kind && runtime.tasks > Some(0));
         ensure!(listed, "no runtime of the kind {:?} is listed", task.kind);
     }
     is_whole(&dump)?;

@@ -2,7 +2,7 @@
 
 use super::analyze_args::{AnalyzeArgs, Format};
 use super::args::Common;
-use super::output::{self, Quit};
+use super::output::{self, Quit, Say};
 use super::{Exit, Failure};
 use crate::decode::StaticModel;
 use crate::export::sizes_json;
@@ -39,6 +39,10 @@ pub fn run(
     };
     let before = Sizes::of(&before.recipes, &before.sites, &Coroutines::of(&before.recipes));
     let changes = SizeChanges::of(&before, &sizes, args.deps);
+    if changes.in_both == 0 && !changes.futures.is_empty() {
+        let words = format!("{name} and {} have no future in common: are they two programs?", args.target);
+        Say::new(common).warn(&words);
+    }
     output::whole(args.output.as_deref(), |out| match json {
         true => sizes_json::write_changes(out, &changes, name, &args.target),
         false => size_changes::write(out, &changes, [name, &args.target], args.all, paint),

@@ -89,10 +89,8 @@ pub enum Command {
     /// List the processes that look like async Rust programs
     Ps(PsArgs),
     /// Write the manual pages into a directory
-    #[command(hide = true)]
     Man { directory: PathBuf },
     /// Print the completions of a shell
-    #[command(hide = true)]
     Completions { shell: clap_complete::Shell },
 }
 
@@ -113,10 +111,11 @@ With --sample nothing is put into the target: its memory is read so many times a
 are not counted, and times are estimates.
 
 Without the right to trace, or on a kernel without uprobes, attach takes snapshots several times
-a second instead and says so: states and places are then seen, single polls are not."
+a second instead and says so: states are then seen, and places where its types are known; single
+polls are not."
 )]
 pub struct AttachArgs {
-    /// A PID, or the name of a process
+    /// A PID, the name of a process, or the path of the program that it runs
     pub target: Option<String>,
     /// Run this command and watch it
     #[arg(last = true, value_name = "CMD")]
@@ -148,11 +147,12 @@ pub struct AttachArgs {
   sudo async-inspect dump 4242 --json | jq '.tasks[] | select(.state == \"idle\") | .name'
   async-inspect dump --core core.4242              what it was doing when it died, or when gcore ran
 
-Findings stand below the list. Where one reading does not tell whether something is wrong, memory
-is read again 0.2 s later; with -q, and for the cards of --task, which name none, it is read once."
+Findings stand below the list. Where one reading does not tell whether something is wrong, memory is
+read once or twice more, each time within a second; with -q, and for the cards of --task, which name
+no findings, it is read once."
 )]
 pub struct DumpArgs {
-    /// A PID, or the name of a process
+    /// A PID, the name of a process, or the path of the program that it runs
     pub target: Option<String>,
     /// A core file instead, of the kernel or of gdb's gcore
     #[arg(long, value_name = "FILE")]
@@ -189,7 +189,7 @@ pub struct DumpArgs {
 Tasks that stand at one place and wait for the same are drawn once, with a count; JSON has each.
 What lies on a cycle of waits is red; with select! a task can be on one and still go on.")]
 pub struct ExportArgs {
-    /// A PID, or the name of a process
+    /// A PID, the name of a process, or the path of the program that it runs
     pub target: String,
     /// What to write; dot is for Graphviz
     #[arg(short, long, value_enum)]

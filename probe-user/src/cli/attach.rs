@@ -8,8 +8,9 @@ use super::source::TraceOptions;
 use super::watch::{self, Begun, Updates, WatchOptions};
 use super::{Exit, Failure, live};
 use crate::analysis::Lookout;
-use crate::export::plain::{Plain, summary};
+use crate::export::plain::Plain;
 use crate::export::stream::Stream;
+use crate::export::text::unseen_tasks;
 use crate::model::{Aside, End, Event, Limits, Mode, Model};
 use crate::present::paint::Paint;
 use crate::present::source::SourceFiles;
@@ -70,7 +71,7 @@ pub fn run(args: &AttachArgs, common: &Common, stop: Arc<AtomicBool>) -> Result<
         plain(output::stdout(), begun, &mut updates, paint)?
     };
     // On the screen Ctrl-C is a key, and reaches us alone.
-    let left = end == End::Duration || (screen && end == End::Interrupted);
+    let left = matches!(end, End::Duration | End::Left);
     if let Some(pid) = child.filter(|_| left) {
         say.note(&format!("process {pid} goes on running"));
     }
@@ -111,6 +112,7 @@ pub(super) fn begin(
             if let Some(failure) = &begun.fallen_back {
                 say.warn(&fallback(failure, sample.is_some()));
             }
+            tell_unseen(&begun, say);
             Ok(Some(Watch { begun, updates, child: child_pid }))
         }
         Err(failure) => {
@@ -122,21 +124,33 @@ pub(super) fn begin(
     }
 }
 
+/// What these views cannot show of a target, where that is most of it; and what was named and does not help.
+pub(super) fn tell_unseen(begun: &Begun, say: &Say) {
+    let Some(first) = &begun.first else { return };
+    unseen_tasks(first).into_iter().for_each(|words| say.warn(&words));
+    first.coverage.issues.iter().for_each(|issue| say.warn(issue));
+}
+
 fn fallback(failure: &Failure, sampling: bool) -> String {
     if sampling {
         return format!("no looks ({}: {}): taking snapshots instead", failure.tried, failure.why);
     }
     let next = failure.next.lines().next().unwrap_or_default();
-    let hint = if next.is_empty() { String::new() } else { format!(" (for probes: {next})") };
+    // On a kernel that is too old the next command is another way to look at it.
+    let leads_to_probes = !next.is_empty() && failure.exit != Exit::Kernel;
+    let hint = if leads_to_probes { format!(" (for probes: {next})") } else { String::new() };
     format!(
-        "no probes ({}: {}): taking snapshots instead; states and places are seen, single polls are not{hint}",
+        "no probes ({}: {}): taking snapshots instead; states and places are seen as far as its debug information goes, \
+         single polls are not{hint}",
         failure.tried, failure.why
     )
 }
 
 pub(super) fn finish(end: End) -> Result<Exit, Quit> {
     match end {
-        End::TargetExited { .. } | End::Execed | End::Duration | End::Interrupted => Ok(Exit::Fine),
+        End::TargetExited { .. } | End::Execed | End::Duration | End::Interrupted | End::Left => {
+            Ok(Exit::Fine)
+        }
         End::Failed(why) => {
             let tried = "watching the target".into();
             Err(Failure { exit: Exit::Plain, tried, why, next: String::new() }.into())
@@ -152,7 +166,7 @@ fn model_of(begun: &mut Begun, events: &mut Vec<Event>) -> Model {
     model
 }
 
-/// The screen, and a summary when it is left.
+/// The screen, and when it is left a summary and what was found.
 pub(super) fn on_screen(mut begun: Begun, feed: &mut dyn Feed, common: &Common) -> Result<End, Quit> {
     let model = model_of(&mut begun, &mut Vec::new());
     let sources = SourceFiles::new(common.src_path.clone(), begun.process.built);
@@ -161,11 +175,12 @@ pub(super) fn on_screen(mut begun: Begun, feed: &mut dyn Feed, common: &Common) 
     let mut screen = tui::Screen::new(target, model, Box::new(sources), color);
     let shown = tui::run(&mut screen, &mut |timeout| feed.next(timeout));
     let (t_ns, end) = shown.map_err(|error| output::plain("using the terminal", &error))?;
-    let model = screen.into_model();
-    let mut out = output::stdout();
-    let paint = output::paint(common, true);
-    summary(&mut out, t_ns.saturating_sub(model.started_ns()), &end, &model, paint)?;
-    out.flush()?;
+    let (model, mut findings) = screen.into_parts();
+    findings.look(&model);
+    // What the other views tell at their end.
+    let mut plain = Plain::new(output::stdout(), output::paint(common, true), model.started_ns());
+    plain.end(t_ns, &end, &model)?;
+    plain.findings(findings.diagnosis())?;
     Ok(end)
 }
 
@@ -228,18 +243,18 @@ pub(super) fn plain(
     let mut findings = Lookout::new();
     loop {
         for event in events.drain(..) {
-            plain.event(&event, &model)?;
+            plain.event(&event, &model);
         }
         for finding in findings.news(&model) {
-            plain.finding(&finding, &model)?;
+            plain.finding(&finding, &model);
         }
         if model.now_ns().saturating_sub(plain.last_table_ns()) >= TABLE_NS {
             plain.table(&model)?;
         }
-        plain.flush()?;
+        plain.flush(model.now_ns())?;
         let Some(update) = feed.next(WAIT) else { continue };
         match model.apply(update, &mut events) {
-            Some(Aside::Note(text)) => plain.note(model.now_ns(), &text)?,
+            Some(Aside::Note(text)) => plain.note(model.now_ns(), &text),
             Some(Aside::End { t_ns, end }) => {
                 findings.look(&model);
                 plain.end(t_ns, &end, &model)?;

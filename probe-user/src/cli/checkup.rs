@@ -59,6 +59,7 @@ fn report(model: &StaticModel, inspector: Option<&Inspector>) -> CheckReport {
     let privileges = privileges();
     let held = |name: &str| privileges.iter().any(|p| p.name == name && p.held);
     let attach_mode = match (held("CAP_BPF") && held("CAP_PERFMON"), &kernel) {
+        _ if !model.has_runtime() => None,
         _ if model.sites.is_empty() => Some(Mode::Snapshots),
         (false, _) => Some(Mode::Snapshots),
         (true, Kernel { uprobe_session: Some(true), .. }) => Some(Mode::Session),
@@ -168,18 +169,16 @@ fn privileges() -> Vec<Privilege> {
 }
 
 fn advice(model: &StaticModel, kernel: &Kernel) -> Vec<String> {
-    let mut advice = Vec::new();
     if !model.has_runtime() {
-        advice.push("no async runtime is known in this program: async-inspect ps".to_owned());
+        // Nothing that one could do to it would help.
+        return vec!["no async runtime is known in this program: async-inspect ps".to_owned()];
     }
-    match model.level {
-        DebugInfoLevel::Full => {}
-        level => {
-            let words = debuginfo_words(level, model.sites.tokio_version.as_deref());
-            advice.push(format!("debug information: {words}"));
-        }
+    let mut advice = Vec::new();
+    if model.level != DebugInfoLevel::Full {
+        let words = debuginfo_words(model.level, model.sites.tokio_version.as_deref());
+        advice.push(format!("debug information: {words}"));
     }
-    if model.level == DebugInfoLevel::None && model.has_runtime() {
+    if model.level == DebugInfoLevel::None {
         advice.push(
             "or build a twin, the same build again with RUSTFLAGS=-Cstrip=none, and give it with --debuginfo: it is \
              taken if its code is the same"
@@ -192,14 +191,15 @@ fn advice(model: &StaticModel, kernel: &Kernel) -> Vec<String> {
     advice
 }
 
-/// Every process of this host that looks like an async Rust program, and how many could not be looked at.
+/// Every process of this host that looks like an async Rust program, and those that could not be looked at.
 ///
 /// # Errors
 /// When /proc cannot be read.
-pub fn processes() -> Result<(Vec<ProcessRow>, u64), Failure> {
+pub fn processes() -> Result<(Vec<ProcessRow>, Vec<target::Listed>), Failure> {
     let listed = target::list().map_err(failure)?;
-    let closed = listed.iter().filter(|one| one.access == target::Access::NotPermitted).count();
-    Ok((listed.iter().filter_map(row).collect(), closed as u64))
+    let rows = listed.iter().filter_map(row).collect();
+    let closed = listed.into_iter().filter(|one| one.access == target::Access::NotPermitted);
+    Ok((rows, closed.collect()))
 }
 
 fn row(listed: &target::Listed) -> Option<ProcessRow> {
@@ -218,6 +218,7 @@ fn row(listed: &target::Listed) -> Option<ProcessRow> {
         return None;
     }
     let symbols = !crate::dwarf::poll_symbols(&files.main).is_empty();
+    let dwarf = files.dwarf_source() != DwarfSource::Nowhere;
     let level = match files.dwarf_source() {
         // What kind of debug information it is takes an index to tell; `check` does.
         DwarfSource::Main | DwarfSource::Separate => None,
@@ -232,5 +233,6 @@ fn row(listed: &target::Listed) -> Option<ProcessRow> {
         user: uid.map_or_else(|| "?".to_owned(), |uid| uid.to_string()),
         runtime: Some(runtimes.join("+")),
         debuginfo: level,
+        dwarf,
     })
 }

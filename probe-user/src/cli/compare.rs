@@ -23,6 +23,7 @@ use std::sync::atomic::AtomicBool;
 /// One of the two, as it was watched.
 struct Watched {
     what: String,
+    exe: String,
     mode: Mode,
     watched_ns: u64,
     profile: Profile,
@@ -43,6 +44,9 @@ pub fn run(args: &CompareArgs, common: &Common, stop: &Arc<AtomicBool>) -> Resul
         }
     }
     let comparison = Comparison::of(&before.profile, &after.profile);
+    if let Some(words) = two_programs(&before, &after, &comparison) {
+        say.warn(&words);
+    }
     let side = |watched: &Watched| compare::Side {
         what: watched.what.clone(),
         mode: watched.mode,
@@ -60,6 +64,23 @@ pub fn run(args: &CompareArgs, common: &Common, stop: &Arc<AtomicBool>) -> Resul
     }
     out.flush()?;
     Ok(Exit::Fine)
+}
+
+/// Says so where there is nothing to compare, or what there is is of two programs.
+fn two_programs(before: &Watched, after: &Watched, comparison: &Comparison) -> Option<String> {
+    let program = |watched: &Watched| watched.exe.rsplit('/').next().unwrap_or_default().to_owned();
+    let programs = [program(before), program(after)];
+    if programs[0] != programs[1] {
+        let [one, other] = programs;
+        return Some(format!("{} is of {one}, {} of {other}: two programs", before.what, after.what));
+    }
+    let any = !comparison.only_before.is_empty() && !comparison.only_after.is_empty();
+    (comparison.changes.is_empty() && any).then(|| {
+        format!(
+            "{} and {} have no await point in common: they are of two programs, or too short",
+            before.what, after.what
+        )
+    })
 }
 
 fn watched(
@@ -93,9 +114,33 @@ fn of(name: &str, mut begun: Begun, feed: &mut dyn Feed, say: &Say) -> Watched {
     let Profiled { model, profile, ended_ns, .. } = profiled(&mut begun, feed, say, |_| ());
     Watched {
         what: name.to_owned(),
+        exe: begun.process.exe,
         mode: begun.mode,
         watched_ns: ended_ns.saturating_sub(model.started_ns()),
         profile,
         frames: begun.frames,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn recordings_of_two_programs_are_told() {
+        let watched = |what: &str, exe: &str| Watched {
+            what: what.into(),
+            exe: exe.into(),
+            mode: Mode::Session,
+            watched_ns: 1,
+            profile: Profile::default(),
+            frames: Arc::default(),
+        };
+        let none = Comparison::of(&Profile::default(), &Profile::default());
+        let (a, b) = (watched("a.rec", "/srv/v1/shop"), watched("b.rec", "/srv/v2/shop"));
+        assert_eq!(two_programs(&a, &b, &none), None, "another build is the same program");
+        let other = watched("c.rec", "/srv/orders");
+        let words = two_programs(&a, &other, &none).unwrap();
+        assert_eq!(words, "a.rec is of shop, c.rec of orders: two programs");
     }
 }

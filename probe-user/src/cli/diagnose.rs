@@ -73,7 +73,8 @@ pub fn run(args: &DiagnoseArgs, common: &Common, stop: Arc<AtomicBool>) -> Resul
 pub(super) fn is_recording(target: &str) -> bool {
     let path = Path::new(target);
     let looks_like = target.contains('/') || path.extension().is_some();
-    looks_like && path.exists() || path.extension().is_some_and(|extension| extension == "rec")
+    looks_like && path.exists() && !replay::is_program(path)
+        || path.extension().is_some_and(|extension| extension == "rec")
 }
 
 impl DiagnoseArgs {

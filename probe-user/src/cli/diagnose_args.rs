@@ -4,6 +4,7 @@ use super::args::{moment, seconds, task_id};
 use super::probe_args::ProbeArgs;
 use crate::analysis::{LINTS, named};
 use clap::Args;
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use std::time::Duration;
 
 #[derive(Debug, Args)]
@@ -22,7 +23,7 @@ pub struct DiagnoseArgs {
     #[arg(long, value_name = "ID", value_parser = task_id)]
     pub task: Option<u64>,
     /// End with exit code 1 if one of these was found and is proven; all: any of them
-    #[arg(long, value_name = "LINT", value_delimiter = ',', value_parser = fail_on)]
+    #[arg(long, value_name = "LINT", value_delimiter = ',', value_parser = fail_on(), hide_possible_values = true)]
     pub fail_on: Vec<FailOn>,
     /// With --fail-on: also if it is only possible
     #[arg(long, requires = "fail_on")]
@@ -66,12 +67,9 @@ impl FailOn {
     }
 }
 
-fn fail_on(text: &str) -> Result<FailOn, String> {
-    if text == "all" {
-        return Ok(FailOn::All);
-    }
-    named(text).map(|lint| FailOn::Lint(lint.name())).ok_or_else(|| {
-        let all: Vec<&str> = LINTS.iter().map(|lint| lint.name()).collect();
-        format!("no such lint; there are: all, {}", all.join(", "))
-    })
+/// Values that shells can complete.
+fn fail_on() -> impl TypedValueParser<Value = FailOn> {
+    let names = std::iter::once("all").chain(LINTS.iter().map(|lint| lint.name()));
+    PossibleValuesParser::new(names)
+        .map(|name| named(&name).map_or(FailOn::All, |lint| FailOn::Lint(lint.name())))
 }

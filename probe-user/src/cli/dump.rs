@@ -10,11 +10,12 @@ use crate::decode::{DebugInfoLevel, Frame, FrameId, Node, Snapshot, Task};
 use crate::export::{json, text};
 use crate::present::card::{CardInput, write_with_tree};
 use crate::present::findings;
+use crate::present::paint::Paint;
 use crate::present::places::Places;
 use crate::present::source::SourceFiles;
 use crate::present::units::counted;
 use regex::Regex;
-use std::io::{IsTerminal, Write};
+use std::io::{self, IsTerminal, Write};
 use std::time::SystemTime;
 
 pub fn run(source: &mut dyn Source, args: &DumpArgs, common: &Common) -> Result<Exit, Quit> {
@@ -53,41 +54,53 @@ pub(super) fn show(
     if let Some(missing) = args.task.iter().find(|id| !tasks.iter().any(|task| task.id.id == **id)) {
         return Err(no_such_task(*missing, args).into());
     }
-    let mut out = output::to(args.output.as_deref())?;
-    let to_terminal = args.output.is_none() && std::io::stdout().is_terminal();
+    let to_terminal = args.output.is_none() && io::stdout().is_terminal();
     let paint = output::paint(common, to_terminal);
-    if args.json {
-        json::write(&mut out, &snapshot, tasks.into_iter(), &findings)?;
-    } else if args.task.is_empty() {
-        text::write(&mut out, &snapshot, tasks.into_iter(), text::Options { all: args.all, paint })?;
-        out.flush()?;
-        tell(&findings, &snapshot, args, &say);
-    } else {
-        let places = Places::of(&snapshot.frames);
-        let sources = SourceFiles::new(common.src_path.clone(), built);
-        for (i, task) in tasks.into_iter().enumerate() {
-            if i > 0 {
-                writeln!(out)?;
-            }
-            let input = CardInput {
-                id: task.id,
-                name: &task.name,
-                entry: None,
-                task: Some(task),
-                frames: &snapshot.frames,
-                places: &places,
-                sources: &sources,
-                kind: None,
-                busy: None,
-                now_ns: snapshot.t_ns,
-            };
-            write_with_tree(&mut out, input, paint)?;
+    let list = !args.json && args.task.is_empty();
+    output::whole(args.output.as_deref(), |out| match list {
+        true => text::write(out, &snapshot, tasks.iter().copied(), text::Options { all: args.all, paint }),
+        false if args.json => json::write(out, &snapshot, tasks.iter().copied(), &findings),
+        false => {
+            let sources = SourceFiles::new(common.src_path.clone(), built);
+            cards(out, &snapshot, &tasks, &sources, paint)
         }
+    })?;
+    if list {
+        tell(&findings, &snapshot, args, &say);
     }
-    out.flush()?;
     // The process is about to end: freeing 300,000 trees one by one would only make it wait.
     std::mem::forget(snapshot);
     Ok(Exit::Fine)
+}
+
+/// All that is known of each.
+fn cards(
+    out: &mut impl Write,
+    snapshot: &Snapshot,
+    tasks: &[&Task],
+    sources: &SourceFiles,
+    paint: Paint,
+) -> io::Result<()> {
+    let places = Places::of(&snapshot.frames);
+    for (i, task) in tasks.iter().enumerate() {
+        if i > 0 {
+            writeln!(out)?;
+        }
+        let input = CardInput {
+            id: task.id,
+            name: &task.name,
+            entry: None,
+            task: Some(task),
+            frames: &snapshot.frames,
+            places: &places,
+            sources,
+            kind: None,
+            busy: None,
+            now_ns: snapshot.t_ns,
+        };
+        write_with_tree(out, input, paint)?;
+    }
+    Ok(())
 }
 
 /// Findings that a list of tasks names; `diagnose` tells all of them.
@@ -113,7 +126,10 @@ fn no_such_task(id: u64, args: &DumpArgs) -> Failure {
     Failure {
         exit: Exit::Plain,
         tried: format!("showing task #{id} of {}", args.subject()),
-        why: "no such task now: it may have ended".into(),
+        why: match args.replayed {
+            Some(_) => "no such task at that moment: it may have ended before, or been born later".into(),
+            None => "no such task now: it may have ended".into(),
+        },
         next: format!("async-inspect {} {} --all", args.command(), args.subject()),
     }
 }

@@ -66,6 +66,17 @@ fn a_task_that_is_not_there_is_an_error() {
 }
 
 #[test]
+fn a_full_device_is_named_and_what_to_do() {
+    let cli = Cli::try_parse_from(["async-inspect", "dump", "1", "-q", "-o", "/dev/full"]).unwrap();
+    let Command::Dump(args) = cli.command else { unreachable!() };
+    let Err(Quit::Failure(failure)) = run(&mut Busy(Shop::new()), &args, &cli.common) else {
+        panic!("no error")
+    };
+    assert_eq!((failure.exit, &*failure.tried), (Exit::Plain, "writing /dev/full"));
+    assert!(!failure.next.is_empty());
+}
+
+#[test]
 fn an_output_that_cannot_be_written_is_an_io_error() {
     let cli = Cli::try_parse_from(["async-inspect", "dump", "1", "-o", "/nowhere/at/all"]).unwrap();
     let Command::Dump(args) = cli.command else { unreachable!() };

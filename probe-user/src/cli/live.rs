@@ -13,6 +13,7 @@ use crate::sample::{Round, Sampler, Scout, Tables};
 use crate::target::{self, Avma, Process, TargetError};
 use crate::trace::{self, CausePlan, TraceError, TraceTarget, Tracer};
 use std::collections::HashMap;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -125,7 +126,10 @@ impl Source for Live {
                     false => "no poll function is known: the binary is stripped",
                 }
                 .into(),
-                next: format!("async-inspect dump {}", process.pid()),
+                next: match other {
+                    true => String::new(),
+                    false => "the program before it was stripped, with --debuginfo FILE".into(),
+                },
             });
         }
         let target = TraceTarget { pid: process.pid(), exe: image.open_path.clone() };
@@ -220,6 +224,7 @@ pub(super) fn failure(error: TargetError) -> Failure {
     let exit = match &error {
         TargetError::NoSuchProcess { .. }
         | TargetError::NoSuchName { .. }
+        | TargetError::NotRun { .. }
         | TargetError::Gone { .. }
         | TargetError::Zombie { .. } => Exit::NoTarget,
         TargetError::IsThread { .. } | TargetError::Ambiguous { .. } => Exit::Usage,
@@ -230,6 +235,7 @@ pub(super) fn failure(error: TargetError) -> Failure {
         | TargetError::NotMapped { .. }
         | TargetError::DebugMismatch { .. }
         | TargetError::NoDebugInfo { .. }
+        | TargetError::NothingFor { .. }
         | TargetError::Truncated { .. }
         | TargetError::NotCore { .. }
         | TargetError::UnknownProgram { .. }
@@ -244,7 +250,34 @@ pub(super) fn failure(error: TargetError) -> Failure {
             why.push_str(&format!("\n  {:>8}  {}  {}", one.pid, one.name, one.command_line));
         }
     }
-    Failure { exit, tried: error.tried(), why, next: error.next() }
+    if let TargetError::NoSuchName { name } = &error {
+        // Many commands take files as well.
+        why += &match Path::new(name).exists() {
+            true => format!("; the file of that name is ./{name}"),
+            false => ", and no file".to_owned(),
+        };
+    }
+    let mut next = error.next();
+    if next.starts_with("sudo async-inspect ") {
+        next = with_sudo();
+    }
+    Failure { exit, tried: error.tried(), why, next }
+}
+
+/// The command that was typed, as root.
+fn with_sudo() -> String {
+    let words = std::env::args_os().skip(1);
+    words.fold("sudo async-inspect".to_owned(), |command, word| {
+        command + " " + &for_shell(&word.to_string_lossy())
+    })
+}
+
+fn for_shell(word: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "_-./:,=+@%".contains(c);
+    if !word.is_empty() && word.chars().all(plain) {
+        return word.to_owned();
+    }
+    format!("'{}'", word.replace('\'', "'\\''"))
 }
 
 pub(super) fn open_failure(error: OpenError) -> Failure {
@@ -273,7 +306,7 @@ pub(super) fn no_runtime(inspector: &Inspector) -> Failure {
 
 pub(super) fn trace_failure(error: &TraceError, pid: u32) -> Failure {
     let (exit, next) = match error {
-        TraceError::NotPermitted { .. } => (Exit::NotPermitted, format!("sudo async-inspect attach {pid}")),
+        TraceError::NotPermitted { .. } => (Exit::NotPermitted, with_sudo()),
         TraceError::KernelTooOld { .. } => (Exit::Kernel, format!("async-inspect dump {pid}")),
         TraceError::TargetGone => (Exit::NoTarget, "async-inspect ps".to_owned()),
         TraceError::Verifier { .. } => (Exit::Kernel, format!("async-inspect check {pid}")),
@@ -281,4 +314,28 @@ pub(super) fn trace_failure(error: &TraceError, pid: u32) -> Failure {
         TraceError::Io { .. } => (Exit::Plain, format!("async-inspect dump {pid}")),
     };
     Failure { exit, tried: format!("probing process {pid}"), why: error.to_string(), next }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_command_is_quoted_where_a_shell_would_read_it_otherwise() {
+        assert_eq!(
+            ["dump", "--task=4", "./a b", "it's", ""].map(for_shell).join(" "),
+            r"dump --task=4 './a b' 'it'\''s' ''"
+        );
+        assert!(with_sudo().starts_with("sudo async-inspect"));
+    }
+
+    #[test]
+    fn a_name_that_is_no_process_may_be_meant_as_a_file() {
+        let why = |name: &str| failure(TargetError::NoSuchName { name: name.into() }).why;
+        assert_eq!(why("a"), "no process is named \"a\", and no file");
+        assert_eq!(
+            why("Cargo.toml"),
+            "no process is named \"Cargo.toml\"; the file of that name is ./Cargo.toml"
+        );
+    }
 }

@@ -7,11 +7,12 @@ use std::io::Write;
 use std::path::Path;
 
 /// One page per command: `async-inspect.1`, `async-inspect-attach.1`, ….
-pub fn man(directory: &Path) -> Result<(), Quit> {
+/// How many there are.
+pub fn man(directory: &Path) -> Result<usize, Quit> {
     let tried = format!("writing manual pages into {}", directory.display());
     std::fs::create_dir_all(directory).map_err(|error| plain(&tried, &error))?;
     clap_mangen::generate_to(Cli::command(), directory).map_err(|error| plain(&tried, &error))?;
-    Ok(())
+    Ok(1 + Cli::command().get_subcommands().filter(|command| !command.is_hide_set()).count())
 }
 
 pub fn completions(shell: clap_complete::Shell) -> Result<(), Quit> {
@@ -31,7 +32,8 @@ mod tests {
     #[test]
     fn every_visible_command_has_a_page() {
         let directory = tempfile::tempdir().unwrap();
-        man(directory.path()).unwrap();
+        let pages = man(directory.path()).unwrap();
+        assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), pages);
         for command in Cli::command().get_subcommands().filter(|command| !command.is_hide_set()) {
             let page = directory.path().join(format!("async-inspect-{}.1", command.get_name()));
             let text = std::fs::read_to_string(&page).unwrap();

@@ -41,6 +41,8 @@ pub use source::{
 };
 
 use crate::export::{check, ps};
+use crate::present::units::counted;
+use crate::target;
 use args::{Cli, Command, Common};
 use clap::Parser;
 use output::{ProgressLine, Quit, Say};
@@ -144,23 +146,43 @@ fn run(cli: Cli) -> Result<Exit, Quit> {
         Command::Ps(args) => {
             let (rows, closed) = checkup::processes()?;
             progress.done();
-            if closed > 0 {
-                let many = match closed {
-                    1 => "1 process is".to_owned(),
-                    n => format!("{n} processes are"),
-                };
-                let root = rustix::process::geteuid().is_root();
-                let how = if root { "" } else { ": sudo async-inspect ps shows all" };
-                Say::new(&common).note(&format!("{many} not ours to look at{how}"));
-            }
+            tell_closed(&closed, &common);
             let mut out = output::stdout();
             if args.json { ps::write_json(&mut out, &rows) } else { ps::write_text(&mut out, &rows) }?;
             out.flush()?;
             Ok(Exit::Fine)
         }
-        Command::Man { directory } => manual::man(&directory).map(|()| Exit::Fine),
+        Command::Man { directory } => {
+            let pages = manual::man(&directory)?;
+            let many = counted(pages as u64, "page");
+            Say::new(&common).note(&format!(
+                "{many} in {}: man -l {}",
+                directory.display(),
+                directory.join("async-inspect.1").display()
+            ));
+            Ok(Exit::Fine)
+        }
         Command::Completions { shell } => manual::completions(shell).map(|()| Exit::Fine),
     }
+}
+
+/// Of the processes that `ps` could not look into; `-v` names them.
+fn tell_closed(closed: &[target::Listed], common: &Common) {
+    let say = Say::new(common);
+    if common.verbose > 0 {
+        closed.iter().for_each(|one| say.note(&format!("not ours to look at: {} ({})", one.pid, one.name)));
+        return;
+    }
+    let many = match closed.len() {
+        0 => return,
+        1 => "1 process is".to_owned(),
+        n => format!("{n} processes are"),
+    };
+    let how = match rustix::process::geteuid().is_root() {
+        true => "-v names them",
+        false => "sudo async-inspect ps shows all",
+    };
+    say.note(&format!("{many} not ours to look at: {how}"));
 }
 
 /// What `-v` shows goes to stderr, never to stdout.

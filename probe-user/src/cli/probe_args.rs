@@ -13,7 +13,7 @@ pub struct ProbeArgs {
     /// No probes: look from outside, this many times a second, at which task each thread polls
     #[arg(long, value_name = "HZ", conflicts_with_all = ["entry_only", "max_overhead", "probe_mode", "events", "no_events"], value_parser = clap::value_parser!(u32).range(1..=10_000))]
     pub sample: Option<u32>,
-    /// What the probes may cost, in percent of the target's CPU time: beyond that they go out for a while. 100: whatever they cost
+    /// What the probes may cost, in percent of the target's CPU time: beyond that they go out for a while. Two thousandths of a CPU are always allowed. 100: whatever they cost
     #[arg(long, value_name = "PCT", default_value_t = DEFAULT_PERCENT, value_parser = clap::value_parser!(u8).range(1..=100))]
     pub max_overhead: u8,
     /// What to watch beside polls, each at a price: scheduling (how long the woken wait, and who woke them), wakes (with --json, a line for each as well), spawns (who spawned whom). Unless given: all whose probes are cheap in this target

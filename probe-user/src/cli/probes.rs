@@ -45,6 +45,8 @@ pub(super) struct Probes {
     tracer: Tracer,
     prices: Option<Prices>,
     budget: Option<Budget>,
+    /// In percent, where there is a budget.
+    limit: Option<u8>,
     /// CLOCK_MONOTONIC, ns.
     next_look_ns: u64,
     change_ns: u64,
@@ -67,6 +69,7 @@ impl Probes {
             tracer,
             prices,
             budget: None,
+            limit: None,
             next_look_ns: 0,
             change_ns: 0,
             cpu_before_ns: process_cpu_ns(pid).unwrap_or(0),
@@ -79,6 +82,7 @@ impl Probes {
         if max_overhead < 100 && prices.is_some() {
             let start = probes.spending();
             probes.budget = Some(Budget::new(max_overhead, start));
+            probes.limit = Some(max_overhead);
         }
         probes
     }
@@ -213,6 +217,7 @@ impl EventStream for Probes {
             cpu_ns: Some(self.look_at_clock().saturating_sub(self.cpu_before_ns)),
             out_ns: self.out_ns + out_now,
             own_ns: None,
+            limit: self.limit,
         })
     }
 }

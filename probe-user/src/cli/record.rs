@@ -98,7 +98,8 @@ fn until_the_end(recorder: &mut Recorder, say: &Say) -> End {
 
 fn tell(say: &Say, path: &Path, written: Written, pid: u32, watched_ns: u64) {
     let per_event = match written.events {
-        0 => String::new(),
+        // What every recording has would be most of it.
+        0..100 => String::new(),
         events => format!(", {:.1} bytes per event", written.bytes as f64 / events as f64),
     };
     say.note(&format!("recorded {} of pid {pid} into {}", span(watched_ns), path.display()));

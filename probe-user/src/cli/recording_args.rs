@@ -21,7 +21,7 @@ places and addresses of the target; only you may read it. It grows while it is w
 ends the recording, what was written up to the last second can be replayed."
 )]
 pub struct RecordArgs {
-    /// A PID, or the name of a process
+    /// A PID, the name of a process, or the path of the program that it runs
     pub target: Option<String>,
     /// Run this command and record it
     #[arg(last = true, value_name = "CMD")]

@@ -10,7 +10,7 @@ use super::{Exit, Failure, attach, replay_at};
 use crate::model::{End, Update};
 use crate::record::{Reader, Unreadable, time_of};
 use std::fs::File;
-use std::io::{self, ErrorKind, IsTerminal};
+use std::io::{self, ErrorKind, IsTerminal, Read};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -27,6 +27,7 @@ pub fn run(args: &ReplayArgs, common: &Common, stop: Arc<AtomicBool>) -> Result<
     }
     let screen = !args.plain && !args.json && attach::is_screen();
     let begun = begin(&mut recording);
+    attach::tell_unseen(&begun, &say);
     let end = if screen {
         let feed = &mut Paced {
             recording,
@@ -67,6 +68,15 @@ pub(super) fn open(path: &Path, doing: &str) -> Result<Recording, Failure> {
     }
     let file = File::open(path).map_err(Unreadable::Io);
     file.and_then(Reader::open).map_err(|error| unreadable(path, tried, &error))
+}
+
+/// Whether it is an executable, so that a process that runs it is meant.
+pub(super) fn is_program(path: &Path) -> bool {
+    let mut magic = [0; 4];
+    // Opening a pipe would wait.
+    std::fs::metadata(path).is_ok_and(|meta| meta.is_file())
+        && File::open(path).and_then(|mut file| file.read_exact(&mut magic)).is_ok()
+        && magic == *b"\x7fELF"
 }
 
 fn unreadable(path: &Path, tried: String, error: &Unreadable) -> Failure {

@@ -149,18 +149,34 @@ fn as_of(t_ns: u64, model: &Model, mut snapshot: Snapshot, realtime_ns: u64) -> 
     // As of the latest reading: how long something lasts is known until then.
     let diagnosis = Diagnosis::of(&Case::of_moment(model, &snapshot));
     (snapshot.t_ns, snapshot.taken_at_ns) = (Some(t_ns), realtime_ns);
-    let Since { ended, polled, born } = since;
     let age = span(t_ns.saturating_sub(taken_ns));
     if !model.mode().counts_polls() {
         snapshot.tasks.iter_mut().for_each(|task| task.stale = true);
-        snapshot.coverage.issues.push(format!("read {age} before this moment; nobody watched since"));
+        if t_ns > taken_ns {
+            snapshot.coverage.issues.push(format!("read {age} before this moment; nobody watched since"));
+        }
         return (snapshot, diagnosis);
     }
-    snapshot.coverage.issues.push(format!(
-        "read {age} before this moment; since then {ended} ended (left out), {polled} were polled, {born} were born (marked stale: the trace \
-         tells where they stand, not what they hold)"
-    ));
+    snapshot
+        .coverage
+        .issues
+        .extend(since.words().map(|since| format!("read {age} before this moment; since then {since}")));
     (snapshot, diagnosis)
+}
+
+impl Since {
+    /// None where nothing has changed: then it is no issue.
+    fn words(&self) -> Option<String> {
+        let Since { ended, polled, born } = self;
+        let counts = [
+            (ended, "ended (left out)"),
+            (polled, "polled (marked stale: the trace tells where they stand, not what they hold)"),
+            (born, "born (marked stale as well)"),
+        ];
+        let told = counts.iter().filter(|(count, _)| **count > 0);
+        let words: Vec<String> = told.map(|(count, what)| format!("{count} {what}")).collect();
+        (!words.is_empty()).then(|| words.join(", "))
+    }
 }
 
 /// Brings a task up to where the trace saw it last. Whether it was polled since the snapshot: then what that says of its

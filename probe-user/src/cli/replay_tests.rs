@@ -99,6 +99,7 @@ fn moment(ms: u64) -> (Snapshot, Vec<String>) {
 fn a_moment_is_the_snapshot_and_what_the_trace_told_since() {
     assert_eq!(moment(0).1, ["1 idle false 155", "2 idle false 171"], "no earlier than the first snapshot");
     assert_eq!(moment(900).1, ["1 idle false 155", "2 idle false 171"]);
+    assert!(moment(900).0.coverage.issues.is_empty(), "nothing has changed since it was read");
     assert_eq!(moment(1_200).1, ["1 idle false 155", "2 idle false 171", "9 idle true 155"]);
     assert_eq!(moment(1_700).1, ["1 idle true 171", "2 idle false 171", "9 idle true 155"]);
     let (snapshot, tasks) = moment(2_500);
@@ -108,7 +109,7 @@ fn a_moment_is_the_snapshot_and_what_the_trace_told_since() {
         (Some(3 * SECOND + 500 * MS), 2_500 * MS)
     );
     let issue = snapshot.coverage.issues.last().unwrap();
-    assert!(issue.contains("2.4 s before") && issue.contains("1 ended"), "{issue}");
+    assert!(issue.contains("2.4 s before") && issue.contains("1 ended") && !issue.contains(" 0 "), "{issue}");
     assert_eq!(moment(60_000).0.t_ns, Some(8 * SECOND), "no later than its end");
     let mut json = vec![];
     crate::export::json::write(&mut json, &snapshot, snapshot.tasks.iter(), &[]).unwrap();

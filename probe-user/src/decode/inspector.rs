@@ -171,14 +171,25 @@ pub fn find_files(
     open: &dyn Fn(Option<&Path>) -> Result<DebugFiles, TargetError>,
 ) -> Result<DebugFiles, TargetError> {
     let mut last = None;
+    let mut refused = Vec::new();
     for path in named {
         match open(Some(path)) {
             Ok(files) if files.debug.is_some() || files.dwp.is_some() => return Ok(files),
-            Ok(_) => {}
+            Ok(files) if files.refused.is_empty() => {
+                refused.push(TargetError::NothingFor { directory: path.clone() });
+            }
+            Ok(files) => refused.extend(files.refused),
             Err(error) => last = Some(error),
         }
     }
-    last.map_or_else(|| open(None), Err)
+    if let Some(error) = last {
+        return Err(error);
+    }
+    let mut files = open(None)?;
+    // Those that lie where it is looked for anyway were refused twice.
+    refused.retain(|new| files.refused.iter().all(|known| known.to_string() != new.to_string()));
+    files.refused.extend(refused);
+    Ok(files)
 }
 
 /// A process, living or in a core file, with its static model.

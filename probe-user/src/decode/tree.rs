@@ -203,6 +203,15 @@ pub struct RuntimeInfo {
     pub closed: Option<bool>,
 }
 
+impl RuntimeInfo {
+    /// False where its tasks cannot be found, so that [`RuntimeInfo::tasks`] says nothing.
+    pub fn tells_tasks(&self) -> bool {
+        self.tasks > 0
+            || self.kind != RuntimeKind::Tokio
+            || !self.version.as_deref().is_some_and(crate::runtime::is_too_old)
+    }
+}
+
 /// How much of what there is was seen.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Coverage {

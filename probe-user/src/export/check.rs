@@ -7,6 +7,7 @@ use crate::model::Mode;
 use crate::present::escape::escape;
 use crate::present::paint::Paint;
 use crate::present::units::{count, span};
+use crate::runtime::is_too_old;
 use serde::Serialize;
 use std::io::{self, Write};
 
@@ -186,12 +187,25 @@ pub fn write_text(out: &mut impl Write, report: &CheckReport, paint: Paint) -> i
         };
         writeln!(out, "  {mark}  {:<14} {text}", what)
     };
+    let limits = limits(report);
     let attach = match report.attach_mode {
-        Some(Mode::Snapshots) => "by snapshots: states and places, but no poll counts".into(),
-        Some(mode) => format!("by probes ({})", mode.as_str()),
+        Some(Mode::Snapshots) => match limits {
+            Some(limits) => format!("by snapshots: {limits}; no poll counts"),
+            None => "by snapshots: states and places, but no poll counts".into(),
+        },
+        Some(mode) => format!(
+            "by probes ({}){}",
+            mode.as_str(),
+            limits.map_or(String::new(), |l| format!(": polls; {l}"))
+        ),
         None => "not possible".to_string(),
     };
-    row(out, Some(report.dump), "dump", if report.dump { "works" } else { "not possible" })?;
+    let dump = match limits {
+        _ if !report.dump => "not possible".to_owned(),
+        Some(limits) => format!("works: {limits}"),
+        None => "works".to_owned(),
+    };
+    row(out, Some(report.dump), "dump", &dump)?;
     row(out, Some(report.attach_mode.is_some()), "attach", &attach)?;
     kernel_rows(out, &report.kernel, &row)?;
     for privilege in &report.privileges {
@@ -222,6 +236,19 @@ pub fn write_text(out: &mut impl Write, report: &CheckReport, paint: Paint) -> i
         writeln!(out, "  {} {}", paint.bold("→"), escape(advice))?;
     }
     Ok(())
+}
+
+/// What is seen of tasks where not all is.
+fn limits(report: &CheckReport) -> Option<&'static str> {
+    let too_old = report.tokio_version().is_some_and(is_too_old);
+    match report.debuginfo {
+        DebugInfoLevel::Full => None,
+        DebugInfoLevel::UnknownLayout if too_old => Some("what threads block on, but no tasks"),
+        DebugInfoLevel::UnknownLayout | DebugInfoLevel::Names | DebugInfoLevel::Symbols => {
+            Some("names and states, but no places")
+        }
+        DebugInfoLevel::None => Some("states, but no names and no places"),
+    }
 }
 
 type WriteRow<'a> = dyn Fn(&mut dyn Write, Option<bool>, &str, &str) -> io::Result<()> + 'a;

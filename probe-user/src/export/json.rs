@@ -36,7 +36,7 @@ struct Runtime<'a> {
     version: Option<&'a str>,
     flavor: Option<&'a str>,
     workers: Option<u32>,
-    tasks: u64,
+    tasks: Option<u64>,
     address: String,
 }
 
@@ -294,7 +294,7 @@ fn runtime(info: &RuntimeInfo) -> Runtime<'_> {
         version: info.version.as_deref(),
         flavor: info.flavor.as_deref(),
         workers: info.workers,
-        tasks: info.tasks,
+        tasks: info.tells_tasks().then_some(info.tasks),
         address: info.address.to_string(),
     }
 }

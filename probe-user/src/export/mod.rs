@@ -26,6 +26,8 @@ pub mod outline_text;
 mod overview;
 pub mod plain;
 mod plain_end;
+mod plain_held;
+pub mod plain_summary;
 pub mod ps;
 mod resources;
 pub mod shape;

@@ -1,8 +1,10 @@
 //! `attach --plain`: one readable line per transition, a table now and then, a summary at the end.
 
+use super::plain_held::Held;
+use super::plain_summary::summary;
 use crate::analysis::{Diagnosis, Finding};
-use crate::decode::{FrameId, RuntimeKind, TaskId};
-use crate::model::{AwaitPath, End, Ending, Event, Mode, Model, TaskPhase};
+use crate::decode::{FrameId, TaskId};
+use crate::model::{AwaitPath, End, Ending, Event, Model, TaskPhase};
 use crate::present::card::phase_word;
 use crate::present::cost;
 use crate::present::findings;
@@ -18,12 +20,15 @@ use std::sync::Arc;
 
 /// Lines per second a person may still follow; the rest is counted.
 const LINES_PER_SECOND: u32 = 40;
+/// What snapshots tell comes before what the trace tells of the time before them: for so long a line waits for older ones, ns.
+const HOLD_NS: u64 = 300_000_000;
 /// Rows of the table.
 const ROWS: usize = 12;
 const NAME_WIDTH: usize = 44;
 
 pub struct Plain<W> {
     pub(super) out: W,
+    held: Held,
     paint: Paint,
     started_ns: u64,
     places: Places,
@@ -40,6 +45,7 @@ impl<W: Write> Plain<W> {
     pub fn new(out: W, paint: Paint, started_ns: u64) -> Plain<W> {
         Plain {
             out,
+            held: Held::default(),
             paint,
             started_ns,
             places: Places::default(),
@@ -53,7 +59,7 @@ impl<W: Write> Plain<W> {
         }
     }
 
-    pub fn event(&mut self, event: &Event, model: &Model) -> io::Result<()> {
+    pub fn event(&mut self, event: &Event, model: &Model) {
         // Those that were there already are in the first table; polls are in every table.
         let silent = matches!(
             event,
@@ -68,17 +74,25 @@ impl<W: Write> Plain<W> {
         );
         // There are few of them, and one does not want to miss any.
         let urgent = matches!(event, Event::LongPoll { .. });
-        if silent || !urgent && !self.within_budget(event.t_ns())? {
-            return Ok(());
+        if silent || self.is_told(event) || !urgent && !self.within_budget(event.t_ns()) {
+            return;
         }
         let (task, what) = self.words(event, model);
         let time = self.time(event.t_ns());
         let Some(task) = task else {
-            return writeln!(self.out, "{}  {}", self.paint.dim(time), self.paint.warn(what));
+            let line = format!("{}  {}\n", self.paint.dim(time), self.paint.warn(what));
+            return self.held.push(event.t_ns(), line);
         };
         let name = model.get(task).map_or_else(String::new, |task| names::short(&task.name));
         let who = format!("#{} {name}", task.id);
-        writeln!(self.out, "{}  {}  {what}", self.paint.dim(time), self.paint.name(who))
+        let line = format!("{}  {}  {what}\n", self.paint.dim(time), self.paint.name(who));
+        self.held.push_of(task, matches!(event, Event::Spawn { about: true, .. }), event.t_ns(), line);
+    }
+
+    /// The trace tells of a spawn that a snapshot has told of: once is enough. What it knows better goes into the line that
+    /// still waits.
+    fn is_told(&mut self, event: &Event) -> bool {
+        matches!(event, Event::Parent { task, .. } if !self.held.forget_spawn(*task))
     }
 
     /// Whom a line is about, and what it says.
@@ -127,7 +141,15 @@ impl<W: Write> Plain<W> {
 
     /// Living tasks by name and place, most numerous first.
     pub fn table(&mut self, model: &Model) -> io::Result<()> {
-        self.say_left_out()?;
+        let mut text = Vec::new();
+        self.write_table(&mut text, model)?;
+        self.held.push(model.now_ns(), String::from_utf8_lossy(&text).into_owned());
+        // Who is there is told at once.
+        if self.tables == 1 { self.release(u64::MAX) } else { Ok(()) }
+    }
+
+    fn write_table(&mut self, out: &mut Vec<u8>, model: &Model) -> io::Result<()> {
+        self.say_left_out();
         let now = model.now_ns();
         let rows = table::by_place(model);
         let totals = model.totals();
@@ -154,27 +176,27 @@ impl<W: Write> Plain<W> {
         if let Some(words) = samples::meanwhile(model) {
             head += &format!("; {words}");
         }
-        writeln!(self.out, "{}  {}", self.paint.dim(self.time(now)), self.paint.bold(head))?;
+        writeln!(out, "{}  {}", self.paint.dim(self.time(now)), self.paint.bold(head))?;
         self.tables += 1;
         if rows.is_empty() {
-            return self.out.flush();
+            return Ok(());
         }
         if self.tables == 1 {
-            return self.first_rows(&rows, model);
+            return self.first_rows(out, &rows, model);
         }
         let titles = format!(
             "{:>9} {:>9} {:>9} {:>9}  {:<NAME_WIDTH$}  LOCATION",
             "TASKS", "POLLS", "BUSY", "IDLE", "NAME"
         );
-        writeln!(self.out, "{}", self.paint.dim(titles))?;
+        writeln!(out, "{}", self.paint.dim(titles))?;
         for row in rows.iter().take(ROWS) {
             let busy = row.busy_ns.map(|ns| busy_span(ns, model.mode()));
             let polls = row.polls.map(count);
             let idle = row.longest_idle.map(known_span);
-            let name = names::fit(&row.name, NAME_WIDTH);
+            let name = names::column(&row.name, NAME_WIDTH);
             let place = row.place.map(|place| self.frame_place(place, model));
             writeln!(
-                self.out,
+                out,
                 "{:>9} {:>9} {:>9} {:>9}  {name:<NAME_WIDTH$}  {}",
                 count(row.tasks),
                 or_dash(polls),
@@ -183,31 +205,21 @@ impl<W: Write> Plain<W> {
                 or_dash(place)
             )?;
         }
-        self.left_over(&rows, 32)?;
-        self.out.flush()
+        left_over(out, &rows, 32)?;
+        Ok(())
     }
 
     /// When nothing has been counted yet: who is where.
-    fn first_rows(&mut self, rows: &[table::PlaceRow], model: &Model) -> io::Result<()> {
+    fn first_rows(&mut self, out: &mut Vec<u8>, rows: &[table::PlaceRow], model: &Model) -> io::Result<()> {
         let titles = format!("{:>9}  {:<NAME_WIDTH$}  LOCATION", "TASKS", "NAME");
-        writeln!(self.out, "{}", self.paint.dim(titles))?;
+        writeln!(out, "{}", self.paint.dim(titles))?;
         for row in rows.iter().take(ROWS) {
-            let name = names::fit(&row.name, NAME_WIDTH);
+            let name = names::column(&row.name, NAME_WIDTH);
             let place = or_dash(row.place.map(|place| self.frame_place(place, model)));
-            writeln!(self.out, "{:>9}  {name:<NAME_WIDTH$}  {place}", count(row.tasks))?;
+            writeln!(out, "{:>9}  {name:<NAME_WIDTH$}  {place}", count(row.tasks))?;
         }
-        self.left_over(rows, 0)?;
-        self.out.flush()
-    }
-
-    /// How many rows are not shown; `columns`: the width of those between.
-    fn left_over(&mut self, rows: &[table::PlaceRow], columns: usize) -> io::Result<()> {
-        if rows.len() <= ROWS {
-            return Ok(());
-        }
-        let rest: u64 = rows[ROWS..].iter().map(|row| row.tasks).sum();
-        let more = counted((rows.len() - ROWS) as u64, "place");
-        writeln!(self.out, "{:>9} {:>columns$}  at {more} more", count(rest), "")
+        left_over(out, rows, 0)?;
+        Ok(())
     }
 
     /// CLOCK_MONOTONIC ns of the last table.
@@ -215,16 +227,18 @@ impl<W: Write> Plain<W> {
         self.table_ns
     }
 
-    pub fn note(&mut self, t_ns: u64, text: &str) -> io::Result<()> {
+    pub fn note(&mut self, t_ns: u64, text: &str) {
         let text = crate::present::escape::escape(text);
-        writeln!(self.out, "{}  {}", self.paint.dim(self.time(t_ns)), self.paint.warn(text))
+        let line = format!("{}  {}\n", self.paint.dim(self.time(t_ns)), self.paint.warn(text));
+        self.held.push(t_ns, line);
     }
 
     /// In a line when it is found; [`Plain::findings`] says all at the end.
-    pub fn finding(&mut self, finding: &Finding, model: &Model) -> io::Result<()> {
+    pub fn finding(&mut self, finding: &Finding, model: &Model) {
         let time = self.time(model.now_ns());
         let words = findings::line(finding, self.places(model));
-        writeln!(self.out, "{}  {}", self.paint.dim(time), self.paint.warn(words))
+        let line = format!("{}  {}\n", self.paint.dim(time), self.paint.warn(words));
+        self.held.push(model.now_ns(), line);
     }
 
     pub fn findings(&mut self, diagnosis: &Diagnosis) -> io::Result<()> {
@@ -235,12 +249,21 @@ impl<W: Write> Plain<W> {
         self.out.flush()
     }
 
-    pub fn flush(&mut self) -> io::Result<()> {
+    /// Writes what nothing older can follow any more. `now_ns`: CLOCK_MONOTONIC.
+    pub fn flush(&mut self, now_ns: u64) -> io::Result<()> {
+        self.release(now_ns.saturating_sub(HOLD_NS))
+    }
+
+    fn release(&mut self, until_ns: u64) -> io::Result<()> {
+        for line in self.held.until(until_ns) {
+            self.out.write_all(line.as_bytes())?;
+        }
         self.out.flush()
     }
 
     pub fn end(&mut self, t_ns: u64, end: &End, model: &Model) -> io::Result<()> {
-        self.say_left_out()?;
+        self.say_left_out();
+        self.release(u64::MAX)?;
         writeln!(self.out)?;
         summary(&mut self.out, t_ns.saturating_sub(self.started_ns), end, model, self.paint)?;
         self.busiest_tasks(model)?;
@@ -250,26 +273,28 @@ impl<W: Write> Plain<W> {
         self.out.flush()
     }
 
-    fn within_budget(&mut self, t_ns: u64) -> io::Result<bool> {
+    fn within_budget(&mut self, t_ns: u64) -> bool {
         let second = t_ns.saturating_sub(self.started_ns) / 1_000_000_000;
-        if second != self.second {
-            self.say_left_out()?;
+        // What comes late counts to the second that it comes in.
+        if second > self.second {
+            self.say_left_out();
             self.second = second;
             self.lines = 0;
         }
         self.lines += 1;
         let within = self.lines <= LINES_PER_SECOND;
         self.left_out += u64::from(!within);
-        Ok(within)
+        within
     }
 
-    fn say_left_out(&mut self) -> io::Result<()> {
+    fn say_left_out(&mut self) {
         let n = std::mem::take(&mut self.left_out);
         if n == 0 {
-            return Ok(());
+            return;
         }
         let text = format!("… {} in this second (--json gives each)", counted(n, "more change"));
-        writeln!(self.out, "           {}", self.paint.dim(text))
+        let until_ns = self.started_ns.saturating_add((self.second + 1).saturating_mul(1_000_000_000));
+        self.held.push(until_ns - 1, format!("           {}\n", self.paint.dim(text)));
     }
 
     /// Seconds since watching began, right-aligned.
@@ -299,6 +324,16 @@ impl<W: Write> Plain<W> {
         }
         &self.places
     }
+}
+
+/// How many rows are not shown; `columns`: the width of those between.
+fn left_over(out: &mut Vec<u8>, rows: &[table::PlaceRow], columns: usize) -> io::Result<()> {
+    if rows.len() <= ROWS {
+        return Ok(());
+    }
+    let rest: u64 = rows[ROWS..].iter().map(|row| row.tasks).sum();
+    let more = counted((rows.len() - ROWS) as u64, "place");
+    writeln!(out, "{:>9} {:>columns$}  at {more} more", count(rest), "")
 }
 
 /// From one line to another; within one line, what is awaited there before and after.
@@ -336,92 +371,6 @@ fn ended(id: TaskId, how: Ending, model: &Model) -> String {
         words += &format!(", busy {}", busy_span(busy, model.mode()));
     }
     words
-}
-
-/// What was seen from beginning to end.
-pub fn summary(
-    out: &mut impl Write,
-    watched_ns: u64,
-    end: &End,
-    model: &Model,
-    paint: Paint,
-) -> io::Result<()> {
-    let totals = model.totals();
-    let why = match end {
-        End::TargetExited { status: Some(status) } => format!("the target ended ({status})"),
-        End::TargetExited { status: None } => "the target ended".into(),
-        End::Execed => "the target exec'ed and is another program now".into(),
-        End::Duration => "time is up".into(),
-        End::Interrupted => "interrupted".into(),
-        End::Failed(why) => crate::present::escape::escape(why).into_owned(),
-    };
-    writeln!(out, "{}", paint.bold(format!("watched for {}; {why}", span(watched_ns))))?;
-    let mut tasks = format!(
-        "  tasks      {} seen, {} of them there before; {} spawned, ",
-        count(totals.tasks_seen),
-        count(totals.existing),
-        count(totals.spawned),
-    );
-    tasks += &match model.mode() {
-        // No end of a poll is seen.
-        Mode::EntryOnly if totals.completed == 0 => "completed: unknown".into(),
-        _ => format!("{} completed", count(totals.completed)),
-    };
-    for (n, word) in
-        [(totals.cancelled, "cancelled"), (totals.panicked, "panicked"), (totals.gone, "gone unseen")]
-    {
-        if n > 0 {
-            tasks += &format!(", {} {word}", count(n));
-        }
-    }
-    let roots =
-        model.tasks().filter(|task| task.id.runtime == RuntimeKind::BlockOn && !task.has_ended()).count();
-    if roots > 0 {
-        tasks += &format!("; beside them {} in block_on", counted(roots as u64, "future"));
-    }
-    writeln!(out, "{tasks}")?;
-    let least = if totals.lost > 0 { "at least " } else { "" };
-    let polls = match totals.polls {
-        Some(polls) => format!("{least}{}", count(polls)),
-        None if model.mode().samples() => "unknown (looks do not count them)".into(),
-        None => "unknown (snapshots do not see them)".into(),
-    };
-    let busy = totals.busy_ns.map(|ns| format!(", busy {}", busy_span(ns, model.mode()))).unwrap_or_default();
-    let off_cpu = totals.off_cpu.filter(|off_cpu| off_cpu.sum_ns() > 0).map(|off_cpu| {
-        format!(" ({} of it off CPU, {} asleep)", span(off_cpu.sum_ns()), span(off_cpu.blocked_ns))
-    });
-    writeln!(out, "  polls      {polls}{busy}{}", off_cpu.unwrap_or_default())?;
-    if let Some(looks) = model.looks() {
-        writeln!(out, "  looks      {}", samples::looks(looks))?;
-        if !model.mode().samples() {
-            let (busy, of) = (samples::about(looks.busy_ns), span(looks.span_ns()));
-            writeln!(out, "             while the probes were out: tasks were busy for {busy} in {of}")?;
-        }
-    }
-    if let Some(wakes) = totals.wakes {
-        let delays = totals.delays;
-        let mean = delays.mean_ns().map(|mean| {
-            let (mean, max) = (span(mean), span(delays.max_ns));
-            format!(", polled {mean} later on average, {max} at most")
-        });
-        writeln!(out, "  wakes      {least}{}{}", count(wakes), mean.unwrap_or_default())?;
-    }
-    writeln!(out, "  moves      {least}{} from one await to another", count(totals.transitions))?;
-    if totals.lost > 0 {
-        writeln!(out, "  {}       {}", paint.warn("lost"), counted(totals.lost, "event"))?;
-    } else if totals.polls.is_some() {
-        let until = if matches!(end, End::Failed(_)) { ", up to there" } else { "" };
-        writeln!(out, "  lost       nothing{until}")?;
-    }
-    if let Some(cost) = model.cost() {
-        let own = cost.own_ns.map(|ns| format!("we {} of CPU time", span(ns)));
-        let words: Vec<_> = [cost::words(cost, watched_ns), own].into_iter().flatten().collect();
-        writeln!(out, "  cost       {}", words.join("; "))?;
-    }
-    if totals.not_kept > 0 {
-        writeln!(out, "  not kept   {}: the table was full", counted(totals.not_kept, "task"))?;
-    }
-    Ok(())
 }
 
 #[cfg(test)]

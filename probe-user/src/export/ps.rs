@@ -17,6 +17,8 @@ pub struct ProcessRow {
     pub runtime: Option<String>,
     /// `symbols` or `none`; None where there is DWARF, and `check` tells which.
     pub debuginfo: Option<String>,
+    /// There is DWARF.
+    pub dwarf: bool,
 }
 
 #[derive(Serialize)]
@@ -31,20 +33,28 @@ pub fn write_json(out: &mut impl Write, rows: &[ProcessRow]) -> io::Result<()> {
 }
 
 pub fn write_text(out: &mut impl Write, rows: &[ProcessRow]) -> io::Result<()> {
-    writeln!(out, "{:>8}  {:<10} {:<12} {:<10} {:<20} EXE", "PID", "USER", "RUNTIME", "DEBUGINFO", "NAME")?;
-    for row in rows {
-        let cell = |text: &Option<String>| or_dash(text.as_ref().map(|text| escape(text).into_owned()));
-        writeln!(
-            out,
-            "{:>8}  {:<10} {:<12} {:<10} {:<20} {}",
-            row.pid,
-            escape(&row.user),
-            cell(&row.runtime),
-            // There is some; which kind takes an index to tell.
-            escape(row.debuginfo.as_deref().unwrap_or("dwarf")),
-            escape(&row.name),
-            escape(&row.exe)
-        )?;
+    let cell = |text: &str| escape(text).into_owned();
+    let titles = ["USER", "RUNTIME", "DEBUGINFO", "NAME"].map(str::to_owned);
+    let cells = rows.iter().map(|row| {
+        let debuginfo = match &row.debuginfo {
+            Some(words) => cell(words),
+            // Which kind takes an index to tell.
+            None if row.dwarf => "dwarf".to_owned(),
+            None => or_dash(None),
+        };
+        [cell(&row.user), or_dash(row.runtime.as_deref().map(cell)), debuginfo, cell(&row.name)]
+    });
+    let cells: Vec<[String; 4]> = std::iter::once(titles).chain(cells).collect();
+    let width = |column: usize| cells.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
+    let widths = [0, 1, 2, 3].map(width);
+    let last = rows.iter().map(|row| (row.pid.to_string(), cell(&row.exe)));
+    let last = std::iter::once(("PID".to_owned(), "EXE".to_owned())).chain(last);
+    for ((pid, exe), row) in last.zip(&cells) {
+        write!(out, "{pid:>8}")?;
+        for (text, width) in row.iter().zip(widths) {
+            write!(out, "  {text:<width$}")?;
+        }
+        writeln!(out, "  {exe}")?;
     }
     Ok(())
 }
@@ -62,8 +72,9 @@ mod tests {
             user: "root".into(),
             runtime: runtime.map(str::to_owned),
             debuginfo: None,
+            dwarf: true,
         };
-        let rows = [row(7, "shop", Some("tokio")), row(123_456, "a\x1bb", None)];
+        let rows = [row(7, "shop", Some("tokio+async-task")), row(123_456, "a\x1bb", None)];
         let mut out = vec![];
         write_text(&mut out, &rows).unwrap();
         write_json(&mut out, &rows[..1]).unwrap();

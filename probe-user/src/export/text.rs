@@ -12,7 +12,8 @@ use crate::present::queues;
 use crate::present::reasons::Reasons;
 use crate::present::tree;
 use crate::present::units::{count, counted};
-use crate::runtime::OLDEST_TOKIO;
+use crate::runtime::{OLDEST_TOKIO, is_too_old};
+use crate::target::Avma;
 use foldhash::{HashMap, HashMapExt as _, HashSet};
 use std::borrow::Cow;
 use std::cmp::Reverse;
@@ -78,6 +79,10 @@ pub fn write<'a>(
 /// Why there is no await tree.
 fn treeless(task: &Task, snapshot: &Snapshot) -> &'static str {
     match (task.id.runtime, task.state) {
+        // Of a recording: only the trace knows of it.
+        _ if task.address == Avma::default() => {
+            "it was born after the last snapshot: where it stands is not known"
+        }
         (RuntimeKind::BlockOn, _) => "its thread runs: where its future stands is not known",
         // With types, all that runs or is to run and has no tree is a closure.
         (_, TaskState::Running | TaskState::Scheduled) if snapshot.debuginfo == DebugInfoLevel::Full => {
@@ -142,7 +147,11 @@ fn header(out: &mut impl Write, snapshot: &Snapshot, paint: Paint) -> io::Result
         if let Some(workers) = runtime.workers {
             words += &format!(", {}", counted(workers.into(), "worker"));
         }
-        writeln!(out, "  runtime    {words}: {}", counted(runtime.tasks, "task"))?;
+        let tasks = match runtime.tells_tasks() {
+            true => counted(runtime.tasks, "task"),
+            false => format!("tasks not known ({})", too_old()),
+        };
+        writeln!(out, "  runtime    {words}: {tasks}")?;
     }
     let coverage = &snapshot.coverage;
     let mut words = format!(
@@ -151,7 +160,7 @@ fn header(out: &mut impl Write, snapshot: &Snapshot, paint: Paint) -> io::Result
         count(coverage.tasks_decoded)
     );
     if coverage.torn_retries > 0 {
-        words += &format!("; {} while it changed", counted(coverage.torn_retries, "second read"));
+        words += &format!("; read again while it changed: {}", counted(coverage.torn_retries, "time"));
     }
     writeln!(out, "  coverage   {words}")?;
     writeln!(out, "  debuginfo  {}", debuginfo_words(snapshot.debuginfo, tokio_version(snapshot)))?;
@@ -185,16 +194,31 @@ fn unknown_layout(tokio: Option<&str>) -> String {
     let Some(version) = tokio else {
         return "types, but how the runtime lays out its tasks is not known: names, no await trees".into();
     };
-    let words = format!(
-        "types, but how tokio {} lays out its tasks is not known: names, no await trees",
-        escape(version)
-    );
-    let mut numbers = version.split('.').map_while(|part| part.parse().ok());
+    let words = format!("types, but how tokio {} lays out its tasks is not known", escape(version));
     let (major, minor) = OLDEST_TOKIO;
-    match numbers.next().zip(numbers.next()).is_some_and(|version| version < OLDEST_TOKIO) {
-        true => format!("{words}; from {major}.{minor} on it is: `cargo update -p tokio`"),
-        false => words,
+    match is_too_old(version) {
+        true => format!(
+            "{words}: its tasks are not seen, only what threads block on; from {major}.{minor} on they are: \
+             `cargo update -p tokio`"
+        ),
+        false => format!("{words}: names, no await trees"),
     }
+}
+
+/// `tokio older than 1.21`
+pub(super) fn too_old() -> String {
+    let (major, minor) = OLDEST_TOKIO;
+    format!("tokio older than {major}.{minor}")
+}
+
+/// What a view of this snapshot cannot tell, where that is much: its tasks.
+pub fn unseen_tasks(snapshot: &Snapshot) -> Option<String> {
+    let unseen = snapshot.runtimes.iter().find(|runtime| !runtime.tells_tasks())?;
+    let version = unseen.version.as_deref().map(escape).unwrap_or_default();
+    Some(format!(
+        "the tasks of tokio {version} are not known ({}), only what threads block on: `cargo update -p tokio`",
+        too_old()
+    ))
 }
 
 /// tokio's version, as a snapshot tells it.

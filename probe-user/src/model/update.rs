@@ -69,6 +69,9 @@ pub struct Cost {
     pub out_ns: u64,
     /// CPU time of our own process, ns.
     pub own_ns: Option<u64>,
+    /// `--max-overhead`, where it is kept: percent of the target's CPU time.
+    #[serde(default)]
+    pub limit: Option<u8>,
 }
 
 /// Why watching ended.
@@ -80,11 +83,13 @@ pub enum End {
     },
     /// `-d` ran out.
     Duration,
-    /// Ctrl-C, SIGTERM, or `q`.
+    /// Ctrl-C, or SIGTERM.
     Interrupted,
     Failed(String),
     /// It runs another program now.
     Execed,
+    /// `q` on the screen. Never recorded.
+    Left,
 }
 
 impl End {
@@ -99,6 +104,7 @@ impl End {
             End::TargetExited { .. } => "target exited",
             End::Duration => "duration over",
             End::Interrupted => "interrupted",
+            End::Left => "left",
             End::Failed(why) => why,
             End::Execed => "exec",
         }

@@ -3,7 +3,7 @@
 use super::compare::place;
 use super::names;
 use super::paint::Paint;
-use super::places::Places;
+use super::places::{Places, ending};
 use super::units::{count, counted, or_dash, span};
 use crate::analysis::{Bottlenecks, CriticalPath, Doing, Step, WaitRank};
 use crate::trace::Histogram;
@@ -34,7 +34,7 @@ pub fn write(
             out,
             [Some(span(rank.waited_ns)), Some(count(rank.tasks))],
             stays,
-            &place(point, places),
+            &ending(&place(point, places), PLACE),
             &(names::short(&point.task) + &kinds),
         )?;
     }
@@ -44,14 +44,15 @@ pub fn write(
     for rank in polls.iter().take(ROWS) {
         let polls = &rank.times.polls.all;
         let first = [Some(span(polls.sum_ns)), Some(count(polls.count()))];
-        row(out, first, polls, &place(&rank.point, places), &names::short(&rank.point.task))?;
+        let place = ending(&place(&rank.point, places), PLACE);
+        row(out, first, polls, &place, &names::short(&rank.point.task))?;
     }
     if !locks.is_empty() {
         title(out, paint, "which locks are waited for", ["WAITED", "NOW", "MOST", "", ""])?;
     }
     for lock in locks.iter().take(ROWS) {
         let line = lock.acquired_at.as_ref().or(lock.wanted_at.as_ref());
-        let place = or_dash(line.map(|line| places.show(line)));
+        let place = or_dash(line.map(|line| ending(&places.show(line), PLACE)));
         let held = if lock.acquired_at.is_some() { "held since there" } else { "wanted there" };
         writeln!(
             out,

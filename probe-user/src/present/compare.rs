@@ -2,7 +2,7 @@
 
 use super::names;
 use super::paint::Paint;
-use super::places::Places;
+use super::places::{Places, ending};
 use super::units::{counted, or_dash, span};
 use crate::analysis::{Change, Comparison, Metric, Verdict};
 use crate::decode::SourceLine;
@@ -22,6 +22,7 @@ pub struct Side {
 
 /// Rows of each table, unless all are asked for.
 const ROWS: usize = 15;
+const PLACE: usize = 28;
 /// From here on most points differ alike.
 const ALIKE: f64 = 1.15;
 
@@ -86,7 +87,7 @@ fn table<'a>(
     }
     writeln!(out, "\n{}", paint.bold(title))?;
     let columns = format!(
-        "  {:<7} {:<15} {:>9} {:>9}  {:<6} {:<28}  TASK",
+        "  {:<7} {:<15} {:>9} {:>9}  {:<6} {:<PLACE$}  TASK",
         "BY", "BETWEEN", "BEFORE", "AFTER", "WHAT", "PLACE"
     );
     writeln!(out, "{}", paint.dim(columns))?;
@@ -96,11 +97,11 @@ fn table<'a>(
         let mean = |times: &crate::trace::Histogram| or_dash(times.mean_ns().map(span));
         writeln!(
             out,
-            "  {by:<7} {between:<15} {:>9} {:>9}  {:<6} {:<28}  {}",
+            "  {by:<7} {between:<15} {:>9} {:>9}  {:<6} {:<PLACE$}  {}",
             mean(&change.before),
             mean(&change.after),
             metric_word(change.metric),
-            place(&change.point, places),
+            ending(&place(&change.point, places), PLACE),
             names::short(&change.point.task)
         )?;
     }

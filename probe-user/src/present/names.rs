@@ -53,6 +53,38 @@ pub fn fit(function: &str, width: usize) -> String {
     short.chars().take(width.saturating_sub(1)).chain(['…']).collect()
 }
 
+/// The same for a column, where one compares names: `…` stands for modules that are left out.
+pub fn column(function: &str, width: usize) -> String {
+    let fits = |name: &String| name.chars().count() <= width;
+    let bare = without_parameters(&escape(function));
+    let longer = [self::function(function), bare].into_iter().chain(without_modules(function));
+    longer.into_iter().find(fits).unwrap_or_else(|| fit(function, width))
+}
+
+/// `a::b::c::D::f` → `a::…::D::f` and `a::…::f`.
+fn without_modules(function: &str) -> Vec<String> {
+    let bare = without_parameters(&escape(function));
+    let parts = parts(&bare);
+    let (named, blocks) = named_and_blocks(&parts);
+    let [first, .., last] = named else { return Vec::new() };
+    let name = |tail: &[&str]| [&[*first, "…"], tail, blocks].concat().join("::");
+    let before = named.len().checked_sub(2).filter(|at| *at > 1 && !is_type(last)).map(|at| named[at]);
+    let longer = before.map(|before| name(&[before, last]));
+    longer.into_iter().chain((named.len() > 2).then(|| name(&[last]))).collect()
+}
+
+fn parts(bare: &str) -> Vec<&str> {
+    if bare.starts_with('<') {
+        return Vec::new();
+    }
+    bare.split("::").filter(|part| !part.starts_with("{impl")).collect()
+}
+
+/// The function, and which block or closure of it.
+fn named_and_blocks<'p, 's>(parts: &'p [&'s str]) -> (&'p [&'s str], &'p [&'s str]) {
+    parts.split_at(parts.iter().rposition(|part| !part.starts_with('{')).map_or(0, |last| last + 1))
+}
+
 /// `reqwest::async_impl::client::Client::execute` → `reqwest::Client::execute`; `tokio::time::sleep::Sleep` →
 /// `tokio::Sleep`.
 pub fn short(function: &str) -> String {
@@ -64,12 +96,14 @@ pub fn short(function: &str) -> String {
         return format!("{}::{function}", short(own));
     }
     let parts: Vec<&str> = bare.split("::").filter(|part| !part.starts_with("{impl")).collect();
-    match parts.as_slice() {
-        [] => bare,
-        [first, .., last] if is_type(last) && !first.starts_with('<') => format!("{first}::{last}"),
-        [first, .., before, last] if parts.len() > 3 => format!("{first}::{before}::{last}"),
-        _ => parts.join("::"),
-    }
+    let (named, blocks) = named_and_blocks(&parts);
+    let named = match named {
+        [first, .., last] if is_type(last) && !first.starts_with('<') => vec![*first, *last],
+        [first, _, .., last] if !blocks.is_empty() => vec![*first, *last],
+        [first, .., before, last] if named.len() > 3 => vec![*first, *before, *last],
+        _ => named.to_vec(),
+    };
+    [&named, blocks].concat().join("::")
 }
 
 /// A type without the paths of what is in it: `Option<Letter>`, `&[MutexGuard<Pool>]`; at most `width` characters.
@@ -160,6 +194,9 @@ mod tests {
         assert_eq!(short("reqwest::async_impl::client::Client::execute"), "reqwest::Client::execute");
         assert_eq!(short("shop::api::{impl#3}::fetch"), "shop::api::fetch");
         assert_eq!(short("tokio::time::sleep::Sleep"), "tokio::Sleep");
+        let block = "orders::main::{async_block#0}::{async_block#1}";
+        assert_eq!(short(block), block, "whose block it is tells more than anything");
+        assert_eq!(short("a::b::c::D::f::{async_block#0}"), "a::f::{async_block#0}");
         let call = "<server::service::Streams<S,I> as service::Service<(A,B)>>::call::{async_block#0}";
         assert_eq!(short(call), "server::Streams::call::{async_block#0}");
         assert_eq!(short("<&mut T as Trait>::f"), "&mut T::f");
@@ -199,7 +236,13 @@ mod tests {
         assert_eq!(function(call), "actix_server::service::StreamService::call::{async_block#0}");
         assert_eq!(function("a\x1b::f"), "a\\u{1b}::f");
         let connection = "axum::serve::handle_connection::{async_block#3}<tokio::net::TcpListener>";
-        assert_eq!(fit(connection, 44), "axum::handle_connection::{async_block#3}");
-        assert_eq!(fit(connection, 12), "axum::handl…");
+        assert_eq!(column(connection, 47), "axum::serve::handle_connection::{async_block#3}");
+        assert_eq!(column(connection, 44), "axum::…::handle_connection::{async_block#3}");
+        assert_eq!(column("reqwest::async_impl::client::Client::execute", 30), "reqwest::…::Client::execute");
+        assert_eq!(column("reqwest::async_impl::client::Client::execute", 20), "reqwest::…::execute");
+        assert_eq!(
+            (fit(connection, 44), fit(connection, 12)),
+            (column(connection, 40), "axum::handl…".into())
+        );
     }
 }

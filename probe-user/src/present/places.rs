@@ -47,6 +47,15 @@ impl Places {
     }
 }
 
+/// The end of a place, which tells most, in at most `width` characters.
+pub fn ending(place: &str, width: usize) -> String {
+    let long = place.chars().count();
+    if long <= width {
+        return place.to_owned();
+    }
+    std::iter::once('…').chain(place.chars().skip(long + 1 - width.max(1))).collect()
+}
+
 /// The part of a library's path that names crate and file.
 fn library(file: &str) -> Option<&str> {
     let after = |marker: &str| file.find(marker).map(|at| &file[at + marker.len()..]);
@@ -94,6 +103,13 @@ mod tests {
         assert_eq!(show("/srv/shop/src/api.rs"), "src/api.rs:7");
         assert_eq!(show("/srv/shopping/src/api.rs"), "/srv/shopping/src/api.rs:7");
         assert_eq!(show("src/a\x1b.rs"), "src/a\\u{1b}.rs:7");
+    }
+
+    #[test]
+    fn of_a_long_place_the_end_is_kept() {
+        assert_eq!(ending("src/api.rs:156", 14), "src/api.rs:156");
+        assert_eq!(ending("tokio-1.54.1/src/macros/select.rs:746", 20), "…acros/select.rs:746");
+        assert_eq!(ending("src/api.rs:156", 1), "…");
     }
 
     #[test]

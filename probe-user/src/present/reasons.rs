@@ -43,7 +43,7 @@ impl Reasons<'_> {
                 // Each has a place in line of its own.
                 self.reason(&Wait { detail: None, ..wait.clone() })?
             } else {
-                format!("{} (the first; each for its own)", self.reason(wait)?)
+                format!("{} (so the first; each waits for its own)", self.reason(wait)?)
             };
             Some((wait.any, words))
         };

@@ -140,17 +140,11 @@ fn tasks(out: &mut impl Write, tasks: &[TaskSize], rows: usize, paint: Paint) ->
     if tasks.is_empty() {
         return Ok(());
     }
-    writeln!(
-        out,
-        "\n{}",
-        paint.bold(format!(
-            "{} of task: bytes that one spawned task takes",
-            counted(tasks.len() as u64, "kind")
-        ))
-    )?;
     // Which of several schedulers a task is spawned on only running it tells.
     let tasks: Vec<&[TaskSize]> =
         tasks.chunk_by(|a, b| TaskSize { flavor: b.flavor, ..a.clone() } == *b).collect();
+    let kinds = counted(tasks.len() as u64, "kind");
+    writeln!(out, "\n{}", paint.bold(format!("{kinds} of task: bytes that one spawned task takes")))?;
     for same in tasks.iter().take(rows) {
         let task = &same[0];
         let name = names::function(&task.future);

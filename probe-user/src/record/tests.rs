@@ -69,7 +69,14 @@ pub(super) fn day(shop: &Shop) -> Vec<Update> {
             threads: 2,
             runs: vec![Run { task: task.id, tid: 7, path: Some(shop.sleeping().into()), hits: 3 }],
         }),
-        Update::Cost(Cost { hits: 3, target_ns: Some(5), cpu_ns: None, out_ns: 0, own_ns: Some(9) }),
+        Update::Cost(Cost {
+            hits: 3,
+            target_ns: Some(5),
+            cpu_ns: None,
+            out_ns: 0,
+            own_ns: Some(9),
+            limit: Some(2),
+        }),
         Update::Trace(vec![
             TraceEvent::Paused { t_ns: t + 3 * MS },
             TraceEvent::Resumed { t_ns: t + 4 * MS },

@@ -37,5 +37,6 @@ pub use sync::{LockLayout, LockState, Readiness, Waiter, receiver_wakes, registe
 pub use things::{Admits, Part, ResourceKind, Thing, thing};
 pub use tokio::{
     CellLayout, Flavor, OLDEST_TOKIO, OwnedList, SchedulerLayout, TaskWord, UnknownLayout, VtableLayout,
+    is_too_old,
 };
 pub use worker::{ThreadWorker, thread_worker};

@@ -82,6 +82,12 @@ impl SpawnedAt {
 /// The oldest tokio whose tasks are laid out in a way that [`CellLayout`] knows.
 pub const OLDEST_TOKIO: (u32, u32) = (1, 21);
 
+/// Whether a tokio of this version is older than that.
+pub fn is_too_old(version: &str) -> bool {
+    let mut numbers = version.split('.').map_while(|part| part.parse().ok());
+    numbers.next().zip(numbers.next()).is_some_and(|version| version < OLDEST_TOKIO)
+}
+
 impl CellLayout {
     pub fn of(program: &Program<'_>, cell: DieRef) -> Result<Self, UnknownLayout> {
         let ty = program.ty(cell).ok_or(UnknownLayout { ty: "task Cell".into(), missing: "type" })?;

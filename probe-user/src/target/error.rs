@@ -47,6 +47,8 @@ pub enum TargetError {
     NotPermitted { pid: u32, what: &'static str, why: Denied },
     #[error("no process is named {name:?}")]
     NoSuchName { name: String },
+    #[error("{}", if *is_there { "no process runs this file" } else { "there is no such file, and no process of that name" })]
+    NotRun { path: PathBuf, is_there: bool },
     #[error("{} processes are named {name:?}", candidates.len())]
     Ambiguous { name: String, candidates: Vec<Candidate> },
     #[error("/proc shows another PID namespace than the one this command runs in")]
@@ -75,6 +77,8 @@ pub enum TargetError {
     DebugMismatch { path: PathBuf, differs: String },
     #[error("{path} holds no debug information for this program", path = path.display())]
     NoDebugInfo { path: PathBuf },
+    #[error("no file in {directory} belongs to this program", directory = directory.display())]
+    NothingFor { directory: PathBuf },
 }
 
 impl TargetError {
@@ -90,6 +94,10 @@ impl TargetError {
             | TargetError::NotMapped { pid, .. } => format!("looking into process {pid}"),
             TargetError::NoSuchName { name } | TargetError::Ambiguous { name, .. } => {
                 format!("looking for a process named {name:?}")
+            }
+            TargetError::NotRun { path, .. } => format!("looking for a process that runs {}", path.display()),
+            TargetError::NothingFor { directory } => {
+                format!("taking debug information from {}", directory.display())
             }
             TargetError::ForeignProc => "reading /proc".to_owned(),
             TargetError::Unreadable { path, .. }
@@ -140,6 +148,7 @@ impl TargetError {
                  a file with debug information alone goes to --debuginfo)",
                 core.display()
             ),
+            TargetError::NothingFor { .. } => "--debuginfo FILE".to_owned(),
             TargetError::DebugMismatch { .. } => {
                 "name the debug information of this very build: --debuginfo FILE; or restart the program from the new build\n\
                  for a stripped one: the same build again, with RUSTFLAGS=-Cstrip=none"
@@ -151,6 +160,7 @@ impl TargetError {
             TargetError::NotMapped { pid, .. } => format!("cat /proc/{pid}/maps, and report it to us"),
             TargetError::NoSuchProcess { .. }
             | TargetError::NoSuchName { .. }
+            | TargetError::NotRun { .. }
             | TargetError::KernelThread { .. }
             | TargetError::Zombie { .. }
             | TargetError::Gone { .. } => "async-inspect ps".to_owned(),

@@ -5,8 +5,10 @@ use super::error::Candidate;
 use super::procdir::ProcDir;
 use super::process::without_deleted_mark;
 use crate::sys::process_vm;
+use std::fs::Metadata;
 use std::io::{self, Read};
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 
 /// Whether we may read its memory.
@@ -45,13 +47,23 @@ pub fn list() -> Result<Vec<Listed>, TargetError> {
     Ok(listed)
 }
 
-/// A number is a PID, anything else the exact name of a process or of its executable. Never ourselves.
+/// A number is a PID, anything else the exact name of a process or of its executable, or the path of that. Never ourselves.
 /// Does not say that the process can be opened: [`Process::open`](super::Process::open) does.
 pub fn resolve(target: &str) -> Result<u32, TargetError> {
     if let Ok(pid) = target.parse::<u32>() {
         return Ok(pid);
     }
-    let mut matches: Vec<Listed> = list()?.into_iter().filter(|l| is_named(l, target)).collect();
+    let listed = list()?;
+    let mut matches: Vec<Listed> = listed.iter().filter(|l| is_named(l, target)).cloned().collect();
+    // A process may have a slash in its name.
+    if matches.is_empty() && target.contains('/') {
+        let file = std::fs::metadata(target).ok();
+        let runs = |l: &Listed| file.as_ref().is_some_and(|file| runs(l.pid, file));
+        matches = listed.into_iter().filter(runs).collect();
+        if matches.is_empty() {
+            return Err(TargetError::NotRun { path: target.into(), is_there: file.is_some() });
+        }
+    }
     // A kernel thread or zombie is only meant where nothing else has the name.
     if matches.iter().any(|l| l.access != Access::NoMemory) {
         matches.retain(|l| l.access != Access::NoMemory);
@@ -67,6 +79,12 @@ pub fn resolve(target: &str) -> Result<u32, TargetError> {
             })
         }
     }
+}
+
+/// The very file, whatever its path is in the process's namespace.
+fn runs(pid: u32, file: &Metadata) -> bool {
+    let exe = std::fs::metadata(format!("/proc/{pid}/exe"));
+    exe.is_ok_and(|exe| (exe.dev(), exe.ino()) == (file.dev(), file.ino()))
 }
 
 fn is_named(process: &Listed, name: &str) -> bool {

@@ -10,7 +10,7 @@ pub const DEFAULT_PERCENT: u8 = 2;
 /// Spent before anything was paid in, so that something is seen at once, ns.
 const CREDIT_NS: i64 = 5_000_000;
 /// A program that hardly runs may be watched all the time: what is paid in per second whatever it uses, ns: two thousandths of a CPU.
-const ALLOWANCE_NS_PER_S: u64 = 2_000_000;
+pub const ALLOWANCE_NS_PER_S: u64 = 2_000_000;
 /// Never saved up more than for this long, ns: a burst after a quiet hour is not to cost all at once.
 const SAVED_NS: u64 = 2_000_000_000;
 /// A while of watching that is worth putting the probes in, ns.

@@ -37,7 +37,7 @@ mod trial;
 mod written;
 
 pub use attach::ProbeMode;
-pub use budget::{Budget, DEFAULT_PERCENT, Spending, Verdict};
+pub use budget::{ALLOWANCE_NS_PER_S, Budget, DEFAULT_PERCENT, Spending, Verdict};
 pub use causes::{CausePlan, CauseProbe, TaskHeader, Wanted};
 pub use compile::compile;
 pub use cpu_samples::{CpuSamples, CpuSpot};

@@ -24,6 +24,19 @@ pub const HELP: [(&str, &str); 13] = [
     ("q", "quit (also Ctrl-C)"),
 ];
 
+/// Where a key scrolls a text to that begins with line `top`; the view holds it back at the last one.
+fn scrolled(top: usize, code: KeyCode) -> Option<usize> {
+    match code {
+        KeyCode::Up | KeyCode::Char('k') => Some(top.saturating_sub(1)),
+        KeyCode::Down | KeyCode::Char('j') => Some(top.saturating_add(1)),
+        KeyCode::PageUp => Some(top.saturating_sub(10)),
+        KeyCode::PageDown => Some(top.saturating_add(10)),
+        KeyCode::Home | KeyCode::Char('g') => Some(0),
+        KeyCode::End | KeyCode::Char('G') => Some(usize::MAX),
+        _ => None,
+    }
+}
+
 impl Screen {
     pub fn key(&mut self, key: KeyEvent) {
         if key.modifiers.contains(KeyModifiers::CONTROL) {
@@ -37,15 +50,11 @@ impl Screen {
         }
         self.note = None;
         if self.help {
-            self.help = false;
-            if key.code == KeyCode::Char('q') {
-                self.quit();
-            }
-            return;
+            return self.help_key(key.code);
         }
         match (key.code, self.view) {
             (KeyCode::Char('q'), _) => self.quit(),
-            (KeyCode::Char('?' | 'h'), _) => self.help = true,
+            (KeyCode::Char('?' | 'h'), _) => (self.help, self.help_top) = (true, 0),
             (KeyCode::Char(' '), _) => self.pause(),
             (code, View::Table) => self.table_key(code),
             (KeyCode::Char('f'), View::Findings) => self.view = View::Table,
@@ -90,18 +99,22 @@ impl Screen {
         }
     }
 
+    /// It scrolls; any other key closes it.
+    fn help_key(&mut self, code: KeyCode) {
+        match scrolled(self.help_top, code) {
+            Some(top) => self.help_top = top,
+            None => self.help = false,
+        }
+        if code == KeyCode::Char('q') {
+            self.quit();
+        }
+    }
+
     fn card_key(&mut self, code: KeyCode) {
-        let top = self.card_top;
-        // The view holds it back at the last line.
-        match code {
-            KeyCode::Esc | KeyCode::Backspace | KeyCode::Left | KeyCode::Enter => self.view = View::Table,
-            KeyCode::Up | KeyCode::Char('k') => self.card_top = top.saturating_sub(1),
-            KeyCode::Down | KeyCode::Char('j') => self.card_top = top.saturating_add(1),
-            KeyCode::PageUp => self.card_top = top.saturating_sub(10),
-            KeyCode::PageDown => self.card_top = top.saturating_add(10),
-            KeyCode::Home | KeyCode::Char('g') => self.card_top = 0,
-            KeyCode::End | KeyCode::Char('G') => self.card_top = usize::MAX,
-            _ => {}
+        if let Some(top) = scrolled(self.card_top, code) {
+            self.card_top = top;
+        } else if matches!(code, KeyCode::Esc | KeyCode::Backspace | KeyCode::Left | KeyCode::Enter) {
+            self.view = View::Table;
         }
     }
 

@@ -119,7 +119,7 @@ fn watch(
             }
         }
         if screen.quits() {
-            return Ok(screen.ended().cloned().unwrap_or((screen.now_ns(), End::Interrupted)));
+            return Ok(screen.ended().cloned().unwrap_or((screen.now_ns(), End::Left)));
         }
         let began = Instant::now();
         while screen.ended().is_none() && began.elapsed() < AT_ONCE {

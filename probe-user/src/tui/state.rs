@@ -46,9 +46,8 @@ pub enum Typed {
 
 /// How far back rates look.
 const RATE_NS: u64 = 2_000_000_000;
-/// Sorting takes at most this share of the time.
+/// Sorting takes at most this share of the time: what is shown is in order, unless there are very many tasks.
 const SORT_SHARE: u32 = 5;
-const SORT: Duration = Duration::from_millis(300);
 
 pub struct Screen {
     pub target: Target,
@@ -61,6 +60,8 @@ pub struct Screen {
     frames_known: usize,
     pub view: View,
     pub help: bool,
+    /// First visible line of the help.
+    pub help_top: usize,
     pub order: Order,
     pub wanted: Wanted,
     pub search: String,
@@ -98,6 +99,7 @@ impl Screen {
             frames_known: 0,
             view: View::Table,
             help: false,
+            help_top: 0,
             order: Order { column: Column::Idle, descending: true },
             wanted: Wanted::default(),
             search: String::new(),
@@ -125,8 +127,9 @@ impl Screen {
         self.frozen.as_deref().unwrap_or(&self.model)
     }
 
-    pub fn into_model(self) -> Model {
-        self.model
+    /// With what lints found.
+    pub fn into_parts(self) -> (Model, Lookout) {
+        (self.model, self.lookout)
     }
 
     pub fn now_ns(&self) -> u64 {
@@ -185,16 +188,11 @@ impl Screen {
         (ns > 0).then(|| (u128::from(to.1 - from.1) * 1_000_000_000 / u128::from(ns)) as u64)
     }
 
-    /// Shares of one CPU, in percent: what the probes cost the target, and what we use ourselves.
-    pub fn cost(&self) -> (Option<f64>, Option<f64>) {
-        let (Some((t0, from)), Some((t1, to))) = (self.costs.front(), self.costs.back()) else {
-            return (None, None);
-        };
-        let share = |pick: fn(&Cost) -> Option<u64>| {
-            let ns = pick(to)?.saturating_sub(pick(from)?);
-            (t1 > t0).then(|| 100.0 * ns as f64 / (t1 - t0) as f64)
-        };
-        (share(|cost| cost.target_ns), share(|cost| cost.own_ns))
+    /// What we use ourselves, in percent of one CPU, over the last two seconds.
+    pub fn own_share(&self) -> Option<f64> {
+        let ((t0, from), (t1, to)) = (self.costs.front()?, self.costs.back()?);
+        let ns = to.own_ns?.saturating_sub(from.own_ns?);
+        (t1 > t0).then(|| 100.0 * ns as f64 / (t1 - t0) as f64)
     }
 
     /// The rows must be made anew before the next drawing.
@@ -211,7 +209,7 @@ impl Screen {
         }
         let due = match self.sorted {
             None => true,
-            Some((at, took)) => !self.paused() && at.elapsed() >= SORT.max(took * SORT_SHARE),
+            Some((at, took)) => !self.paused() && at.elapsed() >= took * SORT_SHARE,
         };
         if !(due || (now && self.stale)) {
             return;

@@ -49,7 +49,7 @@ fn traced(shop: &Shop) -> Screen {
         Update::Tick(SECOND + 1),
         Update::Trace(events),
         Update::Tick(3 * SECOND),
-        Update::Cost(Cost { hits: 9, target_ns: Some(9 * MS), ..Cost::default() }),
+        Update::Cost(Cost { hits: 9, target_ns: Some(9 * MS), cpu_ns: Some(SECOND), ..Cost::default() }),
     ] {
         screen.apply(update, &mut vec![]);
     }
@@ -86,7 +86,7 @@ fn table() {
 fn figures_that_have_no_room_are_left_out_whole() {
     let shop = Shop::new();
     let mut screen = traced(&shop);
-    let words = [" tasks", " idle", " running", " polls/s", " lost", " of a CPU", " watched"];
+    let words = [" tasks", " idle", " running", " polls/s", " lost", " of its CPU time", " watched"];
     let mut most = 0;
     for width in 40..130 {
         let text = drawn(&mut screen, width, 10);
@@ -129,6 +129,62 @@ fn card_scrolls_to_the_end_and_not_beyond() {
     let text = drawn(&mut screen, 100, 13);
     assert!(text.contains("tokio::io::util::read::Read"), "{text}");
     assert!(screen.card_top < 5);
+}
+
+#[test]
+fn name_and_place_stay_to_the_last() {
+    let shop = Shop::new();
+    let mut screen = traced(&shop);
+    let titles = |screen: &mut Screen, width| drawn(screen, width, 10).lines().nth(3).unwrap().to_owned();
+    assert_eq!(titles(&mut screen, 40).split_whitespace().collect::<Vec<_>>(), ["Name", "Location"]);
+    assert!(drawn(&mut screen, 40, 10).contains("by idle"), "what it is sorted by is told all the same");
+    let mut before = 2;
+    for width in 40..130 {
+        let titles = titles(&mut screen, width);
+        let columns = titles.replace('▼', "").split_whitespace().count();
+        assert!(columns >= before && titles.contains("Name") && titles.contains("Location"), "{titles}");
+        before = columns;
+    }
+    assert_eq!(before, 9);
+    insta::assert_snapshot!(drawn(&mut screen, 60, 14));
+}
+
+#[test]
+fn rows_are_in_the_order_of_what_is_shown() {
+    let shop = Shop::new();
+    let mut screen = traced(&shop);
+    drawn(&mut screen, 120, 18);
+    let task = screen.rows[0];
+    let poll = TraceEvent::Poll {
+        t_ns: 4 * SECOND,
+        task,
+        tid: 7,
+        count: 1,
+        duration_ns: Some(MS),
+        end: PollEnd::Pending,
+        off_cpu: None,
+    };
+    screen.apply(Update::Trace(vec![poll]), &mut vec![]);
+    // No key asks for it.
+    std::thread::sleep(Duration::from_millis(20));
+    screen.refresh(false);
+    let now = screen.now_ns();
+    let idle = |id| screen.model().get(id).and_then(|task| task.idle_for(now)).map(|(ns, _)| ns);
+    let idles: Vec<_> = screen.rows.iter().filter_map(|id| idle(*id)).collect();
+    assert!(idles.is_sorted_by(|a, b| a >= b) && screen.rows[0] != task, "{idles:?}");
+}
+
+#[test]
+fn help_scrolls_where_it_has_no_room() {
+    let shop = Shop::new();
+    let mut screen = traced(&shop);
+    press(&mut screen, &[KeyCode::Char('?')]);
+    assert!(!drawn(&mut screen, 40, 10).contains("not known"));
+    press(&mut screen, &[KeyCode::Down, KeyCode::End]);
+    let text = drawn(&mut screen, 40, 10);
+    assert!(text.contains("not known") && text.contains("lines 17 to 21 of 21"), "{text}");
+    press(&mut screen, &[KeyCode::Home, KeyCode::Esc]);
+    assert!(!screen.help && !screen.quits());
 }
 
 #[test]
@@ -234,8 +290,7 @@ fn rates_and_costs_look_back_two_seconds() {
     let shop = Shop::new();
     let screen = traced(&shop);
     assert_eq!(screen.poll_rate(), Some(4), "nine polls in two seconds");
-    assert_eq!(screen.cost().0.map(|share| (share * 100.0).round()), Some(45.0));
-    assert_eq!(screen.cost().1, None);
+    assert_eq!(screen.own_share(), None);
 }
 
 #[test]

@@ -18,7 +18,7 @@ pub fn draw(frame: &mut Frame, screen: &mut Screen) {
     }
     frame.render_widget(footer(screen), foot);
     if screen.help {
-        view_help::draw(frame, body, screen.theme);
+        view_help::draw(frame, body, screen);
     }
 }
 

@@ -2,6 +2,7 @@
 
 use super::state::Screen;
 use crate::model::{End, Mode};
+use crate::present::cost;
 use crate::present::escape::escape;
 use crate::present::samples::meanwhile;
 use crate::present::table::phases;
@@ -97,11 +98,12 @@ fn figures(screen: &Screen, width: usize) -> Line<'static> {
         1 => figure("1".into(), " finding (f)", theme.warn(), 1),
         many => figure(count(many), " findings (f)", theme.warn(), 1),
     }
-    let (target, own) = screen.cost();
-    let share = |share: Option<f64>, whose: &str| share.map(|share| format!("{whose} {share:.1} %"));
-    let shares: Vec<_> = [share(target, "probes"), share(own, "us")].into_iter().flatten().collect();
-    if !shares.is_empty() {
-        figure(shares.join(", "), " of a CPU", theme.strong(), 2);
+    // As in the summary: since watching began.
+    if let Some(share) = model.cost().and_then(cost::share) {
+        figure(format!("probes {share}"), " of its CPU time", theme.strong(), 2);
+    }
+    if let Some(own) = screen.own_share() {
+        figure(format!("us {own:.1} %"), " of a CPU", theme.strong(), 4);
     }
     figure(span(model.now_ns().saturating_sub(model.started_ns())), " watched", theme.strong(), 3);
     fitting(all, width.saturating_sub(1))

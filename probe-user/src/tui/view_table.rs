@@ -6,22 +6,29 @@ use crate::decode::TaskId;
 use crate::model::TaskEntry;
 use crate::present::card::phase_word;
 use crate::present::names;
+use crate::present::places::ending;
 use crate::present::samples::busy_span;
 use crate::present::units::{count, known_span, or_dash, span};
 use ratatui::Frame;
-use ratatui::layout::{Constraint, Layout, Rect};
+use ratatui::layout::{Constraint, Rect};
 use ratatui::text::{Line, Span, Text};
 use ratatui::widgets::{Block, Borders, Cell, Row, Table};
 
-/// Below this width, columns that tell least are left out.
-const WIDE: u16 = 110;
+/// Columns in the order in which room is found for them, after name and place; the one that is sorted by comes first.
+const KEPT: [Column; 7] =
+    [Column::State, Column::Idle, Column::Id, Column::Polls, Column::Busy, Column::Total, Column::Sched];
+/// What name and place take at least, before there is room for others.
+const NAME: u16 = 26;
+const LOCATION: u16 = 16;
+/// A narrower place is only a part of one.
+const LEAST: u16 = 8;
 
 pub fn draw(frame: &mut Frame, area: Rect, screen: &mut Screen) {
     // Borders above and below, and the line of titles.
     screen.fit(usize::from(area.height.saturating_sub(3)));
     let screen = &*screen;
     let theme = screen.theme;
-    let columns = columns(area.width);
+    let columns = columns(area.width, screen.order.column);
     let header = columns.iter().map(|column| {
         let arrow = if screen.order.descending { " ▼" } else { " ▲" };
         let sorted = screen.order.column == *column;
@@ -29,24 +36,34 @@ pub fn draw(frame: &mut Frame, area: Rect, screen: &mut Screen) {
         let style = if sorted { theme.sorted() } else { theme.strong() };
         Cell::from(align(*column, Span::styled(title, style)))
     });
-    let name_width = name_width(area.width, &columns);
+    let texts = Texts::of(screen, area.width, &columns);
     let rows = screen.visible().iter().enumerate().map(|(i, id)| {
-        let row = row(*id, &columns, name_width, screen);
+        let row = row(*id, &columns, texts, screen);
         if screen.top + i == screen.selected { row.style(theme.selected()) } else { row }
     });
-    let widths: Vec<_> = columns.iter().map(|column| width(*column)).collect();
+    let widths: Vec<_> = columns.iter().map(|column| texts.width(*column)).collect();
     let table = Table::new(rows, widths).header(Row::new(header)).block(
-        Block::new().borders(Borders::TOP | Borders::BOTTOM).border_style(theme.faint()).title(title(screen)),
+        Block::new()
+            .borders(Borders::TOP | Borders::BOTTOM)
+            .border_style(theme.faint())
+            .title(title(screen, &columns)),
     );
     frame.render_widget(table, area);
 }
 
-fn columns(width: u16) -> Vec<Column> {
-    let narrow = |column: &Column| !matches!(column, Column::Total | Column::Sched | Column::Busy);
-    Column::ALL.into_iter().filter(|column| width >= WIDE || narrow(column)).collect()
+fn columns(area: u16, sorted: Column) -> Vec<Column> {
+    let mut room = area.saturating_sub(NAME + 1 + LOCATION);
+    let mut kept = vec![Column::Name, Column::Location];
+    let first = KEPT.into_iter().filter(|column| *column == sorted);
+    for column in first.chain(KEPT.into_iter().filter(|column| *column != sorted)) {
+        let Some(left) = room.checked_sub(number_width(column) + 1) else { break };
+        room = left;
+        kept.push(column);
+    }
+    Column::ALL.into_iter().filter(|column| kept.contains(column)).collect()
 }
 
-fn title(screen: &Screen) -> Line<'static> {
+fn title(screen: &Screen, columns: &[Column]) -> Line<'static> {
     let theme = screen.theme;
     let total = screen.rows.len() as u64;
     let at = if total == 0 { 0 } else { screen.selected as u64 + 1 };
@@ -58,30 +75,58 @@ fn title(screen: &Screen) -> Line<'static> {
         let text = crate::present::escape::escape(screen.wanted.text()).into_owned();
         spans.push(Span::styled(format!(" filter: {text} "), theme.warn()));
     }
+    if !columns.contains(&screen.order.column) {
+        spans.push(Span::styled(
+            format!(" by {} ", screen.order.column.title().to_lowercase()),
+            theme.faint(),
+        ));
+    }
     if !screen.show_ended {
         spans.push(Span::styled(" ended ones hidden ", theme.faint()));
     }
     Line::from(spans)
 }
 
-fn width(column: Column) -> Constraint {
+/// Of a column whose text has a bound.
+fn number_width(column: Column) -> u16 {
     match column {
-        Column::Id => Constraint::Length(9),
-        Column::State => Constraint::Length(9),
-        Column::Total | Column::Busy | Column::Idle => Constraint::Length(10),
-        Column::Sched => Constraint::Length(9),
-        Column::Polls => Constraint::Length(10),
-        Column::Name => Constraint::Fill(5),
-        Column::Location => Constraint::Fill(4),
+        Column::Id | Column::State | Column::Sched => 9,
+        Column::Total | Column::Busy | Column::Idle | Column::Polls => 10,
+        Column::Name | Column::Location => 0,
     }
 }
 
-/// What the name column will get; ratatui would cut without a mark.
-fn name_width(area: u16, columns: &[Column]) -> usize {
-    let widths: Vec<_> = columns.iter().map(|column| width(*column)).collect();
-    let cells = Layout::horizontal(widths).spacing(1).split(Rect::new(0, 0, area, 1));
-    let name = columns.iter().position(|column| *column == Column::Name);
-    name.and_then(|at| cells.get(at)).map_or(0, |cell| usize::from(cell.width))
+/// Widths of name and place: each as wide as what is shown, as far as there is room.
+#[derive(Clone, Copy)]
+struct Texts {
+    name: u16,
+    location: u16,
+}
+
+impl Texts {
+    fn of(screen: &Screen, area: u16, columns: &[Column]) -> Texts {
+        let numbers: u16 = columns.iter().map(|column| number_width(*column)).sum();
+        let gaps = columns.len().saturating_sub(1) as u16;
+        let room = area.saturating_sub(numbers + gaps);
+        let tasks = || screen.visible().iter().filter_map(|id| screen.model().get(*id));
+        let longest = |texts: &mut dyn Iterator<Item = String>| {
+            texts.map(|text| text.chars().count()).max().unwrap_or(0).min(usize::from(u16::MAX)) as u16
+        };
+        let place = longest(&mut tasks().filter_map(|task| location(task, screen)));
+        let name = longest(&mut tasks().map(|task| names::function(&task.name)));
+        // The place gives way down to its share, the name takes what is left.
+        let share = (u32::from(room) * u32::from(LOCATION) / u32::from(NAME + LOCATION)) as u16;
+        let location = place.max(LEAST).min(room.saturating_sub(name).max(share));
+        Texts { name: room.saturating_sub(location), location }
+    }
+
+    fn width(self, column: Column) -> Constraint {
+        Constraint::Length(match column {
+            Column::Name => self.name,
+            Column::Location => self.location,
+            column => number_width(column),
+        })
+    }
 }
 
 fn align<'a>(column: Column, span: Span<'a>) -> Text<'a> {
@@ -92,7 +137,7 @@ fn align<'a>(column: Column, span: Span<'a>) -> Text<'a> {
     }
 }
 
-fn row(id: TaskId, columns: &[Column], name_width: usize, screen: &Screen) -> Row<'static> {
+fn row(id: TaskId, columns: &[Column], texts: Texts, screen: &Screen) -> Row<'static> {
     let theme = screen.theme;
     // It may have been let go since the rows were made.
     let Some(task) = screen.model().get(id) else {
@@ -100,7 +145,7 @@ fn row(id: TaskId, columns: &[Column], name_width: usize, screen: &Screen) -> Ro
     };
     let style = if task.has_ended() { theme.faint() } else { ratatui::style::Style::new() };
     let cells = columns.iter().map(|column| {
-        let text = cell(*column, task, name_width, screen);
+        let text = cell(*column, task, texts, screen);
         let span = match column {
             Column::State => Span::styled(text, theme.phase(task.phase)),
             _ => Span::raw(text),
@@ -110,12 +155,12 @@ fn row(id: TaskId, columns: &[Column], name_width: usize, screen: &Screen) -> Ro
     Row::new(cells).style(style)
 }
 
-fn cell(column: Column, task: &TaskEntry, name_width: usize, screen: &Screen) -> String {
+fn cell(column: Column, task: &TaskEntry, texts: Texts, screen: &Screen) -> String {
     let now = screen.now_ns();
     match column {
         Column::Id => task.id.id.to_string(),
         Column::State => phase_word(task.phase).into(),
-        Column::Name => names::fit(&task.name, name_width),
+        Column::Name => names::column(&task.name, texts.name.into()),
         Column::Total => known_span(task.age(now)),
         Column::Busy => {
             let busy = task.busy_ns.filter(|_| task.unmeasured == 0 || task.busy_ns != Some(0));
@@ -124,7 +169,9 @@ fn cell(column: Column, task: &TaskEntry, name_width: usize, screen: &Screen) ->
         Column::Sched => or_dash(task.wakes.delays.mean_ns().map(span)),
         Column::Idle => or_dash(task.idle_for(now).map(known_span)),
         Column::Polls => or_dash(task.polls.map(count)),
-        Column::Location => or_dash(location(task, screen)),
+        Column::Location => {
+            or_dash(location(task, screen).map(|place| ending(&place, texts.location.into())))
+        }
     }
 }
 

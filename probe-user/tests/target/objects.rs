@@ -1,4 +1,5 @@
 use crate::programs::{PLACES, Running, compile, run};
+use async_inspect::decode::find_files;
 use async_inspect::target::{DebugFiles, DwarfSource, Matched, Process, TargetError, elf};
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -42,6 +43,11 @@ fn nowhere() {
     let program = compile(dir.path(), "bare", PLACES, &["-s"]);
     let files = DebugFiles::of_file(&program, None).expect("its files");
     assert_eq!((files.dwarf_source(), files.dwarf().is_none()), (DwarfSource::Nowhere, true));
+    // A directory that was named and has nothing for it is told.
+    let empty = tempfile::tempdir().expect("a directory");
+    let named = [empty.path().to_owned()];
+    let files = find_files(&named, &|explicit| DebugFiles::of_file(&program, explicit)).expect("its files");
+    assert!(matches!(&files.refused[..], [TargetError::NothingFor { directory }] if *directory == named[0]));
 }
 
 #[test]

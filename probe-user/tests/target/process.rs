@@ -1,5 +1,7 @@
 use crate::programs::{PLACES, Running, compile, run, symbol};
-use async_inspect::target::{Avma, Denied, Memory, Process, ReadError, SeccompMode, Svma, TargetError};
+use async_inspect::target::{
+    Avma, Denied, Memory, Process, ReadError, SeccompMode, Svma, TargetError, resolve,
+};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -39,6 +41,10 @@ fn every_kind_of_executable_is_found_where_it_is() {
         let program = compile(dir.path(), name, PLACES, flags);
         let running = Running::start(&mut Command::new(&program));
         check_image(&running, &program);
+        // Its path names it; and no process runs the directory.
+        assert_eq!(resolve(&program.display().to_string()).ok(), Some(running.pid()));
+        let nobody = resolve(&dir.path().display().to_string());
+        assert!(matches!(nobody, Err(TargetError::NotRun { is_there: true, .. })), "{nobody:?}");
     }
 }
 
