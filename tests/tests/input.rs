@@ -149,6 +149,34 @@ fn without_debug_info() {
     assert!(dump.tasks.iter().all(|task| task.r#await.is_none()));
 }
 
+/// A health check that cannot see is not healthy, and says so; nor is one of a task that is not there.
+#[test]
+fn a_health_check_that_cannot_see() {
+    if !rights::root_or_skip("a_health_check_that_cannot_see") {
+        return;
+    }
+    let variant = Variant { debug: 0, ..Variant::release(Tokio::Latest) };
+    let bare = ready(&variant.build(&["forever"]).expect("builds").program("forever"));
+    let plain = ready(&plain().program("forever"));
+    let check = |pid: u32, more: &[&str]| {
+        let pid = pid.to_string();
+        run(&[&["-q", "diagnose", "-d", "0", &*pid], more].concat()).expect("runs")
+    };
+    for lints in ["deadlock", "all"] {
+        let outcome = check(bare.pid(), &["--fail-on", lints]);
+        assert_eq!(outcome.code, Some(5), "{outcome:?}");
+        assert!(outcome.stdout.contains("but what tasks await is not known"), "{outcome:?}");
+        assert!(outcome.stderr.contains("async-inspect check"), "{outcome:?}");
+    }
+    // The same program, with types.
+    assert_eq!(check(plain.pid(), &["--fail-on", "deadlock"]).code, Some(1));
+    assert_eq!(check(plain.pid(), &["--fail-on", "futurelock"]).code, Some(0));
+    // What threads sleep in shows without types.
+    assert_eq!(check(bare.pid(), &["--fail-on", "blocking-call"]).code, Some(0));
+    let missing = check(plain.pid(), &["--task", "987654321"]);
+    assert_eq!(missing.code, Some(74), "{missing:?}");
+}
+
 #[test]
 fn debug_1_has_names_but_no_places() {
     if !rights::root_or_skip("debug_1") {

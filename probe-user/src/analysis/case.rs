@@ -2,7 +2,8 @@
 
 use super::FoundPlace;
 use crate::decode::{
-    Frame, FrameId, Frames, Lasting, Node, RuntimeInfo, Snapshot, SourceLine, Task, TaskId, ThreadPoll, Wait,
+    DebugInfoLevel, Frame, FrameId, Frames, Lasting, Node, RuntimeInfo, Snapshot, SourceLine, Task, TaskId,
+    ThreadPoll, Wait,
 };
 use crate::model::{Model, TaskEntry};
 use crate::target::Avma;
@@ -88,6 +89,17 @@ impl<'a> Case<'a> {
 
     pub fn frames(&self) -> &'a Frames {
         &self.snapshot.frames
+    }
+
+    /// Why nothing is known of what tasks await, if that is so.
+    pub fn no_trees(&self) -> Option<&'static str> {
+        let coverage = &self.snapshot.coverage;
+        if self.snapshot.debuginfo == DebugInfoLevel::UnknownLayout {
+            return Some("how this program's runtime lays out its tasks is not known");
+        }
+        (coverage.tasks_found > 0 && coverage.tasks_decoded == 0).then_some(
+            "what tasks await is not known: there is no debug information of their types (debug = 2)",
+        )
     }
 
     /// CLOCK_MONOTONIC, ns; None of a core file.

@@ -64,9 +64,12 @@ impl CriticalPath {
         self.last = (!chain.is_empty()).then_some((now_ns, chain));
     }
 
-    /// The longest first, ns.
+    /// The longest first, ns; 0 of one that was seen once. None: the task was never there.
     pub fn chains(&self) -> Vec<(&[Step], u64)> {
         let mut chains: Vec<_> = self.chains.iter().map(|(chain, ns)| (chain.as_slice(), *ns)).collect();
+        if chains.is_empty() {
+            chains.extend(self.last.iter().map(|(_, chain)| (chain.as_slice(), 0)));
+        }
         chains
             .sort_by(|a, b| Reverse(a.1).cmp(&Reverse(b.1)).then_with(|| place_of(a.0).cmp(&place_of(b.0))));
         chains

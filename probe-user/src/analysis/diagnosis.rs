@@ -14,6 +14,7 @@ pub struct Diagnosis {
     not_kept: u64,
     again: Option<Duration>,
     blind: BTreeMap<&'static str, &'static str>,
+    no_trees: Option<&'static str>,
     looks: u32,
 }
 
@@ -43,8 +44,13 @@ impl Diagnosis {
         self.again = None;
         self.blind.clear();
         let mut news = Vec::new();
+        self.no_trees = case.no_trees();
         for lint in LINTS {
-            match lint.look(case) {
+            let answer = match (lint.look(case), self.no_trees) {
+                (Answer::Fine | Answer::LookAgain(_), Some(why)) if lint.needs_trees() => Answer::Blind(why),
+                (answer, _) => answer,
+            };
+            match answer {
                 Answer::Fine => {}
                 Answer::Found(findings) => {
                     news.extend(findings.into_iter().filter_map(|finding| self.take(finding)));
@@ -79,6 +85,11 @@ impl Diagnosis {
     /// Lints that could not see what they look for, and why.
     pub fn blind(&self) -> impl Iterator<Item = (&'static str, &'static str)> {
         self.blind.iter().map(|(lint, why)| (*lint, *why))
+    }
+
+    /// Why nothing is known of what tasks await, if that is so.
+    pub fn no_trees(&self) -> Option<&'static str> {
+        self.no_trees
     }
 
     fn take(&mut self, finding: Finding) -> Option<Finding> {

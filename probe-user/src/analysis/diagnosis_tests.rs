@@ -27,6 +27,68 @@ fn a_circle_that_stands_is_found_with_its_tasks_and_locks() {
 }
 
 #[test]
+fn circles_of_the_same_places_are_told_once() {
+    let shop = Shop::new();
+    let many = |t_ns| {
+        let mut snapshot = shop.deadlock(t_ns);
+        for n in 1..=50u64 {
+            // The two that wait for each other, again; and a task that waits for itself.
+            let other = |id: u64| tokio(1000 * n + id);
+            let moved = |address: Avma| Avma(address.0 + 0x1000 * n);
+            let again = snapshot.tasks.iter().filter(|task| [tokio(2), tokio(3)].contains(&task.id)).cloned();
+            let again: Vec<_> = again
+                .map(|mut task| {
+                    task.id = other(task.id.id);
+                    let mut waits = task.waits.to_vec();
+                    for wait in &mut waits {
+                        wait.address = wait.address.map(moved);
+                        wait.holders = wait.holders.iter().map(|holder| other(holder.id)).collect();
+                    }
+                    let mut holds = task.holds.to_vec();
+                    holds.iter_mut().for_each(|hold| hold.address = moved(hold.address));
+                    (task.waits, task.holds) = (waits.into(), holds.into());
+                    task
+                })
+                .collect();
+            let mut alone = again[0].clone();
+            alone.id = tokio(1000 * n);
+            let mut waits = alone.waits.to_vec();
+            waits[0].address = Some(Avma(0x7f00_5000_0000 + n * 0x80));
+            waits[0].holders = [alone.id].into();
+            alone.waits = waits.into();
+            snapshot.tasks.push(alone);
+            snapshot.tasks.extend(again);
+        }
+        snapshot
+    };
+    let (first, second) = (many(SECOND), many(2 * SECOND));
+    let diagnosis = Diagnosis::of(&Case::of_two(&first, &second));
+    let [pair, alone] = &findings(&diagnosis, "deadlock")[..] else { panic!("two kinds: {diagnosis:?}") };
+    assert_eq!((&pair.tasks[..2], pair.tasks.len()), (&[tokio(2), tokio(3)][..], 100));
+    assert_eq!(pair.resources.len(), 2);
+    assert_eq!((alone.tasks[0], alone.tasks.len()), (tokio(1000), 50));
+    let words = |finding: &Finding| crate::present::findings::sentence(&finding.message, &Default::default());
+    assert!(words(pair).ends_with("; so it is 50 times more at the same places"), "{}", words(pair));
+    assert!(words(alone).contains("waits for what it holds itself"), "{}", words(alone));
+}
+
+#[test]
+fn where_no_task_is_decoded_lints_that_need_that_are_blind() {
+    let mut snapshot = Shop::new().deadlock(SECOND);
+    snapshot.coverage.tasks_decoded = 0;
+    for task in &mut snapshot.tasks {
+        (task.tree, task.waits, task.holds) = (None, [].into(), [].into());
+    }
+    let diagnosis = Diagnosis::of(&Case::of_two(&snapshot, &snapshot));
+    let blind: Vec<&str> = diagnosis.blind().map(|(lint, _)| lint).collect();
+    assert!(
+        ["deadlock", "futurelock", "lock-across-await"].iter().all(|lint| blind.contains(lint)),
+        "{blind:?}"
+    );
+    assert!(diagnosis.no_trees().is_some());
+}
+
+#[test]
 fn who_moves_or_runs_or_may_be_let_go_is_in_no_deadlock() {
     let shop = Shop::new();
     let found = |change: &dyn Fn(&mut crate::decode::Snapshot)| {

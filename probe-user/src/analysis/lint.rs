@@ -11,6 +11,11 @@ pub trait Lint: Sync {
     /// What it looks for, in some words, for lists of lints.
     fn what(&self) -> &'static str;
 
+    /// Whether it rests on what tasks await: where no task is decoded it sees nothing.
+    fn needs_trees(&self) -> bool {
+        false
+    }
+
     fn look(&self, case: &Case<'_>) -> Answer;
 }
 

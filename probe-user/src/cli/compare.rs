@@ -90,7 +90,7 @@ fn watched(
 }
 
 fn of(name: &str, mut begun: Begun, feed: &mut dyn Feed, say: &Say) -> Watched {
-    let Profiled { model, profile, ended_ns } = profiled(&mut begun, feed, say, |_| ());
+    let Profiled { model, profile, ended_ns, .. } = profiled(&mut begun, feed, say, |_| ());
     Watched {
         what: name.to_owned(),
         mode: begun.mode,

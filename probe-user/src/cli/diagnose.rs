@@ -3,19 +3,19 @@
 use super::args::Common;
 use super::attach::{self, Wanted, Watch};
 use super::child::Keep;
-use super::diagnose_args::DiagnoseArgs;
+use super::diagnose_args::{DiagnoseArgs, FailOn};
 use super::feed::Feed;
 use super::output::{self, Quit, Say};
 use super::profiled::{Profiled, profiled};
 use super::watch::Begun;
 use super::{Exit, Failure, live, replay};
-use crate::analysis::{Bottlenecks, Case, CriticalPath, Diagnosis, Lookout};
+use crate::analysis::{Bottlenecks, Case, CriticalPath, Diagnosis, LINTS, Lookout};
 use crate::decode::{Certainty, Coverage, RuntimeKind, Snapshot, TaskId};
 use crate::export::findings as json;
 use crate::present::bottlenecks;
 use crate::present::findings::write;
 use crate::present::places::Places;
-use crate::present::units::{count, counted};
+use crate::present::units::{count, counted, span};
 use std::io::{IsTerminal, Write};
 use std::path::Path;
 use std::sync::Arc;
@@ -39,6 +39,8 @@ struct Found {
     /// None where nothing was watched.
     bottlenecks: Option<Bottlenecks>,
     path: Option<CriticalPath>,
+    /// The target did not last until the end of the watch: how long it was watched, ns.
+    target_ended: Option<u64>,
 }
 
 pub fn run(args: &DiagnoseArgs, common: &Common, stop: Arc<AtomicBool>) -> Result<Exit, Quit> {
@@ -61,10 +63,10 @@ pub fn run(args: &DiagnoseArgs, common: &Common, stop: Arc<AtomicBool>) -> Resul
         json::write(&mut out, json::Told { pid: *pid, diagnosis, coverage, bottlenecks, critical_path })?;
     } else {
         let paint = output::paint(common, std::io::stdout().is_terminal());
-        tell(&mut out, &found, paint, &say)?;
+        tell(&mut out, &found, args, paint, &say)?;
     }
     out.flush()?;
-    Ok(args.verdict(&found.diagnosis))
+    args.verdict(&found)
 }
 
 /// Whether a file is meant, and no process: names of those have no slash in them, and no extension.
@@ -75,12 +77,53 @@ pub(super) fn is_recording(target: &str) -> bool {
 }
 
 impl DiagnoseArgs {
-    fn verdict(&self, diagnosis: &Diagnosis) -> Exit {
+    /// A health check that saw nothing because it could not see is not healthy.
+    fn verdict(&self, found: &Found) -> Result<Exit, Quit> {
+        let diagnosis = &found.diagnosis;
         let counts = |certainty| certainty == Certainty::Proven || self.fail_on_possible;
-        let fires = |finding: &&crate::analysis::Finding| {
-            counts(finding.certainty) && self.fail_on.iter().any(|lint| lint.takes(finding.lint))
-        };
-        if diagnosis.findings().iter().any(fires) { Exit::Finding } else { Exit::Fine }
+        let fires =
+            |finding: &&crate::analysis::Finding| counts(finding.certainty) && self.asks_for(finding.lint);
+        if diagnosis.findings().iter().any(fires) {
+            return Ok(Exit::Finding);
+        }
+        if let Some(why) = diagnosis.no_trees().filter(|_| self.asks_for_trees()) {
+            let target = &self.target;
+            let next = match is_recording(target) {
+                true => String::new(),
+                false => format!("async-inspect check {target}"),
+            };
+            let why = format!("nothing was found, and much of it would not have been seen: {why}");
+            return Err(Failure {
+                exit: Exit::NothingUsable,
+                tried: format!("checking {target}"),
+                why,
+                next,
+            }
+            .into());
+        }
+        match &found.path {
+            Some(path) if path.chains().is_empty() => Err(Failure {
+                exit: Exit::Plain,
+                tried: format!("following task {} of {}", path.task.id, self.target),
+                why: "no such task was there".into(),
+                next: format!("async-inspect dump --all {}", self.target),
+            }
+            .into()),
+            _ => Ok(Exit::Fine),
+        }
+    }
+
+    /// Whether a lint was asked for that rests on what tasks await.
+    fn asks_for_trees(&self) -> bool {
+        LINTS.iter().any(|lint| lint.needs_trees() && self.asks_for(lint.name()))
+    }
+
+    fn asks_for(&self, lint: &str) -> bool {
+        self.fail_on.iter().any(|asked| asked.takes(lint))
+    }
+
+    fn follows(&self) -> Option<TaskId> {
+        self.task.map(|id| TaskId { runtime: RuntimeKind::Tokio, id })
     }
 }
 
@@ -90,14 +133,17 @@ fn at_once(args: &DiagnoseArgs, common: &Common) -> Result<Found, Quit> {
     let mut source = live::open(&args.target, &common.open_options(), &progress)?;
     progress.done();
     let first = source.snapshot()?;
+    let mut path = args.follows().map(CriticalPath::new);
     let (snapshot, diagnosis) = looked_twice(first, || source.snapshot());
+    path.iter_mut().for_each(|path| path.look(&Case::of_one(&snapshot)));
     Ok(Found {
         pid: snapshot.pid,
         diagnosis,
         places: Places::of(&snapshot.frames),
         coverage: Some(snapshot.coverage),
         bottlenecks: None,
-        path: None,
+        path,
+        target_ended: None,
     })
 }
 
@@ -160,9 +206,9 @@ fn of_recording(path: &Path, args: &DiagnoseArgs, say: &Say) -> Result<Found, Qu
 
 /// Looks after each snapshot, until there are no more.
 fn until_the_end(mut begun: Begun, feed: &mut dyn Feed, args: &DiagnoseArgs, say: &Say) -> Found {
-    let task = args.task.map(|id| TaskId { runtime: RuntimeKind::Tokio, id });
-    let mut lookout = Lookout::new().following(task).answers_within(args.no_timeout_after);
-    let Profiled { model, profile, .. } = profiled(&mut begun, feed, say, |model| drop(lookout.news(model)));
+    let mut lookout = Lookout::new().following(args.follows()).answers_within(args.no_timeout_after);
+    let Profiled { model, profile, target_ended, .. } =
+        profiled(&mut begun, feed, say, |model| drop(lookout.news(model)));
     lookout.look(&model);
     let (diagnosis, path) = lookout.into_parts();
     Found {
@@ -172,12 +218,14 @@ fn until_the_end(mut begun: Begun, feed: &mut dyn Feed, args: &DiagnoseArgs, say
         places: Places::of(&begun.frames),
         bottlenecks: Some(Bottlenecks::of(&profile, &model)),
         path,
+        target_ended,
     }
 }
 
 fn tell(
     out: &mut impl Write,
     found: &Found,
+    args: &DiagnoseArgs,
     paint: crate::present::paint::Paint,
     say: &Say,
 ) -> Result<(), Quit> {
@@ -191,7 +239,12 @@ fn tell(
     let tasks = found.coverage.as_ref().map_or(0, |coverage| coverage.tasks_found);
     let decoded = found.coverage.as_ref().map_or(0, |coverage| coverage.tasks_decoded);
     if all.is_empty() {
-        writeln!(out, "{}", paint.good(format!("nothing found in {}", counted(tasks, "task"))))?;
+        let nothing = format!("nothing found in {}", counted(tasks, "task"));
+        let nothing = match found.diagnosis.no_trees() {
+            Some(why) => paint.warn(format!("{nothing}, but {why}")),
+            None => paint.good(nothing),
+        };
+        writeln!(out, "{nothing}")?;
     }
     if let Some(all) = &found.bottlenecks {
         bottlenecks::write(out, all, &found.places, paint)?;
@@ -201,17 +254,25 @@ fn tell(
     }
     // What follows goes to stderr.
     out.flush()?;
+    if let Some(ns) = found.target_ended {
+        say.warn(&format!("the target ended after {}: what is told is of that time", span(ns)));
+    }
     if decoded < tasks {
-        say.warn(&format!("{} of them could not be decoded", counted(tasks - decoded, "task")));
+        say.warn(&format!("what it awaits is not known of {}", counted(tasks - decoded, "task")));
     }
     if found.diagnosis.not_kept() > 0 {
         say.warn(&format!("{} more were found and not kept", count(found.diagnosis.not_kept())));
     }
-    let blind: Vec<&str> = found.diagnosis.blind().map(|(lint, _)| lint).collect();
-    if !blind.is_empty() {
+    let (asked, others): (Vec<_>, Vec<_>) =
+        found.diagnosis.blind().partition(|(lint, _)| args.fail_on.contains(&FailOn::Lint(lint)));
+    for (lint, why) in asked {
+        say.warn(&format!("{lint} was not looked for: {why}"));
+    }
+    if !others.is_empty() {
+        let others: Vec<&str> = others.into_iter().map(|(lint, _)| lint).collect();
         say.note(&format!(
             "not looked for, as it does not show in this way: {} (--json says why)",
-            blind.join(", ")
+            others.join(", ")
         ));
     }
     Ok(())

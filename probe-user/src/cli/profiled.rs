@@ -14,6 +14,8 @@ pub(super) struct Profiled {
     pub profile: Profile,
     /// CLOCK_MONOTONIC, ns.
     pub ended_ns: u64,
+    /// It is no more what it was, or is not there any more, so many ns after the begin.
+    pub target_ended: Option<u64>,
 }
 
 /// Takes all that comes; `after`: called after each update.
@@ -37,10 +39,12 @@ pub(super) fn profiled(
         match aside {
             Some(Aside::Note(text)) => say.warn(&text),
             Some(Aside::End { t_ns, end }) => {
-                if let End::Failed(why) = end {
-                    say.warn(&why);
+                if let End::Failed(why) = &end {
+                    say.warn(why);
                 }
-                return Profiled { model, profile, ended_ns: t_ns };
+                let target_ended = matches!(end, End::TargetExited { .. } | End::Execed)
+                    .then(|| t_ns.saturating_sub(model.started_ns()));
+                return Profiled { model, profile, ended_ns: t_ns, target_ended };
             }
             Some(Aside::Cost(_)) | None => {}
         }

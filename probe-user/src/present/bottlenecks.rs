@@ -127,14 +127,15 @@ pub fn write_path(
     let chains = path.chains();
     writeln!(out, "\n{}", paint.bold(format!("what #{} waited for", path.task.id)))?;
     if chains.is_empty() {
-        return writeln!(
-            out,
-            "  no two snapshots had it: it may have ended (async-inspect dump TARGET lists tasks)"
-        );
+        return writeln!(out, "  it was not there");
     }
     for (chain, ns) in chains.iter().take(CHAINS) {
         for (nth, step) in chain.iter().enumerate() {
-            let time = if nth == 0 { span(*ns) } else { String::new() };
+            let time = match (nth, *ns) {
+                (0, 0) => "now".to_owned(),
+                (0, ns) => span(ns),
+                _ => String::new(),
+            };
             writeln!(out, "  {time:>9}  {:indent$}{}", "", words(step, places), indent = nth * 2)?;
         }
     }

@@ -22,6 +22,10 @@ impl Lint for ChannelFilling {
         "channels without a bound into which more is sent than is received"
     }
 
+    fn needs_trees(&self) -> bool {
+        true
+    }
+
     fn look(&self, case: &Case<'_>) -> Answer {
         let Some(model) = case.watched else {
             return Answer::Blind("how much lies in channels is not watched over time");

@@ -30,6 +30,10 @@ impl Lint for ChannelFull {
         "full channels whose receiver waits for something else"
     }
 
+    fn needs_trees(&self) -> bool {
+        true
+    }
+
     fn look(&self, case: &Case<'_>) -> Answer {
         let mut findings = Vec::new();
         let mut again = None;

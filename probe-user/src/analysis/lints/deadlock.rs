@@ -1,6 +1,6 @@
 //! Tasks that wait for each other in a circle.
 
-use super::group::once_each;
+use super::group::{Groups, MAX_TASKS, once_each, some};
 use crate::analysis::keepers::{SelfBlocked, self_blocked};
 use crate::analysis::stuck::{self, Circle, Edge};
 use crate::analysis::{Answer, Case, Finding, FoundPlace, Lint, Part, Sentence, sentence};
@@ -21,6 +21,10 @@ impl Lint for Deadlock {
         "tasks that wait for each other in a circle, over locks, semaphores, joins and channels"
     }
 
+    fn needs_trees(&self) -> bool {
+        true
+    }
+
     fn look(&self, case: &Case<'_>) -> Answer {
         let mut circles = stuck::circles(case.snapshot);
         // What goes round over a future that nobody polls is a futurelock.
@@ -36,8 +40,41 @@ impl Lint for Deadlock {
             return Answer::LookAgain(AGAIN);
         }
         let of_threads = self_blocked.iter().map(|blocked| of_thread(case, blocked));
-        Answer::of(standing.into_iter().map(|circle| finding(case, circle)).chain(of_threads).collect())
+        Answer::of(once(case, &standing).into_iter().chain(of_threads).collect())
     }
+}
+
+/// Circles of the same places are the same bug. Those of several tasks come first: a task alone with itself is seen at once.
+fn once(case: &Case<'_>, circles: &[&Circle]) -> Vec<Finding> {
+    let mut groups = Groups::default();
+    for circle in circles {
+        let found = finding(case, circle);
+        groups.add((circle.edges.len(), found.certainty, found.places.clone()), found);
+    }
+    let mut alike: Vec<(usize, Vec<Finding>)> =
+        groups.into_iter().map(|((tasks, ..), found)| (tasks, found)).collect();
+    alike.sort_by_key(|(tasks, _)| *tasks == 1);
+    alike.into_iter().filter_map(|(_, found)| first_of(found)).collect()
+}
+
+/// The first, with the tasks of the others.
+fn first_of(alike: Vec<Finding>) -> Option<Finding> {
+    let mut alike = alike.into_iter();
+    let mut first = alike.next()?;
+    let others: Vec<Finding> = alike.collect();
+    if others.is_empty() {
+        return Some(first);
+    }
+    first.message.append(sentence!["; so it is ", others.len() as u64, " times more at the same places"]);
+    let mut words = sentence!["alike:"];
+    some(&others).for_each(|other| words.append(sentence![" ", other.tasks[0]]));
+    if some(&others).count() < others.len() {
+        words.add(" …");
+    }
+    first.evidence.push(words);
+    let room = MAX_TASKS.saturating_sub(first.tasks.len());
+    first.tasks.extend(others.into_iter().flat_map(|other| other.tasks).take(room));
+    Some(first)
 }
 
 fn is_unpolled(case: &Case<'_>, edge: &Edge) -> bool {

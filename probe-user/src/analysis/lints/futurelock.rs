@@ -25,6 +25,10 @@ impl Lint for Futurelock {
         "locks that were given to a future which its task keeps and does not poll"
     }
 
+    fn needs_trees(&self) -> bool {
+        true
+    }
+
     fn look(&self, case: &Case<'_>) -> Answer {
         let given = given(case);
         if given.is_empty() {

@@ -22,6 +22,10 @@ impl Lint for LargeFuture {
         "tasks whose futures take much memory, and what in them does"
     }
 
+    fn needs_trees(&self) -> bool {
+        true
+    }
+
     fn look(&self, case: &Case<'_>) -> Answer {
         let mut known: HashMap<FrameId, Option<Arc<Frame>>> = HashMap::new();
         let large = |id: FrameId| {

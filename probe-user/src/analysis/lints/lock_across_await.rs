@@ -30,6 +30,10 @@ impl Lint for LockAcrossAwait {
         "guards of std's and parking_lot's locks that are kept across an await"
     }
 
+    fn needs_trees(&self) -> bool {
+        true
+    }
+
     fn look(&self, case: &Case<'_>) -> Answer {
         let kept: Vec<(usize, Kept<'_>)> = kept(case).collect();
         if kept.is_empty() {

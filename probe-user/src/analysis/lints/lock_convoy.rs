@@ -29,6 +29,10 @@ impl Lint for LockConvoy {
         "many tasks wait for one lock and go through it one after the other"
     }
 
+    fn needs_trees(&self) -> bool {
+        true
+    }
+
     fn look(&self, case: &Case<'_>) -> Answer {
         let Some(model) = case.watched else {
             return Answer::Blind("who goes through a lock shows only over time: watch for a second or more");

@@ -28,6 +28,10 @@ impl Lint for LostWakeup {
         "tasks that wait, and of which nobody has a waker any more"
     }
 
+    fn needs_trees(&self) -> bool {
+        true
+    }
+
     fn look(&self, case: &Case<'_>) -> Answer {
         // The count of references is one word: an idle task of which nobody has a waker never gets one again.
         let lost = |(_, task): &(usize, &Task)| {

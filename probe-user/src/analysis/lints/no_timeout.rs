@@ -15,6 +15,10 @@ impl Lint for NoTimeout {
         "tasks that have waited long for an answer over a connection, with no timeout"
     }
 
+    fn needs_trees(&self) -> bool {
+        true
+    }
+
     fn look(&self, case: &Case<'_>) -> Answer {
         // Between two snapshots something may have come, and the next wait be for the same of the same.
         if !case.watched.is_some_and(|model| model.mode().counts_polls()) {

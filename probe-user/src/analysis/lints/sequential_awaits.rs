@@ -22,6 +22,10 @@ impl Lint for SequentialAwaits {
         "a task that is spawned only after another was waited for, time and again"
     }
 
+    fn needs_trees(&self) -> bool {
+        true
+    }
+
     fn look(&self, case: &Case<'_>) -> Answer {
         let Some(model) = case.watched.filter(|model| model.mode().counts_polls()) else {
             return Answer::Blind("when tasks are born is not watched");

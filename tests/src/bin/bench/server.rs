@@ -13,7 +13,8 @@ use std::process::Command;
 use std::time::Duration;
 
 const CONNECTIONS: &str = "32";
-const WARM_UP: Duration = Duration::from_millis(600);
+/// Of both servers together. What coming costs is another table's.
+const WARM_UP: Duration = Duration::from_secs(2);
 /// Of each of the two servers.
 const WINDOW: Duration = Duration::from_secs(2);
 /// Far shorter than what slows such a machine down lasts, far longer than a request.
@@ -41,9 +42,12 @@ struct Pair {
     untraced: Run,
 }
 
+/// Pairs of the same processes.
+struct Round(Vec<Pair>);
+
 #[derive(Default)]
 struct Row {
-    pairs: Vec<Pair>,
+    rounds: Vec<Round>,
     failure: Option<String>,
 }
 
@@ -67,8 +71,8 @@ pub fn measure(effort: Effort) -> Result<Vec<Table>> {
             if row.failure.is_some() {
                 continue;
             }
-            match pair(*peer, *observer, &load, effort) {
-                Ok(pair) => row.pairs.push(pair),
+            match round(*peer, *observer, &load, effort) {
+                Ok(round) => row.rounds.push(round),
                 Err(error) => row.failure = Some(format!("{error:#}")),
             }
         }
@@ -76,20 +80,37 @@ pub fn measure(effort: Effort) -> Result<Vec<Table>> {
     Ok(vec![table(&subjects, &rows, rounds, effort.span(WINDOW))])
 }
 
-fn pair(peer: Peer, observer: Observer, load: &Path, effort: Effort) -> Result<Pair> {
+/// Of two servers that are built alike each is observed in turn: no two processes run alike, and what is theirs falls out.
+fn round(peer: Peer, observer: Observer, load: &Path, effort: Effort) -> Result<Round> {
     let mut untraced = Subject::start(&build(Peer::Nothing, "server")?, &[])?;
     let mut subject = Subject::start(&build(peer, "server")?, &[])?;
-    let watching = observer.attach(&subject)?;
+    let window = effort.span(WINDOW);
+    if peer != Peer::Nothing {
+        return Ok(Round(vec![pair([&mut subject, &mut untraced], observer, 0, load, window)?]));
+    }
+    let first = pair([&mut subject, &mut untraced], observer, 0, load, window / 2)?;
+    Ok(Round(vec![first, pair([&mut untraced, &mut subject], observer, 1, load, window / 2)?]))
+}
+
+/// The first is observed, or built with a peer, and has this turn of two. `window`: of each of them.
+fn pair(
+    [subject, untraced]: [&mut Subject; 2],
+    observer: Observer,
+    turn: usize,
+    load: &Path,
+    window: Duration,
+) -> Result<Pair> {
+    let watching = observer.attach(subject)?;
+    let mut servers = [server(subject, watching.pid())?, server(untraced, None)?];
+    servers.rotate_right(turn);
+    drive(load, &servers, WARM_UP)?;
     let begin = watching.cpu_ns()?;
-    let mut command = Command::new(load);
-    let millis = |span| effort.span(span).as_millis().to_string();
-    command.args([CONNECTIONS, &millis(WARM_UP), &millis(2 * WINDOW), &SLICE.as_millis().to_string()]);
-    command.arg(server(&subject, watching.pid())?).arg(server(&untraced, None)?);
-    let (untraced_sums, (sums, output)) = untraced.during(|_| subject.during(|_| Ok(command.output()?)))?;
-    ensure!(output.status.success(), "the load failed: {}", String::from_utf8_lossy(&output.stderr));
+    let drive = |_: &Subject| drive(load, &servers, 2 * window);
+    let (untraced_sums, (sums, mut loads)) = untraced.during(|_| subject.during(drive))?;
     let observer_ns = watching.cpu_ns()? - begin;
     watching.detach()?;
-    let [own_load, untraced_load]: [Load; 2] = serde_json::from_slice(&output.stdout)?;
+    loads.rotate_left(turn);
+    let [own_load, untraced_load] = loads;
     let run = |sums: Sums, observer_ns: u64, load| Run {
         cpu_us: sums.cpu_per_request() / 1000.0,
         polls: sums.polls as f64 / sums.requests.max(1) as f64,
@@ -99,6 +120,14 @@ fn pair(peer: Peer, observer: Observer, load: &Path, effort: Effort) -> Result<P
     Ok(Pair { own: run(sums, observer_ns, own_load), untraced: run(untraced_sums, 0, untraced_load) })
 }
 
+/// Both in turns, for so long.
+fn drive(load: &Path, servers: &[String; 2], span: Duration) -> Result<[Load; 2]> {
+    let [span, slice] = [span, SLICE].map(|span| span.as_millis().to_string());
+    let output = Command::new(load).args([CONNECTIONS, "0", &span, &slice]).args(servers).output()?;
+    ensure!(output.status.success(), "the load failed: {}", String::from_utf8_lossy(&output.stderr));
+    Ok(serde_json::from_slice(&output.stdout)?)
+}
+
 /// As the load program wants it.
 fn server(subject: &Subject, observer: Option<Pid>) -> Result<String> {
     let address = subject.address.as_deref().context("a server has an address")?;
@@ -106,9 +135,17 @@ fn server(subject: &Subject, observer: Option<Pid>) -> Result<String> {
 }
 
 impl Row {
-    /// As a share, of each pair.
+    fn pairs(&self) -> impl Iterator<Item = &Pair> {
+        self.rounds.iter().flat_map(|round| &round.0)
+    }
+
+    /// As a share, of each round; of several pairs the geometric mean.
     fn rises(&self, of: fn(&Run) -> f64) -> Vec<f64> {
-        self.pairs.iter().map(|pair| of(&pair.own) / of(&pair.untraced) - 1.0).collect()
+        let rise = |Round(pairs): &Round| {
+            let logarithms = pairs.iter().map(|pair| (of(&pair.own) / of(&pair.untraced)).ln());
+            (logarithms.sum::<f64>() / pairs.len() as f64).exp() - 1.0
+        };
+        self.rounds.iter().map(rise).collect()
     }
 }
 
@@ -136,14 +173,15 @@ fn table(subjects: &[(Peer, Observer)], rows: &[Row], rounds: u32, window: Durat
         "rise of p99 [95 % confidence]",
         "CPU of the observer's process for a request, µs",
     ];
-    let untraced = || rows.iter().flat_map(|row| &row.pairs).map(|pair| &pair.untraced);
+    let untraced = || rows.iter().flat_map(Row::pairs).map(|pair| &pair.untraced);
     let polls = Spread::of(&of(untraced(), |run| run.polls)).map_or(0.0, |polls| polls.median);
     let note = format!(
         "axum on hyper with two workers, a task for each of {CONNECTIONS} keep-alive connections, each with one request under \
          way, from one client thread on the same two cores; {polls:.1} polls for a request. Each row has {rounds} runs of a \
          server of its own beside an untraced one: both take turns of {SLICE:?}, {window:?} each in all, so that what slows \
-         the machine slows both; the observer is stopped in the other's turns. A rise is over the untraced server of the same \
-         run. Bounds are of the median, by bootstrap, and given of six runs or more."
+         the machine slows both; the observer is stopped in the other's turns. Without a peer built in the two change parts after half of the time. What is measured begins {WARM_UP:?} after the \
+         observer came. A \
+         rise is over the untraced server of the same run. Bounds are of the median, by bootstrap, and given of six runs or more."
     );
     let mut table = Table::new("An axum server under load", note, &head);
     let measured = |name: String, runs: Vec<&Run>, rises: [String; 2], own: String| {
@@ -180,7 +218,7 @@ fn table(subjects: &[(Peer, Observer)], rows: &[Row], rounds: u32, window: Durat
             continue;
         }
         let rises = [percent(&row.rises(|run| run.cpu_us)), percent(&row.rises(|run| run.load.p99_us))];
-        let own: Vec<&Run> = row.pairs.iter().map(|pair| &pair.own).collect();
+        let own: Vec<&Run> = row.pairs().map(|pair| &pair.own).collect();
         let observers = of(own.iter().copied(), |run| run.observer_us);
         let observers = if observer == Observer::Nobody { String::new() } else { shown(&observers, 2) };
         table.rows.push(measured(name, own, rises, observers));
