@@ -105,8 +105,9 @@ fn waits(profile: &Profile, model: &Model) -> Vec<WaitRank> {
         let rank = ranks.entry(point).or_default();
         rank.tasks += 1;
         rank.waited_ns = rank.waited_ns.saturating_add(model.now_ns().saturating_sub(since_ns));
-        rank.waits_for.extend(waits_for(entry, place, model).map(ResourceKind::as_str));
+        rank.waits_for.extend(named(entry, place, model).map(ResourceKind::as_str));
     }
+    read(model, &mut ranks);
     let mut ranks: Vec<WaitRank> =
         ranks.into_iter().map(|(point, waits)| WaitRank { point, waits }).collect();
     ranks.sort_by_key(|rank| Reverse(rank.waits.waited_ns));
@@ -114,14 +115,29 @@ fn waits(profile: &Profile, model: &Model) -> Vec<WaitRank> {
     ranks
 }
 
-/// What a task waits for at the place where it stands. It may have come there after the latest snapshot: then what the names of
-/// its futures tell.
-fn waits_for(entry: &TaskEntry, place: FrameId, model: &Model) -> Option<ResourceKind> {
-    let known = |kind: &ResourceKind| *kind != ResourceKind::Unknown;
-    let task = model.in_snapshot(entry.id).filter(|task| task.state == TaskState::Idle);
-    let read = task.and_then(|task| awaited(task, Some(place))).filter(|wait| wait.at == Some(place));
-    let named = || wait_of_chain(&entry.path()?.frames, model.frames());
-    read.map(|wait| wait.kind).filter(known).or_else(|| named().map(|wait| wait.kind).filter(known))
+/// Adds what tasks wait for at each place in the latest snapshot: also for those who came there since.
+fn read(model: &Model, ranks: &mut BTreeMap<AwaitPoint, Waits>) {
+    let tasks = model.snapshot().into_iter().flat_map(|snapshot| &snapshot.tasks);
+    for task in tasks.filter(|task| task.state == TaskState::Idle) {
+        for at in task.waits.iter().filter_map(|wait| wait.at).collect::<BTreeSet<_>>() {
+            let point = AwaitPoint::of(&task.name, Spot::Await(at), model);
+            let rank = point.and_then(|point| ranks.get_mut(&point));
+            let kind = awaited(task, Some(at)).map(|wait| wait.kind).filter(is_known);
+            if let (Some(rank), Some(kind)) = (rank, kind) {
+                rank.waits_for.insert(kind.as_str());
+            }
+        }
+    }
+}
+
+/// What the names of its futures tell of where a task stands.
+fn named(entry: &TaskEntry, place: FrameId, model: &Model) -> Option<ResourceKind> {
+    let wait = wait_of_chain(&entry.path()?.frames, model.frames())?;
+    Some(wait.kind).filter(|kind| is_known(kind) && wait.at == Some(place))
+}
+
+fn is_known(kind: &ResourceKind) -> bool {
+    *kind != ResourceKind::Unknown
 }
 
 fn polls(profile: &Profile, model: &Model) -> Vec<PollRank> {

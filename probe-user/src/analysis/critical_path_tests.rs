@@ -35,7 +35,8 @@ fn serving(shop: &Shop, waits: Vec<Wait>) -> Snapshot {
     shop.snapshot(SECOND, vec![serving, accepting, holding])
 }
 
-const LIBRARY: &str = "/root/.cargo/registry/src/index/tokio-1.54.1/src/sync/watch.rs";
+const LIBRARY: &str =
+    "/home/ada/.cargo/registry/src/registry-0123456789abcdef/tokio-1.54.0/src/sync/watch.rs";
 
 fn steps(shop: &Shop, waits: Vec<Wait>) -> Vec<(u64, Doing)> {
     let snapshot = serving(shop, waits);

@@ -66,7 +66,7 @@ struct LockJson<'a> {
     most_waiters: u64,
     waited_ns: u64,
     holder: Option<Text<u64>>,
-    /// That were known in the latest snapshot in which somebody waited.
+    /// The most that were known in any snapshot.
     holders: u32,
     acquired_at: Option<PlaceJson<'a>>,
     /// The await at which the function that holds it stood.

@@ -30,7 +30,7 @@ pub struct LockWaits {
     pub handed_on: u32,
     /// As of the latest snapshot that told one; of several the first.
     pub holder: Option<TaskId>,
-    /// In the latest snapshot in which somebody waited; at most as many as a wait lists.
+    /// The most in any snapshot; at most as many as a wait lists.
     pub holders: u32,
     /// As of the latest snapshot that told it: where the only holder took it, and the future that keeps it.
     pub acquired_at: Option<SourceLine>,
@@ -107,7 +107,7 @@ impl Locks {
                 lock.wanted = wait.at.or_else(|| task.place(&snapshot.frames));
             }
             lock.snapshots += 1;
-            lock.holders = wait.holders.len() as u32;
+            lock.holders = lock.holders.max(wait.holders.len() as u32);
             if let Some(holder) = wait.holders.first() {
                 lock.handed_on += u32::from(lock.holder.is_some_and(|before| before != *holder));
                 lock.holder = Some(*holder);

@@ -97,16 +97,19 @@ struct Held<'a> {
     since: Option<SourceLine>,
     /// The future that keeps it: its function is that of the line, and awaits where it stands.
     frame: Option<FrameId>,
+    /// Others hold it as well.
+    many: bool,
 }
 
 impl<'a> Held<'a> {
     fn of(case: &Case<'a>, lock: &LockWaits) -> Held<'a> {
         let task = lock.holder.and_then(|id| case.task(id));
         let task = task.filter(|task| task.hold_of(lock.address).is_some());
+        let many = lock.holders > 1;
         let now = task.and_then(|task| task.hold_of(lock.address));
         match now.filter(|hold| hold.acquired_at.is_some()) {
-            Some(hold) => Held { task, since: hold.acquired_at.clone(), frame: Some(hold.frame) },
-            None => Held { task, since: lock.acquired_at.clone(), frame: lock.acquired_in },
+            Some(hold) => Held { task, since: hold.acquired_at.clone(), frame: Some(hold.frame), many },
+            None => Held { task, since: lock.acquired_at.clone(), frame: lock.acquired_in, many },
         }
     }
 
@@ -116,7 +119,8 @@ impl<'a> Held<'a> {
 
     /// What its holder awaits meanwhile: that is what all wait for.
     fn how(&self, case: &Case<'_>) -> Option<Sentence> {
-        let mut words = sentence!["it is held since ", self.since.as_ref()?];
+        let it = if self.many { "a permit of it is held since " } else { "it is held since " };
+        let mut words = sentence![it, self.since.as_ref()?];
         let frame = self.frame(case);
         if let Some(frame) = &frame {
             words.append(sentence![" in ", &frame.function]);
