@@ -475,7 +475,7 @@ pub enum Counter {
     Unmatched = 5,
     /// Wakes and spawns of a task that could not be read.
     Unidentified = 6,
-    /// Times that the clock struck while a thread of the target was on that CPU.
+    /// Times that a clock of a thread of the target struck.
     Ticks = 7,
     /// Of these, those at which a thread's stack was copied.
     Samples = 8,

@@ -10,7 +10,7 @@
 //! | `poll_start` | as `poll_entry`, and nothing at the return | |
 //! | `task_wake`, `task_spawn` | as `poll_start`, at the functions of tokio that do so | |
 //! | `switched` | raw tracepoint `sched_switch`, of the whole machine | |
-//! | `ticked` | perf event: a clock on each CPU | 5.15 |
+//! | `ticked` | perf event: a clock of a thread | 5.15 |
 #![no_std]
 #![no_main]
 #![feature(core_intrinsics, asm_experimental_arch)]
@@ -81,7 +81,7 @@ pub fn switched(ctx: RawTracePointContext) -> i32 {
     0
 }
 
-/// A CPU's clock strikes. Answers 0: there is no other record of it.
+/// A thread's clock strikes. Answers 0: there is no other record of it.
 #[perf_event]
 pub fn ticked(_: PerfEventContext) -> u32 {
     stack::not_per_cpu();

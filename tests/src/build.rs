@@ -72,9 +72,9 @@ pub struct Variant {
     pub debug: u32,
     /// `debug = "line-tables-only"`, instead of what `debug` says.
     pub line_tables: bool,
-    /// The same built again, with types and unstripped. By rustc's own flags, which cargo leaves out of what it hashes into
-    /// symbols (`-C metadata`); another profile would change the order of functions.
+    /// The same program built again with types, over the same dependencies.
     pub twin: bool,
+    /// The program without `strip` is its twin: the same code.
     pub strip: Strip,
     /// A position-independent executable, which is the default.
     pub pie: bool,
@@ -97,7 +97,8 @@ impl Built {
 /// Where a program is built. A build's lane follows from what it is, so that it is built once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Lane {
-    /// What takes a bit of both processors: the programs of one tokio, and the servers that have many crates.
+    /// What takes a bit of both processors. Programs of one tokio, and those that share it: cargo builds it once where its features and
+    /// the profile are the same.
     Wide,
     /// What is optimized as a whole, on one processor; and programs of other runtimes. Takes as long as the other.
     Narrow,
@@ -105,8 +106,7 @@ pub enum Lane {
 
 impl Lane {
     fn of(package: &str, lto: Lto) -> Lane {
-        let wide = package.starts_with("tokio-") || ["big", "crates"].contains(&package);
-        if wide && lto == Lto::Local { Lane::Wide } else { Lane::Narrow }
+        if package != "others" && lto == Lto::Local { Lane::Wide } else { Lane::Narrow }
     }
 
     fn directory(self) -> PathBuf {
@@ -155,6 +155,20 @@ impl Variant {
         }
     }
 
+    /// What has nothing to do with each other, in one build: into how many units a crate is cut, which decides what is inlined;
+    /// where types lie, which changes no code; and how symbols are written, which only a demangler reads. In [`Variant::matrix`] each is
+    /// alone.
+    pub fn in_one_unit(tokio: Tokio) -> Variant {
+        Variant { codegen_units: 1, mangling: Mangling::V0, split: true, ..Variant::release(tokio) }
+    }
+
+    /// The same of four others: what is inlined across crates; whether there are landing pads; at which addresses the program lies; and
+    /// which members tokio's structures have. [`Variant::smallest`] asks more of a build that aborts:
+    /// no root may be lost there.
+    pub fn thin(tokio: Tokio) -> Variant {
+        Variant { lto: Lto::Thin, panic: Panic::Abort, pie: false, unstable: true, ..Variant::release(tokio) }
+    }
+
     /// Every build that decoded trees must be right in.
     pub fn matrix() -> Vec<Variant> {
         let of_tokio = |tokio| {
@@ -177,21 +191,30 @@ impl Variant {
         Tokio::ALL.into_iter().flat_map(of_tokio).chain(older).collect()
     }
 
-    /// Of the matrix what CI has time for: every way to build with the latest tokio, and the older ones in the plain build and in
-    /// that which differs most. `MATRIX=all` builds them all.
+    /// What CI has time for: every property of the matrix in some build with the latest tokio, and the older ones in the plain build
+    /// and in that which differs most. `MATRIX=all` builds the matrix instead, where each property is alone.
     pub fn covering() -> Vec<Variant> {
-        let is_in = |variant: &Variant| {
-            let tokio = variant.tokio;
-            let ends = [Variant::release(tokio), Variant::smallest(tokio)].contains(variant);
-            ends || matches!(tokio, Tokio::Latest | Tokio::V1_21)
+        let of_latest = {
+            let latest = Tokio::Latest;
+            let fat = Variant { lto: Lto::Fat, ..Variant::release(latest) };
+            [
+                Variant::release(latest),
+                Variant::in_one_unit(latest),
+                Variant::thin(latest),
+                fat,
+                Variant::smallest(latest),
+            ]
         };
-        Variant::matrix().into_iter().filter(is_in).collect()
+        let is_older = |variant: &Variant| {
+            let ends = [Variant::release(variant.tokio), Variant::smallest(variant.tokio)].contains(variant);
+            variant.tokio != Tokio::Latest && (ends || variant.tokio == Tokio::V1_21)
+        };
+        of_latest.into_iter().chain(Variant::matrix().into_iter().filter(is_older)).collect()
     }
 
     /// Every tokio, and the builds that move things about most: what resources are checked in.
     pub fn few() -> Vec<Variant> {
-        let base = Variant::release(Tokio::Latest);
-        let moved = [Variant { codegen_units: 1, ..base }, Variant::smallest(Tokio::Latest)];
+        let moved = [Variant::in_one_unit(Tokio::Latest), Variant::smallest(Tokio::Latest)];
         Tokio::ALL.into_iter().map(Variant::release).chain(moved).collect()
     }
 
@@ -239,9 +262,25 @@ impl Variant {
 
     fn build_as(&self, package: &str, programs: &[&str], name: &str) -> Result<Built> {
         let lane = Lane::of(package, self.lto);
-        let mut cargo = cargo(package, programs, lane);
-        self.set_profile(&mut cargo);
-        run(cargo, programs, name, lane)
+        let alone = self.of_the_program_alone();
+        if alone.is_empty() {
+            let mut cargo = cargo("build", package, programs, lane);
+            self.set_profile(&mut cargo);
+            return run(&mut cargo, programs, name, lane);
+        }
+        for program in programs {
+            let mut cargo = cargo("rustc", package, &[program], lane);
+            self.set_profile(&mut cargo);
+            run(cargo.arg("--").args(&alone), &[program], name, lane)?;
+        }
+        Ok(built_as(name))
+    }
+
+    /// Flags that `cargo rustc` gives to rustc for the program and not for its dependencies, which so are the same as without.
+    /// Cargo leaves them out of what it hashes into symbols (`-C metadata`); another profile would change the order of functions.
+    fn of_the_program_alone(&self) -> Vec<&'static str> {
+        let flags = [(self.twin, "-Cdebuginfo=2"), (self.strip == Strip::Symbols, "-Cstrip=symbols")];
+        flags.into_iter().filter(|(wanted, _)| *wanted).map(|(_, flag)| flag).collect()
     }
 
     fn set_profile(&self, cargo: &mut Command) {
@@ -259,41 +298,43 @@ impl Variant {
         set(cargo, "LTO", lto);
         set(cargo, "PANIC", if self.panic == Panic::Abort { "abort" } else { "unwind" });
         set(cargo, "SPLIT_DEBUGINFO", if self.split { "packed" } else { "off" });
-        set(cargo, "STRIP", if self.strip == Strip::Symbols { "symbols" } else { "none" });
+        set(cargo, "STRIP", "none");
+        // Of build scripts and proc macros, which then are the same whatever the program has: built once, and faster.
+        set(cargo, "BUILD_OVERRIDE_DEBUG", "0");
+        set(cargo, "BUILD_OVERRIDE_SPLIT_DEBUGINFO", "off");
         // rustc 1.97 makes v0 the default and puts legacy behind -Zunstable-options; before, legacy needs no flag.
         let mangling = if self.mangling == Mangling::V0 { "-Csymbol-mangling-version=v0" } else { "" };
         let model = if self.pie { "" } else { "-Crelocation-model=static" };
-        let twin = if self.twin { "-Cdebuginfo=2 -Cstrip=none" } else { "" };
         let unstable = if self.unstable { "--cfg tokio_unstable" } else { "" };
         let flags =
-            [mangling, model, twin, unstable].into_iter().filter(|flag| !flag.is_empty()).collect::<Vec<_>>();
+            [mangling, model, unstable].into_iter().filter(|flag| !flag.is_empty()).collect::<Vec<_>>();
         cargo.env("RUSTFLAGS", flags.join(" "));
     }
 }
 
-/// Builds programs of a workspace of their own under `tests/targets`, as its manifest says.
+/// Builds programs of a workspace of their own under `tests/targets`, in release with full debug info.
 pub fn build_package(package: &str, programs: &[&str]) -> Result<Built> {
-    let lane = Lane::of(package, Lto::Local);
-    run(cargo(package, programs, lane), programs, package, lane)
+    let release = Variant::release(Tokio::Latest);
+    release.build_as(package, programs, package)
 }
 
 /// The same with one of its features, and flags for the compiler.
 pub fn build_feature(package: &str, programs: &[&str], feature: &str, flags: &str) -> Result<Built> {
     let lane = Lane::of(package, Lto::Local);
-    let mut cargo = cargo(package, programs, lane);
+    let mut cargo = cargo("build", package, programs, lane);
     cargo.args(["--features", feature]).env("RUSTFLAGS", flags);
-    run(cargo, programs, &format!("{package}-{feature}"), lane)
+    run(&mut cargo, programs, &format!("{package}-{feature}"), lane)
 }
 
 fn target_dir() -> PathBuf {
     workspace().join("target/programs")
 }
 
-fn cargo(package: &str, programs: &[&str], lane: Lane) -> Command {
+fn cargo(subcommand: &str, package: &str, programs: &[&str], lane: Lane) -> Command {
     let mut cargo = outer_cargo();
     // Where cargo runs decides what DW_AT_comp_dir says, so it is the same wherever the test is started.
     cargo.current_dir(workspace().join("tests/targets").join(package));
-    cargo.args(["build", "--release", "--locked", "--quiet", "--target", HOST]);
+    cargo.args([subcommand, "--release", "--locked", "--quiet", "--target", HOST]);
     cargo.arg("--target-dir").arg(lane.directory()).arg("--message-format=json-render-diagnostics");
     cargo.args(programs.iter().flat_map(|name| ["--bin", name]));
     cargo.env("RUSTFLAGS", "").env_remove("CARGO_ENCODED_RUSTFLAGS");
@@ -315,9 +356,13 @@ pub(crate) fn outer_cargo() -> Command {
 /// Set where there is no cargo, as in a virtual machine: every program was built before, into the place where it is.
 const PREBUILT: &str = "E2E_PREBUILT";
 
+fn built_as(name: &str) -> Built {
+    Built { directory: target_dir().join("built").join(name) }
+}
+
 /// Runs cargo and links what it built into the directory of that name.
-fn run(mut cargo: Command, programs: &[&str], name: &str, lane: Lane) -> Result<Built> {
-    let directory = target_dir().join("built").join(name);
+fn run(cargo: &mut Command, programs: &[&str], name: &str, lane: Lane) -> Result<Built> {
+    let Built { directory } = built_as(name);
     if std::env::var_os(PREBUILT).is_some() {
         let missing = programs.iter().find(|program| !directory.join(program).exists());
         ensure!(
@@ -367,4 +412,33 @@ fn publish(file: &Path, directory: &Path) -> Result<()> {
         fs::remove_file(&place)?;
     }
     fs::hard_link(file, &place).with_context(|| format!("{} could not be linked", file.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Each property of the matrix, with any tokio.
+    #[test]
+    fn no_property_is_left_out() {
+        fn properties(variants: &[Variant]) -> std::collections::BTreeSet<String> {
+            let of = |v: &Variant| {
+                [
+                    format!("{:?}", v.tokio),
+                    format!("{:?} {}", v.lto, v.codegen_units == 1),
+                    format!("{:?}", v.panic),
+                    format!("{:?}", v.mangling),
+                    format!("split {}", v.split),
+                ]
+            };
+            variants.iter().flat_map(of).collect()
+        }
+        let latest = |v: &Variant| v.tokio == Tokio::Latest;
+        let (all, few) = (Variant::matrix(), Variant::covering());
+        assert_eq!(properties(&few), properties(&all));
+        let of_latest = |variants: Vec<Variant>| variants.into_iter().filter(latest).collect::<Vec<_>>();
+        let lacking: Vec<_> =
+            properties(&of_latest(all)).difference(&properties(&of_latest(few))).cloned().collect();
+        assert!(lacking.is_empty(), "{lacking:?}");
+    }
 }

@@ -9,6 +9,7 @@ pub mod cores;
 pub mod counted;
 pub mod hostile;
 pub mod inspector;
+pub mod long_polls;
 mod patience;
 mod program;
 pub mod real;

@@ -123,7 +123,8 @@ impl Tracer {
         self.child.id()
     }
 
-    fn line(&mut self) -> Result<Option<Line>> {
+    /// The next line; None at the end.
+    pub fn line(&mut self) -> Result<Option<Line>> {
         match self.lines.recv_timeout(patience(PATIENCE)) {
             Ok(text) => {
                 let line: Line =

@@ -1,12 +1,10 @@
 //! What holds up a poll, and how long its thread was off CPU, equals what the program says of itself.
 
 use anyhow::{Context, Result, ensure};
+use e2e::long_polls::{LONG, check_each, ends_at_a_poll, lines_of};
 use e2e::schema::{CodeFrame, Line};
 use e2e::tracer::Traced;
-use e2e::{Lto, Mangling, Panic, Tokio, Truth, Variant, rights, slowness};
-
-/// Longer than a busy machine makes a thread wait for a CPU, shorter than the program holds up its threads.
-const LONG: &str = "300";
+use e2e::{Tokio, Truth, Variant, rights, slowness};
 
 /// The program reads how long it ran from /proc, where the kernel brings it up to date at ticks: up to 10 ms, at the beginning and
 /// at the end.
@@ -26,8 +24,7 @@ struct Long<'t> {
 }
 
 fn long_polls<'t>(traced: &'t Traced, id: &str) -> Vec<Long<'t>> {
-    let of_task = traced.lines.iter().filter(|line| line.task() == Some(id));
-    let long = of_task.filter_map(|line| match line {
+    let long = lines_of(traced, id).filter_map(|line| match line {
         Line::Blocked { for_ns, on_cpu, system_call, stack, .. } => {
             Some(Long { for_ns: *for_ns, on_cpu: *on_cpu, system_call: system_call.as_deref(), stack })
         }
@@ -39,7 +36,7 @@ fn long_polls<'t>(traced: &'t Traced, id: &str) -> Vec<Long<'t>> {
 /// Duration of a task's polls, the part of it off CPU, and the part of that asleep. None if any poll does not tell.
 fn times(traced: &Traced, id: &str) -> Option<[u64; 3]> {
     let mut sums = [0; 3];
-    for line in traced.lines.iter().filter(|line| line.task() == Some(id)) {
+    for line in lines_of(traced, id) {
         if let Line::Poll { duration_ns, off_cpu_ns, blocked_ns, .. } = line {
             let told = [(*duration_ns)?, (*off_cpu_ns)?, (*blocked_ns)?];
             sums.iter_mut().zip(told).for_each(|(sum, told)| *sum += told);
@@ -100,22 +97,15 @@ fn check_one(truth: &Truth, traced: &Traced) -> Result<()> {
     );
     let first = told.stack.first().context("a stack")?;
     ensure!(!first.own_code, "{first:?}");
-    let end = told.stack.last().and_then(|frame| frame.function.as_deref()).unwrap_or_default();
-    ensure!(end.starts_with("tokio::runtime::task::"), "it ends at {end}: {told:#?}");
-    Ok(())
+    ends_at_a_poll(told.stack)
 }
 
 fn check(variant: Variant) {
     if !rights::root_or_skip("blockers") {
         return;
     }
-    let (truth, traced) = trace(variant, &["--blocked-after", LONG]).expect("a trace");
-    assert_eq!(truth.len(), 5);
-    let wrong: Vec<String> = truth
-        .iter()
-        .filter_map(|one| check_one(one, &traced).err().map(|why| format!("{one:?}: {why}")))
-        .collect();
-    assert!(wrong.is_empty(), "{}:\n{}\n{}", variant.name(), wrong.join("\n"), traced.stderr);
+    let traced = trace(variant, &["--blocked-after", LONG]).expect("a trace");
+    check_each(variant, &traced, check_one);
 }
 
 #[test]
@@ -125,8 +115,7 @@ fn latest() {
 
 #[test]
 fn latest_fully_optimized() {
-    let base = Variant::release(Tokio::Latest);
-    check(Variant { lto: Lto::Fat, codegen_units: 1, panic: Panic::Abort, mangling: Mangling::V0, ..base });
+    check(Variant::smallest(Tokio::Latest));
 }
 
 #[test]

@@ -147,7 +147,7 @@ fn latest() {
 
 #[test]
 fn latest_in_one_unit() {
-    check(Variant { codegen_units: 1, ..Variant::release(Tokio::Latest) }, true);
+    check(Variant::in_one_unit(Tokio::Latest), true);
 }
 
 #[test]
@@ -193,7 +193,7 @@ fn no_tokio_is_dear_to_watch() {
         return;
     }
     let (latest, old) = (Variant::release(Tokio::Latest), Variant::release(Tokio::V1_43));
-    for variant in [latest, Variant { codegen_units: 1, ..latest }, optimized(Tokio::Latest), old] {
+    for variant in [latest, Variant::in_one_unit(Tokio::Latest), optimized(Tokio::Latest), old] {
         let executable = variant.build(&["causes"]).expect("builds").program("causes");
         let mut program = Program::start(&executable, &[]).expect("starts");
         program.truth().expect("waits");

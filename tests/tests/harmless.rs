@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 use e2e::tracer::{Traced, Tracer};
-use e2e::{Panic, Program, Tokio, Variant, inspector, rights};
+use e2e::{Program, Tokio, Variant, inspector, rights};
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
@@ -81,8 +81,7 @@ fn panics_that_abort() {
     if !rights::root_or_skip("panics_that_abort") {
         return;
     }
-    let variant = Variant { panic: Panic::Abort, ..Variant::release(Tokio::Latest) };
-    let executable = variant.build(&["panics"]).expect("builds").program("panics");
+    let executable = Variant::thin(Tokio::Latest).build(&["panics"]).expect("builds").program("panics");
     let traced = same_with_and_without(&executable, &[]);
     assert!(traced.was_ready());
 }

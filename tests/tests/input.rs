@@ -131,7 +131,7 @@ fn stripped() {
     if !rights::root_or_skip("stripped") {
         return;
     }
-    let variant = Variant { strip: Strip::Symbols, debug: 0, ..Variant::release(Tokio::Latest) };
+    let variant = Variant { strip: Strip::Symbols, ..Variant::release(Tokio::Latest) };
     let (dump, _, truth) = dump_of(variant, "forever");
     same_ids(&dump, &truth);
     assert_eq!(dump.coverage.tasks_decoded, 0, "nothing tells where a task stands");
@@ -309,9 +309,8 @@ fn debug_info_of_another_build() {
     if !rights::root_or_skip("debug_info_of_another_build") {
         return;
     }
-    let other = Variant { codegen_units: 1, ..Variant::release(Tokio::Latest) };
-    let other = other.build(&["forever"]).expect("builds").program("forever");
-    let stripped = Variant { strip: Strip::Symbols, debug: 0, ..Variant::release(Tokio::Latest) };
+    let other = Variant::in_one_unit(Tokio::Latest).build(&["forever"]).expect("builds").program("forever");
+    let stripped = Variant { strip: Strip::Symbols, ..Variant::release(Tokio::Latest) };
     let program = ready(&stripped.build(&["forever"]).expect("builds").program("forever"));
     let other = other.to_str().expect("plain ASCII");
     let outcome = run(&["dump", "--json", "--debuginfo", other, &program.pid().to_string()]).expect("runs");

@@ -2,7 +2,9 @@
 
 use e2e::inspector::{Outcome, run};
 use e2e::schema::{DebugInfo, Dump};
-use e2e::{Lto, Mangling, Program, Strip, Tokio, TrueTask, Variant, compare, rights};
+use e2e::{Lto, Program, Strip, Tokio, TrueTask, Variant, compare, rights};
+use std::path::{Path, PathBuf};
+use std::process::Command;
 
 fn latest() -> Variant {
     Variant::release(Tokio::Latest)
@@ -14,9 +16,12 @@ struct Looked {
     stderr: String,
 }
 
-fn started(variant: Variant, name: &str) -> (Program, Vec<TrueTask>) {
-    let executable = variant.build(&[name]).expect("builds").program(name);
-    let mut program = Program::start(&executable, &[]).expect("starts");
+fn built(variant: Variant, name: &str) -> PathBuf {
+    variant.build(&[name]).expect("builds").program(name)
+}
+
+fn started(executable: &Path) -> (Program, Vec<TrueTask>) {
+    let mut program = Program::start(executable, &[]).expect("starts");
     let truth = program.tasks().expect("tells");
     (program, truth)
 }
@@ -25,12 +30,12 @@ fn dump(program: &Program, more: &[&str]) -> Outcome {
     run(&[&["dump", "--json", &program.pid().to_string()], more].concat()).expect("runs")
 }
 
-fn look(variant: Variant, name: &str) -> Looked {
-    let (program, truth) = started(variant, name);
+fn look(executable: &Path) -> Looked {
+    let (program, truth) = started(executable);
     let outcome = dump(&program, &[]);
-    assert_eq!(outcome.code, Some(0), "{}: {}", variant.name(), outcome.stderr);
+    assert_eq!(outcome.code, Some(0), "{}: {}", executable.display(), outcome.stderr);
     let dump: Dump = serde_json::from_str(&outcome.stdout).expect("keeps to its schema");
-    assert_eq!(dump.tasks.len(), truth.len(), "{}: none is missing, none invented", variant.name());
+    assert_eq!(dump.tasks.len(), truth.len(), "{}: none is missing, none invented", executable.display());
     Looked { dump, truth, stderr: outcome.stderr }
 }
 
@@ -69,7 +74,7 @@ fn names_out_of_functions() {
     for base in [latest(), fat] {
         for variant in [Variant { debug: 1, ..base }, Variant { line_tables: true, ..base }] {
             for program in ["forever", "tree"] {
-                let looked = look(variant, program);
+                let looked = look(&built(variant, program));
                 looked.says_what_to_add(DebugInfo::Names, "no types");
                 let named = looked.names().filter(|(_, name)| !is_object(name));
                 let (right, wrong): (Vec<_>, Vec<_>) =
@@ -97,6 +102,15 @@ fn bare(path: &str) -> String {
     plain.split("::").filter(|part| !part.is_empty() && !part.contains('{')).last().unwrap_or("").to_owned()
 }
 
+/// What a build without debug information has, but for the time it takes; and but for what rustc folds there, which the builds are
+/// looked at for that are made so.
+fn without_debug_info(executable: &Path, directory: &Path) -> PathBuf {
+    let bare = directory.join(executable.file_name().expect("a program has a name"));
+    let status = Command::new("objcopy").arg("--strip-debug").arg(executable).arg(&bare).status();
+    assert!(status.expect("binutils").success(), "objcopy of {}", executable.display());
+    bare
+}
+
 /// Without debug information symbols tell: one name, which is right, or several, of which one is.
 #[test]
 fn names_out_of_symbols() {
@@ -105,9 +119,12 @@ fn names_out_of_symbols() {
     }
     let bare_build = Variant { debug: 0, ..latest() };
     let fat = Variant { lto: Lto::Fat, codegen_units: 1, ..bare_build };
-    for variant in [bare_build, fat, Variant { mangling: Mangling::V0, ..bare_build }] {
-        for program in ["forever", "tree"] {
-            let looked = look(variant, program);
+    let directory = tempfile::tempdir().expect("room");
+    let v0 = |name| without_debug_info(&built(Variant::in_one_unit(Tokio::Latest), name), directory.path());
+    for program in ["forever", "tree"] {
+        let ways = [("plain", built(bare_build, program)), ("fat", built(fat, program)), ("v0", v0(program))];
+        for (way, executable) in ways {
+            let looked = look(&executable);
             looked.says_what_to_add(DebugInfo::Symbols, "symbols only");
             let (mut certain, mut wrong) = (0, Vec::new());
             for (truth, name) in looked.names() {
@@ -129,9 +146,9 @@ fn names_out_of_symbols() {
                     None => wrong.push((truth.name.clone(), name.to_owned())),
                 }
             }
-            assert!(wrong.is_empty(), "{} {program}: {wrong:?}", variant.name());
-            eprintln!("{} {program}: {certain} of {} named", variant.name(), looked.truth.len());
-            assert!(certain * 4 >= looked.truth.len(), "{} {program}: {certain} named", variant.name());
+            assert!(wrong.is_empty(), "{way} {program}: {wrong:?}");
+            eprintln!("{way} {program}: {certain} of {} named", looked.truth.len());
+            assert!(certain * 4 >= looked.truth.len(), "{way} {program}: {certain} named");
         }
     }
 }
@@ -142,7 +159,7 @@ fn folded_functions_are_told_as_ambiguous() {
     if !rights::root_or_skip("folded_functions_are_told_as_ambiguous") {
         return;
     }
-    let looked = look(Variant { debug: 0, ..latest() }, "forever");
+    let looked = look(&built(Variant { debug: 0, ..latest() }, "forever"));
     for (truth, name) in looked.names() {
         // Both are a `pending` that is dropped alike.
         let alike = ["forever::waker_dropped", "forever::forgot_the_waker"].contains(&truth.name.as_str());
@@ -156,7 +173,7 @@ fn stripped_says_so() {
     if !rights::root_or_skip("stripped_says_so") {
         return;
     }
-    let looked = look(Variant { strip: Strip::Symbols, ..latest() }, "forever");
+    let looked = look(&built(Variant { strip: Strip::Symbols, ..latest() }, "forever"));
     looked.says_what_to_add(DebugInfo::None, "stripped");
     assert!(looked.names().all(|(_, name)| name.starts_with('?')));
 }
@@ -167,9 +184,8 @@ fn a_twin_of_a_stripped_program_gives_whole_trees() {
     if !rights::root_or_skip("a_twin_of_a_stripped_program") {
         return;
     }
-    let stripped = Variant { strip: Strip::Symbols, ..latest() };
-    let twin = Variant { twin: true, ..stripped }.build(&["tree"]).expect("builds").program("tree");
-    let (program, truth) = started(stripped, "tree");
+    let twin = built(latest(), "tree");
+    let (program, truth) = started(&built(Variant { strip: Strip::Symbols, ..latest() }, "tree"));
     let outcome = dump(&program, &["--debuginfo", twin.to_str().expect("UTF-8")]);
     assert_eq!(outcome.code, Some(0), "{}", outcome.stderr);
     let dump: Dump = serde_json::from_str(&outcome.stdout).expect("keeps to its schema");
@@ -184,8 +200,8 @@ fn a_twin_with_other_code_is_refused() {
         return;
     }
     for plain in [Variant { debug: 0, ..latest() }, Variant { debug: 1, ..latest() }] {
-        let twin = Variant { twin: true, ..plain }.build(&["forever"]).expect("builds").program("forever");
-        let (program, _) = started(plain, "forever");
+        let twin = built(Variant { twin: true, ..plain }, "forever");
+        let (program, _) = started(&built(plain, "forever"));
         let outcome = dump(&program, &["--debuginfo", twin.to_str().expect("UTF-8")]);
         assert_eq!(outcome.code, Some(5), "{}: {}", plain.name(), outcome.stderr);
         let why = ["it is no twin", "build-id", "does not describe"];

@@ -1,5 +1,5 @@
 //! Decoded trees equal the truth that programs print about themselves, in every build. One test per build: of a selection that
-//! has each way to build and each tokio, or of all pairs.
+//! has each way to build and each tokio, some ways in one build; or of all pairs, each way alone.
 //!
 //! ```sh
 //! MATRIX=all cargo test -p e2e --test matrix
@@ -18,8 +18,8 @@ fn main() {
     let all = std::env::var("MATRIX").is_ok_and(|which| which == "all");
     let variants = if all { Variant::matrix() } else { Variant::covering() };
     if !all {
-        let left = Variant::matrix().len() - variants.len();
-        rights::skipped(&format!("{left} builds with older tokios"), "MATRIX=all builds them");
+        let left = Variant::matrix().into_iter().filter(|variant| !variants.contains(variant)).count();
+        rights::skipped(&format!("{left} builds of the matrix"), "MATRIX=all builds them");
     }
     let mut trials = Vec::new();
     for variant in variants {
@@ -27,7 +27,7 @@ fn main() {
         let programs = EVERYWHERE.into_iter().chain(ONCE.into_iter().filter(|_| plain)).collect();
         trials.push(trial(variant, programs));
     }
-    assert!(trials.len() >= if all { 8 * Tokio::ALL.len() } else { 8 + 2 * Tokio::ALL.len() });
+    assert!(trials.len() >= if all { 8 * Tokio::ALL.len() } else { 6 + 2 * Tokio::ALL.len() });
     libtest_mimic::run(&arguments, trials).exit();
 }
 

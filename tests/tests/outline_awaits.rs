@@ -53,10 +53,9 @@ fn the_graph_is_what_the_source_awaits() {
     let plain = Variant::release(Tokio::Latest);
     for variant in [
         plain,
-        Variant { codegen_units: 1, ..plain },
+        Variant::in_one_unit(Tokio::Latest),
         Variant { lto: Lto::Fat, ..plain },
         Variant::smallest(Tokio::Latest),
-        Variant { split: true, ..plain },
     ] {
         compare(variant);
     }

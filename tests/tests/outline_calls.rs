@@ -129,7 +129,7 @@ fn calls_of_a_plain_build() {
 
 #[test]
 fn calls_of_one_codegen_unit() {
-    check(Variant { codegen_units: 1, ..Variant::release(Tokio::Latest) });
+    check(Variant::in_one_unit(Tokio::Latest));
 }
 
 #[test]

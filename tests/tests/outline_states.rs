@@ -1,7 +1,7 @@
 //! `analyze --state-machine` and `--sizes` against what the program's source and its compiler say.
 
 use e2e::inspector::{Outcome, run};
-use e2e::{Lto, Mangling, Panic, Program, Tokio, TrueMachine, Truth, Variant};
+use e2e::{Lto, Program, Tokio, TrueMachine, Truth, Variant};
 use serde::Deserialize;
 use std::path::{Path, PathBuf};
 
@@ -43,14 +43,8 @@ struct Future {
 
 fn builds() -> [Variant; 4] {
     let base = Variant::release(Tokio::Latest);
-    let one = Variant { codegen_units: 1, ..base };
     let fat = Variant { lto: Lto::Fat, ..base };
-    [
-        base,
-        one,
-        fat,
-        Variant { lto: Lto::Fat, codegen_units: 1, panic: Panic::Abort, mangling: Mangling::V0, ..base },
-    ]
+    [base, Variant::in_one_unit(Tokio::Latest), fat, Variant::smallest(Tokio::Latest)]
 }
 
 fn built(variant: Variant) -> (PathBuf, Vec<Truth>) {

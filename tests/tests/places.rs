@@ -73,8 +73,7 @@ fn not_position_independent() {
     if !rights::root_or_skip("not_position_independent") {
         return;
     }
-    let variant = Variant { pie: false, ..Variant::release(Tokio::Latest) };
-    let executable = variant.build(&["tree"]).expect("builds").program("tree");
+    let executable = Variant::thin(Tokio::Latest).build(&["tree"]).expect("builds").program("tree");
     let mut program = Program::start(&executable, &[]).expect("starts");
     let truth = program.tasks().expect("tells");
     same(&inspector::dump(program.pid()).expect("a dump"), &truth, "tree");
@@ -134,8 +133,7 @@ fn where_tasks_were_spawned() {
     if !rights::root_or_skip("where_tasks_were_spawned") {
         return;
     }
-    let unstable = Variant { unstable: true, ..Variant::release(Tokio::Latest) };
-    for variant in [unstable, Variant::release(Tokio::Latest)] {
+    for variant in [Variant::thin(Tokio::Latest), Variant::release(Tokio::Latest)] {
         let executable = variant.build(&["spawned"]).expect("builds").program("spawned");
         let mut program = Program::start(&executable, &[]).expect("starts");
         let truth = program.truth().expect("tells");

@@ -1,9 +1,7 @@
 //! Futures that no task holds, and closures of the blocking pool, equal what the program itself says, in every build.
 
 use e2e::schema::{Dump, RuntimeKind, TaskState};
-use e2e::{
-    Lto, Mangling, Panic, Program, Tokio, TrueTask, Truth, Variant, build_package, compare, inspector, rights,
-};
+use e2e::{Lto, Program, Tokio, TrueTask, Truth, Variant, build_package, compare, inspector, rights};
 use std::collections::BTreeSet;
 
 #[test]
@@ -12,13 +10,13 @@ fn as_cargo_builds() {
 }
 
 #[test]
-fn one_codegen_unit() {
-    check(Variant { codegen_units: 1, ..Variant::release(Tokio::Latest) });
+fn one_codegen_unit_split_debug_information() {
+    check(Variant::in_one_unit(Tokio::Latest));
 }
 
 #[test]
-fn thin_lto() {
-    check(Variant { lto: Lto::Thin, ..Variant::release(Tokio::Latest) });
+fn thin_lto_panic_abort() {
+    check(Variant::thin(Tokio::Latest));
 }
 
 #[test]
@@ -28,23 +26,7 @@ fn fat_lto() {
 
 #[test]
 fn everything_inlined() {
-    check(Variant {
-        lto: Lto::Fat,
-        codegen_units: 1,
-        panic: Panic::Abort,
-        mangling: Mangling::V0,
-        ..Variant::release(Tokio::Latest)
-    });
-}
-
-#[test]
-fn panic_abort() {
-    check(Variant { panic: Panic::Abort, ..Variant::release(Tokio::Latest) });
-}
-
-#[test]
-fn split_debug_information() {
-    check(Variant { split: true, ..Variant::release(Tokio::Latest) });
+    check(Variant::smallest(Tokio::Latest));
 }
 
 #[test]

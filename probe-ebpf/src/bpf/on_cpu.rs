@@ -1,8 +1,8 @@
 //! What threads compute in polls that take long: their stacks, copied while they are on a CPU.
 //!
-//! A clock strikes on each CPU, whoever is on it: for all others than the target's threads that costs an interrupt and a look at two
-//! words. The program runs in that interrupt, on the thread that was interrupted, perhaps in the middle of another program of ours:
-//! it reads what that one keeps of its polls, and writes to none of it.
+//! User space sets a clock for a thread when it sees that its poll has lasted for a while (`trace/on_cpu.rs`). The program runs when it
+//! strikes, in an interrupt, on the thread that was interrupted, perhaps in the middle of another program of ours: it reads what that one
+//! keeps of its polls, and writes to none of it. The poll that the clock was set for may be over by then.
 
 use super::{
     bounds::below_32768,

@@ -1,4 +1,5 @@
 use super::*;
+use crate::analysis::Part;
 use crate::decode::TaskState;
 use crate::model::sample::{SECOND, Shop, tokio};
 use crate::target::Avma;
@@ -67,7 +68,14 @@ fn circles_of_the_same_places_are_told_once() {
     assert_eq!((&pair.tasks[..2], pair.tasks.len()), (&[tokio(2), tokio(3)][..], 100));
     assert_eq!(pair.resources.len(), 2);
     assert_eq!((alone.tasks[0], alone.tasks.len()), (tokio(1000), 50));
-    let words = |finding: &Finding| crate::present::findings::sentence(&finding.message, &Default::default());
+    let words = |finding: &Finding| {
+        let part = |part: &Part| match part {
+            Part::Words(words) => words.to_string(),
+            Part::Count(n) => n.to_string(),
+            _ => String::new(),
+        };
+        finding.message.0.iter().map(part).collect::<String>()
+    };
     assert!(words(pair).ends_with("; so it is 50 times more at the same places"), "{}", words(pair));
     assert!(words(alone).contains("waits for what it holds itself"), "{}", words(alone));
 }

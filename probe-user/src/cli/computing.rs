@@ -1,12 +1,10 @@
 //! What threads compute in polls that take long, gathered by poll until it is told.
 
 use crate::decode::{Blockers, TaskId};
-use crate::trace::{CpuSample, CpuSamples, Doing, LongPoll, OffCpu, Running, TraceEvent};
+use crate::trace::{CpuSample, CpuSamples, Doing, LongPoll, OffCpu, TraceEvent};
 use std::collections::HashMap;
 use std::sync::Arc;
 
-/// Read at one look; what is left waits in the ring.
-const MOST: usize = 1000;
 /// Threads whose last poll is remembered.
 const THREADS: usize = 1 << 12;
 
@@ -31,10 +29,10 @@ struct Sampled {
 }
 
 impl Computing {
-    /// Reads what was found since the last time. Follows at most so many stacks; answers how many it did.
-    pub fn gather(&mut self, running: &mut Running, blockers: &mut Blockers, most_stacks: u32) -> u32 {
+    /// Adds what was found. Follows at most so many stacks; answers how many it did.
+    pub fn gather(&mut self, found: Vec<CpuSample>, blockers: &mut Blockers, most_stacks: u32) -> u32 {
         let mut stacks = 0;
-        for sample in running.samples(MOST) {
+        for sample in found {
             let follows = stacks < most_stacks;
             let poll = self.poll(&sample);
             match sample.stack.as_ref().filter(|_| follows) {
@@ -96,6 +94,10 @@ impl Computing {
                 events.extend(late);
             } else if told < most {
                 told += 1;
+                // More of it may come.
+                if self.asked.len() < THREADS {
+                    self.asked.insert(tid, (since_ns, poll.nth));
+                }
                 events.extend(between_looks(tid, since_ns, poll));
             }
         }
@@ -169,6 +171,13 @@ mod tests {
             panic!("{ended:?}");
         };
         assert_eq!((told, poll.since_ns, poll.cpu.count), (1, 5, 1));
+        // What was on its way comes later.
+        computing.poll(&sample(5, 2)).cpu.add_unknown(1);
+        let (told, late) = computing.ended(9, |_, since_ns| since_ns == 9);
+        let [TraceEvent::LongPollLasts { since_ns: 5, over: true, cpu, .. }] = &late[..] else {
+            panic!("{late:?}");
+        };
+        assert_eq!((told, cpu.count), (0, 1));
         assert!(computing.ended(9, |_, since_ns| since_ns == 9).1.is_empty() && computing.knows(7, 9));
     }
 }

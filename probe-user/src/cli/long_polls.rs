@@ -24,6 +24,8 @@ const MOST: u32 = 50;
 const MOST_STACKS: u32 = 100;
 /// Stacks of threads that compute followed at most, in a second.
 const MOST_SAMPLES: u32 = 100;
+/// Samples read at one look; what is left waits in the ring.
+const MOST_READ: usize = 1000;
 /// A poll that runs is told so late, ns, if it was not seen before what it computes: the clock has struck by then.
 const SAMPLED_NS: u64 = 30_000_000;
 /// Polls are told so late (`HOLD_NS` in trace/held.rs), and a task's first poll not before its spawn.
@@ -52,6 +54,7 @@ impl LongPolls {
             after_ns,
             polls: HashMap::new(),
             computing: Computing::default(),
+            clocks: HashMap::new(),
             tell,
             second: 0,
             told: 0,
@@ -64,24 +67,35 @@ impl LongPolls {
         Ok(LongPolls { stop, thread: Some(thread), told, waiting: VecDeque::new() })
     }
 
-    /// Appends what it has told; all of it, if this is the last time.
-    pub fn drain(&mut self, last: bool, out: &mut Vec<TraceEvent>) {
+    /// Appends what it has told.
+    pub fn drain(&mut self, out: &mut Vec<TraceEvent>) {
         self.waiting.extend(self.told.try_iter());
         let now_ns = monotonic_ns();
         while let Some(event) = self.waiting.front()
-            && (last || event.t_ns().saturating_add(HOLD_NS) <= now_ns)
+            && event.t_ns().saturating_add(HOLD_NS) <= now_ns
         {
             out.extend(self.waiting.pop_front());
+        }
+    }
+
+    /// Appends all that there is to be told, up to now, also of polls that go on.
+    pub fn finish(&mut self, out: &mut Vec<TraceEvent>) {
+        self.end();
+        out.extend(self.waiting.drain(..).chain(self.told.try_iter()));
+    }
+
+    fn end(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+        if let Some(thread) = self.thread.take() {
+            thread.thread().unpark();
+            let _ = thread.join();
         }
     }
 }
 
 impl Drop for LongPolls {
     fn drop(&mut self) {
-        self.stop.store(true, Ordering::Relaxed);
-        if let Some(thread) = self.thread.take() {
-            let _ = thread.join();
-        }
+        self.end();
     }
 }
 
@@ -129,6 +143,8 @@ struct Look {
     /// By thread.
     polls: HashMap<u32, Known>,
     computing: Computing,
+    /// By thread: when the poll began that a clock is set for.
+    clocks: HashMap<u32, u64>,
     tell: Sender<TraceEvent>,
     /// Which one it is, and how much was told in it.
     second: u64,
@@ -139,17 +155,39 @@ struct Look {
 
 impl Look {
     fn run(mut self, pause: Duration, stop: &AtomicBool) {
-        while !stop.load(Ordering::Relaxed) {
-            self.all();
-            thread::sleep(if self.running.is_paused() { LONGEST } else { pause });
+        loop {
+            // Asked before the look: what was there at the end is looked at once more.
+            let last = stop.load(Ordering::Relaxed);
+            self.all(last);
+            if last {
+                return;
+            }
+            thread::park_timeout(if self.running.is_paused() { LONGEST } else { pause });
         }
     }
 
-    fn all(&mut self) {
-        let most = MOST_SAMPLES.saturating_sub(self.samples);
-        self.samples += self.computing.gather(&mut self.running, &mut self.blockers, most);
+    /// Polls under way that take long.
+    fn polls(&mut self, now_ns: u64) -> Vec<PollUnderWay> {
+        let mut polls = self.running.polls(now_ns, now_ns.saturating_sub(self.after_ns / 2));
+        // Half of it before they do: a clock strikes for the first time a while after it was set. It stays while its thread sleeps:
+        // it stands still then.
+        let computes = |poll: &&PollUnderWay| {
+            self.clocks.get(&poll.tid) == Some(&poll.since_ns)
+                || poll.off_cpu.is_none_or(|(_, doing)| doing != Doing::Asleep)
+        };
+        self.clocks = polls.iter().filter(computes).map(|poll| (poll.tid, poll.since_ns)).collect();
+        self.running.sample_only(&self.clocks.keys().copied().collect());
+        polls.retain(|poll| now_ns.saturating_sub(poll.since_ns) >= self.after_ns);
+        polls
+    }
+
+    fn all(&mut self, last: bool) {
+        // Before the polls, so that each is of one that is listed or over; followed after these have their clocks: that takes a while.
+        let found = self.running.samples(MOST_READ);
         let now_ns = monotonic_ns();
-        let polls = self.running.polls(now_ns, now_ns.saturating_sub(self.after_ns));
+        let polls = self.polls(now_ns);
+        let most = if last { MOST_SAMPLES } else { MOST_SAMPLES.saturating_sub(self.samples) };
+        self.samples += self.computing.gather(found, &mut self.blockers, most);
         self.forget_ended(&polls);
         if now_ns / 1_000_000_000 != self.second {
             (self.second, self.told) = (now_ns / 1_000_000_000, 0);
@@ -178,13 +216,13 @@ impl Look {
             };
             let late = |unsaid: &mut Unsaid| {
                 let sampled = self.computing.knows(poll.tid, poll.since_ns) || !self.running.takes_samples();
-                sampled || now_ns.saturating_sub(unsaid.since_ns) >= SAMPLED_NS
+                last || sampled || now_ns.saturating_sub(unsaid.since_ns) >= SAMPLED_NS
             };
             if let Some(unsaid) = known.unsaid.take_if(late) {
                 again.extend(self.says(unsaid, &known, poll.tid));
             }
             let ns = now_ns.saturating_sub(poll.since_ns);
-            if known.was_told() && ns >= known.next_ns {
+            if known.was_told() && (last || ns >= known.next_ns) {
                 if known.next_ns > 0 {
                     again.extend(known.lasts(poll.tid, false, self.computing.take(poll.tid, poll.since_ns)));
                 }

@@ -190,7 +190,7 @@ impl EventStream for Probes {
 
     fn drain(&mut self, out: &mut Vec<TraceEvent>) -> Result<(), Failure> {
         self.tracer.drain(out).map_err(|error| self.failed(&error))?;
-        self.long_polls.iter_mut().for_each(|polls| polls.drain(false, out));
+        self.long_polls.iter_mut().for_each(|polls| polls.drain(out));
         match self.keep_budget(out) {
             // The watcher will see that it has ended.
             Err(failure) if failure.exit == super::Exit::NoTarget => Ok(()),
@@ -200,7 +200,7 @@ impl EventStream for Probes {
 
     fn finish(&mut self, out: &mut Vec<TraceEvent>) -> Result<(), Failure> {
         self.tracer.finish(out).map_err(|error| self.failed(&error))?;
-        self.long_polls.iter_mut().for_each(|polls| polls.drain(true, out));
+        self.long_polls.iter_mut().for_each(|polls| polls.finish(out));
         Ok(())
     }
 

@@ -216,9 +216,10 @@ impl<'a, M: Memory + ?Sized> Search<'_, '_, 'a, M> {
 
     /// Searches writable memory for task headers.
     fn in_memory(&self, state: &mut State) {
-        let mut vtables = self.vtables_in_data();
-        if self.sites.is_empty() {
-            vtables = self.vtables_by_shape();
+        let mut vtables = self.vtables(self.scope.data);
+        if vtables.is_empty() {
+            // Without relocations they are read-only data.
+            vtables = self.vtables(self.scope.constants);
         }
         let Sites { names, vtable, .. } = self.sites;
         name_by_calls(&mut vtables, names, self.program.code(), vtable, self.memory, self.scope.bias);
@@ -286,14 +287,18 @@ impl<'a, M: Memory + ?Sized> Search<'_, '_, 'a, M> {
         }
     }
 
+    fn vtables(&self, among: &[Region]) -> HashMap<Avma, Arc<TaskVtable>> {
+        if self.sites.is_empty() { self.vtables_by_shape(among) } else { self.vtables_of_sites(among) }
+    }
+
     /// Task vtables of a stripped program: seven code addresses, then three small offsets that rise from the scheduler's
     /// (right after the Header) over the id's to the trailer's.
-    fn vtables_by_shape(&self) -> HashMap<Avma, Arc<TaskVtable>> {
+    fn vtables_by_shape(&self, among: &[Region]) -> HashMap<Avma, Arc<TaskVtable>> {
         const SLOTS: usize = 10;
         let layout = &self.sites.vtable;
         let mut found = HashMap::new();
         let mut window = [0u64; SLOTS];
-        for region in self.scope.data {
+        for region in among {
             let mut last = Avma(0);
             for_each_word(self.memory, region, &mut |at, word| {
                 if last.offset(8) != at {
@@ -317,12 +322,12 @@ impl<'a, M: Memory + ?Sized> Search<'_, '_, 'a, M> {
         found
     }
 
-    /// Task vtables in the image's data: words that lead to a known poll function, at the place of the poll slot.
-    fn vtables_in_data(&self) -> HashMap<Avma, Arc<TaskVtable>> {
+    /// Task vtables among the image's data: words that lead to a known poll function, at the place of the poll slot.
+    fn vtables_of_sites(&self, among: &[Region]) -> HashMap<Avma, Arc<TaskVtable>> {
         let polls: HashSet<u64> =
             self.sites.iter().map(|site| site.poll.to_avma(self.scope.bias).0).collect();
         let mut found = HashMap::new();
-        for region in self.scope.data {
+        for region in among {
             for_each_word(self.memory, region, &mut |at, word| {
                 if polls.contains(&word) {
                     let address = Avma(at.0.wrapping_sub(self.sites.vtable.poll));

@@ -1,6 +1,6 @@
 //! One output format per file.
 //!
-//! For people: `text` (dump), `plain` (attach), `check` and `ps`, from what [`present`](crate::present) says.
+//! For people: `text` with its `overview` (dump), `plain` (attach), `check` and `ps`, from what [`present`](crate::present) says.
 //! For machines: `json` (dump), `stream` (attach) and `graph_json` (export), whose strings are whole.
 //! For drawing: `dot` and `mermaid` (export).
 //! Of `analyze`: `outline_blocking`, `outline_text`, `outline_json`, `outline_dot`, `outline_mermaid` and `outline_html`.
@@ -23,6 +23,7 @@ pub mod outline_html;
 pub mod outline_json;
 pub mod outline_mermaid;
 pub mod outline_text;
+mod overview;
 pub mod plain;
 mod plain_end;
 pub mod ps;

@@ -1,8 +1,9 @@
 //! `dump` for people: equal await trees once, with how many tasks are there.
 
 use super::json;
+use super::overview;
 use super::shape::{Shape, shape_into};
-use crate::decode::{DebugInfoLevel, Node, RuntimeKind, Snapshot, Task, TaskState};
+use crate::decode::{DebugInfoLevel, Node, RuntimeKind, Snapshot, Task, TaskId, TaskState};
 use crate::present::escape::escape;
 use crate::present::names;
 use crate::present::paint::Paint;
@@ -12,8 +13,9 @@ use crate::present::reasons::Reasons;
 use crate::present::tree;
 use crate::present::units::{count, counted};
 use crate::runtime::OLDEST_TOKIO;
-use foldhash::{HashMap, HashMapExt as _};
+use foldhash::{HashMap, HashMapExt as _, HashSet};
 use std::borrow::Cow;
+use std::cmp::Reverse;
 use std::io::{self, Write};
 use std::sync::Arc;
 
@@ -38,6 +40,8 @@ impl Group<'_> {
 
 /// Ids named per group.
 const IDS: usize = 5;
+/// What does not fit a screen begins with where its tasks are.
+const MANY_GROUPS: usize = 4;
 
 pub fn write<'a>(
     out: &mut impl Write,
@@ -47,9 +51,13 @@ pub fn write<'a>(
 ) -> io::Result<()> {
     let places = Places::of(&snapshot.frames);
     header(out, snapshot, options.paint)?;
-    let groups = if options.all { each(tasks) } else { grouped(tasks) };
+    let groups = if options.all { each(tasks) } else { grouped(tasks, &waited_for(snapshot)) };
     if groups.is_empty() {
         writeln!(out, "\nno task to show")?;
+    }
+    if groups.len() >= MANY_GROUPS {
+        let tasks = groups.iter().map(|group| (group.first, group.count()));
+        overview::write(out, tasks, &snapshot.frames, &places, options.paint)?;
     }
     for group in groups {
         writeln!(out)?;
@@ -85,8 +93,14 @@ fn each<'a>(tasks: impl Iterator<Item = &'a Task>) -> Vec<Group<'a>> {
     each
 }
 
-/// Most numerous first; ties in the order of names, then of ids.
-fn grouped<'a>(tasks: impl Iterator<Item = &'a Task>) -> Vec<Group<'a>> {
+/// Tasks that another one waits for.
+fn waited_for(snapshot: &Snapshot) -> HashSet<TaskId> {
+    let waits = snapshot.tasks.iter().flat_map(|task| &*task.waits);
+    waits.flat_map(|wait| wait.holders.iter().copied().chain(wait.task)).collect()
+}
+
+/// Most numerous first; ties: who is waited for before others, then in the order of names, then of ids.
+fn grouped<'a>(tasks: impl Iterator<Item = &'a Task>, waited_for: &HashSet<TaskId>) -> Vec<Group<'a>> {
     let mut groups: HashMap<(Arc<str>, TaskState, usize), Group> = HashMap::new();
     let mut shapes: HashMap<Shape, usize> = HashMap::new();
     let mut shape = Vec::new();
@@ -105,8 +119,9 @@ fn grouped<'a>(tasks: impl Iterator<Item = &'a Task>) -> Vec<Group<'a>> {
         group.tasks.push(task);
     }
     let mut groups: Vec<_> = groups.into_values().collect();
-    groups.sort_by(|a, b| {
-        b.count().cmp(&a.count()).then_with(|| (&a.first.name, a.first.id).cmp(&(&b.first.name, b.first.id)))
+    groups.sort_by_cached_key(|group| {
+        let keeps = group.tasks.iter().any(|task| waited_for.contains(&task.id));
+        (Reverse(group.count()), !keeps, group.first.name.clone(), group.first.id)
     });
     groups
 }

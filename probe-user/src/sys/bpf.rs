@@ -24,7 +24,7 @@ pub enum AttachType {
     Session,
     /// No uprobe: see [`link_raw_tracepoint`].
     RawTracepoint,
-    /// No uprobe: see [`link_cpu_clock`].
+    /// No uprobe: see [`link_thread_clock`].
     Clock,
 }
 
@@ -209,7 +209,7 @@ const PERF_FLAG_FD_CLOEXEC: libc::c_ulong = 8;
 const PERF_TYPE_SOFTWARE: u32 = 1;
 const PERF_COUNT_SW_CPU_CLOCK: u64 = 0;
 /// In `flags`.
-const EXCLUDE_IDLE: u64 = 1 << 7;
+const DISABLED: u64 = 1;
 
 /// Attaches a program loaded for [`AttachType::PerfEvent`] to one place, in all threads of `pid`.
 pub fn link_perf_event(
@@ -234,17 +234,26 @@ pub fn link_perf_event(
     link_event(program, &event, cookie)
 }
 
-/// Has a program loaded for [`AttachType::Clock`] run each `period_ns` on a CPU, whoever is on it, but while it idles.
-pub fn link_cpu_clock(program: BorrowedFd<'_>, cpu: u32, period_ns: u64) -> io::Result<OwnedFd> {
+/// Has a program loaded for [`AttachType::Clock`] run each time that a thread has run for `period_ns`.
+pub fn link_thread_clock(program: BorrowedFd<'_>, tid: u32, period_ns: u64) -> io::Result<OwnedFd> {
+    link_clock(program, tid, period_ns, 0)
+}
+
+/// The same of the thread that calls, but that it never runs.
+pub fn link_stopped_clock(program: BorrowedFd<'_>, period_ns: u64) -> io::Result<OwnedFd> {
+    link_clock(program, 0, period_ns, DISABLED)
+}
+
+fn link_clock(program: BorrowedFd<'_>, tid: u32, period_ns: u64, flags: u64) -> io::Result<OwnedFd> {
     let event_attr = PerfEventAttr {
         event_type: PERF_TYPE_SOFTWARE,
         size: size_of::<PerfEventAttr>() as u32,
         config: PERF_COUNT_SW_CPU_CLOCK,
         sample_period: period_ns,
-        flags: EXCLUDE_IDLE,
+        flags,
         ..PerfEventAttr::default()
     };
-    let event = open_event(&event_attr, -1, cpu as libc::c_int)?;
+    let event = open_event(&event_attr, tid as libc::pid_t, -1)?;
     link_event(program, &event, 0)
 }
 

@@ -13,7 +13,7 @@ pub struct Hits {
     pub causes: u64,
     /// Of these, those whose probe is stepped over by the kernel, for ten times the price.
     pub dear: u64,
-    /// Times that a CPU's clock struck while a thread of the target was on it.
+    /// Times that a thread's clock struck.
     pub ticks: u64,
     /// Of these, those at which the thread's stack was copied.
     pub samples: u64,

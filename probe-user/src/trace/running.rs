@@ -1,12 +1,13 @@
 //! Polls that are under way, read from outside: what the programs keep of each thread.
 
 use super::identity::Identity;
-use super::on_cpu::{CpuSample, Samples, copied};
+use super::on_cpu::{Clocks, CpuSample, Samples, copied};
 use super::slots::{Slot, Table};
 use super::{Doing, OffCpu, SitePlan, TracePlan};
 use crate::decode::{RuntimeKind, TaskId};
 use crate::target::Avma;
 use async_inspect_ebpf::{EVENT_UNREADABLE, Frame, NONE, Sample, Thread};
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -38,13 +39,18 @@ pub struct Running {
     names: Vec<Option<Arc<str>>>,
     watches_off_cpu: bool,
     /// None where it is not looked at what threads compute.
-    samples: Option<Samples>,
+    samples: Option<(Arc<Clocks>, Samples)>,
 }
 
 impl Running {
-    /// Whether it is looked at what threads compute in polls that take long.
+    /// Whether it can be looked at what threads compute in polls that take long.
     pub fn takes_samples(&self) -> bool {
         self.samples.is_some()
+    }
+
+    /// Has it looked at what these threads compute, and at no others; at most 256 of them.
+    pub fn sample_only(&self, tids: &HashSet<u32>) {
+        self.samples.iter().for_each(|(clocks, _)| clocks.only(tids));
     }
 
     /// What was found of that since the last call, at most so many; of each thread in the order of time.
@@ -68,7 +74,7 @@ impl Running {
                 stack,
             })
         };
-        let Some(samples) = samples else { return Vec::new() };
+        let Some((_, samples)) = samples else { return Vec::new() };
         let next = || samples.next(&mut read);
         std::iter::from_fn(next).take(most).flatten().collect()
     }
@@ -84,7 +90,7 @@ impl Running {
         identity: Identity,
         plan: &TracePlan,
         watches_off_cpu: bool,
-        samples: Option<Samples>,
+        samples: Option<(Arc<Clocks>, Samples)>,
     ) -> Running {
         let told = |(number, site): (usize, &SitePlan)| {
             (site.id_offset != NONE && !plan.pool_sites.contains(&(number as u32))).then(|| site.name.clone())

@@ -7,7 +7,7 @@ use super::hits::{Hits, add_hits};
 use super::identity::Identity;
 use super::object::Programs;
 use super::off_cpu;
-use super::on_cpu::{self, Samples};
+use super::on_cpu::{self, Clocks, Samples};
 use super::prepared::Prepared;
 use super::price::{self, Price};
 use super::running::Running;
@@ -77,8 +77,8 @@ pub struct Tracer {
     /// How many times the probes were put in anew.
     epoch: u32,
     config: Config,
-    /// It is looked at what threads compute in long polls.
-    samples: bool,
+    /// None where it is not looked at what threads compute in long polls.
+    clocks: Option<Arc<Clocks>>,
     identity: Identity,
     translator: Translator,
     held: Held,
@@ -140,8 +140,8 @@ impl Tracer {
             attach::attach(&programs, &places, mode, entry_only)?;
         notes.append(&mut more);
         let off_cpu = switches.is_some();
-        let clocks = (plan.long_after.is_some() && !entry_only).then(|| on_cpu::watch(&programs, &mut notes));
-        let samples = clocks.flatten().map(|mut clocks| links.append(&mut clocks)).is_some();
+        let looks = plan.long_after.is_some() && !entry_only;
+        let clocks = looks.then(|| on_cpu::clocks(&programs, &mut notes)).flatten();
         switches.into_iter().for_each(|link| links.add(link));
         let mut causes = plan.causes.clone();
         notes.append(&mut causes.notes);
@@ -165,7 +165,7 @@ impl Tracer {
             causes,
             watches,
             config,
-            samples,
+            clocks,
             programs,
             written,
             out: Arc::default(),
@@ -189,7 +189,8 @@ impl Tracer {
     pub fn running_polls(&self, plan: &TracePlan) -> Result<Running, TraceError> {
         let watches_off_cpu = self.config.kernel_ids != NONE;
         let (threads, out) = (self.written.threads.clone(), self.out.clone());
-        let samples = self.samples.then(|| Samples::of(&self.programs)).transpose()?;
+        let samples = |clocks| Ok::<_, TraceError>((clocks, Samples::of(&self.programs)?));
+        let samples = self.clocks.clone().map(samples).transpose()?;
         let identity = Identity::of(self.places.pid)?;
         Ok(Running::of(threads, out, identity, plan, watches_off_cpu, samples))
     }
@@ -197,6 +198,8 @@ impl Tracer {
     /// Takes the probes out for a while. What they said before stays, and [`Tracer::drain`] hands it out.
     pub fn pause(&mut self) {
         self.out.store(true, Ordering::SeqCst);
+        // First: a poll whose end is missed must not seem to go on in what its thread computes later.
+        self.clocks.iter().for_each(|clocks| clocks.stop());
         drop(self.links.take());
         // No program runs any more. Polls that were under way will end unseen.
         let threads: Vec<(Slot, u64)> = self.written.threads.keys().collect();
@@ -220,9 +223,7 @@ impl Tracer {
             attach::attach(&self.programs, &self.places, self.mode, self.entry_only)?;
         links.append(&mut attach_causes::attach(&self.programs, &self.places, &self.causes, self.mode)?);
         switches.into_iter().for_each(|link| links.add(link));
-        if self.samples {
-            links.append(&mut on_cpu::attach(&self.programs)?);
-        }
+        self.clocks.iter().try_for_each(|clocks| clocks.go_on())?;
         self.links = Some(links);
         self.out.store(false, Ordering::SeqCst);
         Ok(())

@@ -2,7 +2,7 @@
 //! programs that they look at. Prints each executable's path here and there, with a tab between.
 
 use anyhow::{Context as _, Result, ensure};
-use e2e::{Built, Lto, Mangling, Panic, Tokio, Variant, build_package, inspector, workspace};
+use e2e::{Built, Tokio, Variant, build_package, inspector, workspace};
 use std::process::{Command, Stdio};
 
 const TESTS: [&str; 5] = ["blockers", "computes", "counts", "harmless", "kernels"];
@@ -47,22 +47,17 @@ fn tests() -> Result<()> {
 
 /// What the tests build where there is cargo. One that wants another says there that it was not built.
 fn programs() -> Result<Vec<(Built, &'static [&'static str])>> {
-    let release = Variant::release;
-    let smallest = |tokio| Variant {
-        lto: Lto::Fat,
-        codegen_units: 1,
-        panic: Panic::Abort,
-        mangling: Mangling::V0,
-        ..release(tokio)
-    };
-    let abort = Variant { panic: Panic::Abort, ..release(Tokio::Latest) };
+    let (release, smallest) = (Variant::release, Variant::smallest);
     let wanted: [(Variant, &[&str]); 6] = [
-        (release(Tokio::Latest), &["blockers", "computes", "counts", "panics", "exits_early", "tree"]),
+        (
+            release(Tokio::Latest),
+            &["blockers", "busy", "computes", "counts", "panics", "exits_early", "tree"],
+        ),
         (release(Tokio::V1_43), &["counts", "panics"]),
         (release(Tokio::V1_38), &["blockers", "counts", "panics"]),
         (smallest(Tokio::Latest), &["blockers", "computes", "counts"]),
         (smallest(Tokio::V1_38), &["counts"]),
-        (abort, &["panics"]),
+        (Variant::thin(Tokio::Latest), &["panics"]),
     ];
     let mut built = vec![(build_package("seccomp", &["seccomp"])?, ["seccomp"].as_slice())];
     for (variant, programs) in wanted {

@@ -4,11 +4,14 @@
 
 use anyhow::{Context as _, Result};
 use e2e::real::PROGRAMS;
-use e2e::{Lto, Mangling, Panic, Strip, Tokio, Variant, build_package};
+use e2e::{Lto, Strip, Tokio, Variant, build_package};
 use std::time::Instant;
 
 /// In every build.
 const TREES: [&str; 2] = ["tree", "current_thread"];
+
+/// In builds with less debug information.
+const FEW: [&str; 2] = ["tree", "forever"];
 
 /// What is looked at without being watched.
 const OUTLINES: [&str; 3] = ["awaits", "outline_calls", "outline_states"];
@@ -37,66 +40,53 @@ fn main() -> Result<()> {
 
 /// What `Lane::Wide` has.
 fn wide() -> Result<()> {
+    let plain = Variant::release(Tokio::Latest);
+    // First what ends with one large crate after the other; last many small ones, which keep both processors busy.
     build("big", || build_package("big", &["big"]).map(drop))?;
     build("crates", || build_package("crates", &["others_waits"]).map(drop))?;
-    let plain = Variant::release(Tokio::Latest);
-    let mut builds: Vec<_> = Variant::covering()
-        .into_iter()
-        .filter(|variant| variant.lto == Lto::Local)
-        .map(|variant| (variant, [TREES.as_slice(), further(variant).as_slice()].concat()))
-        .collect();
-    let few = vec!["tree", "forever"];
-    for variant in [
-        Variant { debug: 1, ..plain },
-        Variant { line_tables: true, ..plain },
-        Variant { debug: 0, ..plain },
-        Variant { debug: 0, mangling: Mangling::V0, ..plain },
-        Variant { strip: Strip::Symbols, ..plain },
-    ] {
-        builds.push((variant, few.clone()));
+    all(covering(|variant| variant.lto == Lto::Local))?;
+    // Over what the plain build with the latest tokio is over.
+    futures(plain)?;
+    for (package, program) in [("executors", "executors"), ("plain", "no_runtime"), ("seccomp", "seccomp")] {
+        build(package, || build_package(package, &[program]).map(drop))?;
     }
-    let twin = |variant, program| (Variant { twin: true, ..variant }, vec![program]);
-    builds.extend([
-        twin(Variant { strip: Strip::Symbols, ..plain }, "tree"),
-        twin(Variant { debug: 0, ..plain }, "forever"),
-        twin(Variant { debug: 1, ..plain }, "forever"),
-        (Variant { strip: Strip::Symbols, debug: 0, ..plain }, vec!["forever"]),
-        (Variant { pie: false, ..plain }, vec!["tree"]),
-        (Variant { unstable: true, ..plain }, vec!["spawned"]),
-    ]);
-    all(builds)
+    let stripped = Variant { strip: Strip::Symbols, ..plain };
+    all(levels(plain).into_iter().chain([stripped]).map(|variant| (variant, FEW.to_vec())).collect())?;
+    all([0, 1].map(|debug| (Variant { twin: true, debug, ..plain }, vec!["forever"])).into())
 }
 
 /// What `Lane::Narrow` has, and the programs of crates.io.
 fn narrow() -> Result<()> {
     let plain = Variant::release(Tokio::Latest);
     let fat = Variant { lto: Lto::Fat, codegen_units: 1, ..plain };
-    let smallest = Variant::smallest(Tokio::Latest);
     build("real programs", || {
         PROGRAMS.iter().filter(|real| real.cheap).try_for_each(|real| real.install().map(drop))
     })?;
+    all(covering(|variant| variant.lto != Lto::Local))?;
+    futures(Variant::smallest(Tokio::Latest))?;
+    all(levels(fat).into_iter().map(|variant| (variant, FEW.to_vec())).collect())?;
     let other = ["smol_tasks", "async_std_tasks", "futures_pool", "actix_arbiters", "two_runtimes"];
     for (variant, programs) in [(plain, [other.as_slice(), &["states"]].concat()), (fat, other.to_vec())] {
         build(&format!("others {}", variant.name()), || variant.build_of("others", &programs).map(drop))?;
     }
-    for variant in [plain, smallest] {
-        build(&format!("futures {}", variant.name()), || {
-            variant.build_package("futures", &["collections"]).map(drop)
-        })?;
-    }
-    for (package, program) in [("executors", "executors"), ("plain", "no_runtime"), ("seccomp", "seccomp")] {
-        build(package, || build_package(package, &[program]).map(drop))?;
-    }
-    let covering = Variant::covering().into_iter().filter(|variant| variant.lto != Lto::Local);
-    let mut builds: Vec<_> =
-        covering.map(|variant| (variant, [TREES.as_slice(), further(variant).as_slice()].concat())).collect();
-    let few = vec!["tree", "forever"];
-    for variant in
-        [Variant { debug: 1, ..fat }, Variant { line_tables: true, ..fat }, Variant { debug: 0, ..fat }]
-    {
-        builds.push((variant, few.clone()));
-    }
-    all(builds)
+    Ok(())
+}
+
+/// Of what CI has time for.
+fn covering(which: impl Fn(&Variant) -> bool) -> Vec<(Variant, Vec<&'static str>)> {
+    let builds = Variant::covering().into_iter().filter(which);
+    builds.map(|variant| (variant, [TREES.as_slice(), further(variant).as_slice()].concat())).collect()
+}
+
+/// The same with less debug information.
+fn levels(base: Variant) -> [Variant; 3] {
+    [Variant { debug: 1, ..base }, Variant { line_tables: true, ..base }, Variant { debug: 0, ..base }]
+}
+
+fn futures(variant: Variant) -> Result<()> {
+    build(&format!("futures {}", variant.name()), || {
+        variant.build_package("futures", &["collections"]).map(drop)
+    })
 }
 
 /// What is looked at beside trees: each program where a test names it.
@@ -113,7 +103,9 @@ fn further(variant: Variant) -> Vec<&'static str> {
                 "computes",
                 "counts",
                 "exits_early",
+                "faults",
                 "many",
+                "paced",
                 "roots",
                 "shares",
                 "spawned",
@@ -133,18 +125,14 @@ fn further(variant: Variant) -> Vec<&'static str> {
         Tokio::Latest if smallest => {
             &["blockers", "causes", "computes", "counts", "roots", "waits", "holders", "cycles"]
         }
-        Tokio::Latest if variant.codegen_units == 1 => {
+        Tokio::Latest if variant == Variant::in_one_unit(tokio) => {
             &["causes", "forever", "roots", "waits", "holders", "cycles"]
         }
-        Tokio::Latest if variant.panic == Panic::Abort => &["panics", "roots"],
-        Tokio::Latest if variant.split => &["roots", "awaits"],
-        Tokio::Latest if variant.mangling == Mangling::Legacy => &["roots"],
+        Tokio::Latest if variant == Variant::thin(tokio) => &["panics", "roots", "spawned"],
+        Tokio::Latest => &["roots"],
         Tokio::V1_38 if smallest => &["causes", "counts"],
         _ => &[],
     };
-    let outlines = tokio == Tokio::Latest
-        && (smallest || variant.codegen_units == 1 || variant.lto == Lto::Fat)
-        && !variant.split;
-    let outlines: &[&str] = if outlines { &OUTLINES } else { &[] };
+    let outlines: &[&str] = if tokio == Tokio::Latest && variant.lto != Lto::Thin { &OUTLINES } else { &[] };
     [named, outlines].concat()
 }

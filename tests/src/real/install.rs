@@ -29,6 +29,8 @@ fn command(real: &Real, root: &Path, target_dir: &Path) -> Command {
     cargo.args(["install", "--quiet", "--locked", "--force", real.name, "--version", real.version]);
     cargo.args(real.build).arg("--root").arg(root).arg("--target-dir").arg(target_dir);
     cargo.env("CARGO_PROFILE_RELEASE_DEBUG", "2").env("CARGO_PROFILE_RELEASE_STRIP", "none");
+    // Nobody looks into proc macros.
+    cargo.env("CARGO_PROFILE_RELEASE_BUILD_OVERRIDE_DEBUG", "0");
     cargo.env("RUSTFLAGS", "").env_remove("CARGO_ENCODED_RUSTFLAGS");
     cargo.stdin(Stdio::null());
     cargo

@@ -1,5 +1,5 @@
 //! Tasks that compute for long within a poll, each in a way of its own, and one that computes as much and yields. Says in which
-//! function and between which lines each does so.
+//! function and between which lines each does so. `computes on`: they go on until it is ended.
 
 use std::future::Future;
 use std::hint::black_box;
@@ -8,8 +8,11 @@ use std::pin::Pin;
 use std::time::{Duration, Instant};
 use tokio::sync::watch;
 
-/// How long each computes, by the clock.
-const COMPUTES: Duration = Duration::from_secs(3);
+/// How long each computes, by the clock. With `on`, longer than it is looked at.
+fn until() -> Instant {
+    let on = std::env::args().nth(1).as_deref() == Some("on");
+    Instant::now() + Duration::from_secs(if on { 3600 } else { 3 })
+}
 
 /// Where a task computes: its first and its last line are in it.
 #[derive(Clone, Copy, Debug)]
@@ -50,7 +53,7 @@ fn blend(until: Instant) -> (u64, Place) {
 
 async fn named(mut gate: Gate) -> Place {
     let _ = gate.changed().await;
-    let (sum, place) = crunch(Instant::now() + COMPUTES);
+    let (sum, place) = crunch(until());
     black_box(sum);
     tokio::task::yield_now().await;
     place
@@ -58,7 +61,7 @@ async fn named(mut gate: Gate) -> Place {
 
 async fn inlined(mut gate: Gate) -> Place {
     let _ = gate.changed().await;
-    let (sum, place) = blend(Instant::now() + COMPUTES);
+    let (sum, place) = blend(until());
     black_box(sum);
     tokio::task::yield_now().await;
     place
@@ -86,7 +89,7 @@ fn sort(until: Instant) -> Place {
 /// In code that is not the program's own.
 async fn called(mut gate: Gate) -> Place {
     let _ = gate.changed().await;
-    let place = sort(Instant::now() + COMPUTES);
+    let place = sort(until());
     tokio::task::yield_now().await;
     place
 }
@@ -102,14 +105,14 @@ fn read(until: Instant) -> Place {
         black_box(&buffer);
     }
     let last = line!() - 1;
-    std::mem::forget(buffer);
+    std::mem::forget((buffer, zeros));
     Place { function: "computes::read", first, last, calls: "" }
 }
 
 /// In the kernel.
 async fn kernel(mut gate: Gate) -> Place {
     let _ = gate.changed().await;
-    let place = read(Instant::now() + COMPUTES);
+    let place = read(until());
     tokio::task::yield_now().await;
     place
 }
@@ -117,7 +120,7 @@ async fn kernel(mut gate: Gate) -> Place {
 /// As much, in parts that let others go on.
 async fn yields(mut gate: Gate) -> Place {
     let _ = gate.changed().await;
-    let until = Instant::now() + COMPUTES;
+    let until = until();
     while Instant::now() < until {
         black_box(crunch(Instant::now() + Duration::from_millis(1)).0);
         tokio::task::yield_now().await;

@@ -39,6 +39,8 @@ pub enum Question {
 pub const EXACT: Observer = Observer::Attach(&["--no-events", "--max-overhead", "100"]);
 /// Wakes and spawns as well.
 pub const CAUSES: Observer = Observer::Attach(&["--max-overhead", "100"]);
+/// As [`CAUSES`], but that nobody looks for polls that take long, nor for what they compute, nor for time off CPU.
+pub const NO_LONG_POLLS: Observer = Observer::Attach(&["--max-overhead", "100", "--blocked-after", "0"]);
 /// What one gets without asking for anything.
 pub const DEFAULT: Observer = Observer::Attach(&[]);
 pub const SAMPLED: Observer = Observer::Attach(&["--sample", "1000"]);

@@ -1,7 +1,7 @@
 //! What a poll costs whom it is observed by: pairs of tasks on two workers hand a message to and fro.
 
 use crate::document::Table;
-use crate::observer::{CAUSES, DEFAULT, EXACT, Observer, Question, SAMPLED};
+use crate::observer::{CAUSES, DEFAULT, EXACT, NO_LONG_POLLS, Observer, Question, SAMPLED};
 use crate::statistics::{Spread, shown};
 use crate::subject::{Peer, Subject, build};
 use crate::tables::Effort;
@@ -28,7 +28,7 @@ fn subjects() -> Vec<(Peer, Observer)> {
     let peers = Peer::ALL.map(|peer| (peer, Observer::Nobody));
     let questions = [Question::Entries, Question::EntriesAndReturns, Question::Durations];
     let bpftrace = questions.map(|question| (Peer::Nothing, Observer::Bpftrace(question)));
-    let ours = [EXACT, CAUSES, DEFAULT, SAMPLED].map(|observer| (Peer::Nothing, observer));
+    let ours = [EXACT, CAUSES, NO_LONG_POLLS, DEFAULT, SAMPLED].map(|observer| (Peer::Nothing, observer));
     let untraced = (Peer::Nothing, Observer::Nobody);
     let empty = (Peer::Nothing, Observer::EmptySession);
     [untraced, empty].into_iter().chain(ours).chain(bpftrace).chain(peers).collect()
@@ -89,7 +89,8 @@ fn table(subjects: &[(Peer, Observer)], rows: &[Row], rounds: u32, window: Durat
         "{PAIRS} pairs of tasks hand a message to and fro through `mpsc` channels on two workers. {rounds} interleaved rounds of \
          {window:?}; processor time of all threads of the target, traps included, over the polls it counted; what is gained, \
          over the untraced run of the same round. Of the peers each task, and where the crate is about awaits each await of \
-         the program's own, is instrumented. Ratios are of medians."
+         the program's own, is instrumented. With `--blocked-after 0` nobody looks for polls that take long, nor for time off CPU; what \
+         long polls compute costs nothing where there are none, as here. Ratios are of medians."
     );
     let mut table = Table::new("A poll of a ping-pong", note, &head);
     let gained = |peer: Peer, observer: Observer| {

@@ -7,6 +7,8 @@ use axum::response::IntoResponse;
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use serde::{Deserialize, Serialize};
+use sqlx::postgres::PgRow;
+use sqlx::{FromRow, Row as _};
 use std::sync::Arc;
 use std::time::Duration;
 use tower_http::compression::CompressionLayer;
@@ -18,10 +20,16 @@ struct Page {
     limit: Option<i64>,
 }
 
-#[derive(Serialize, sqlx::FromRow)]
+#[derive(Serialize)]
 struct Article {
     id: i64,
     title: String,
+}
+
+impl FromRow<'_, PgRow> for Article {
+    fn from_row(row: &PgRow) -> Result<Article, sqlx::Error> {
+        Ok(Article { id: row.try_get("id")?, title: row.try_get("title")? })
+    }
 }
 
 #[derive(Deserialize, Serialize)]

@@ -41,7 +41,7 @@ fn places(at: Trail, count: usize) -> Vec<Trail> {
 fn main() {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
-        .enable_all()
+        .enable_time()
         .build()
         .expect("a runtime with two workers");
     runtime.block_on(async {

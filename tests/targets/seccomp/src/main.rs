@@ -69,7 +69,7 @@ fn main() {
     install();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
-        .enable_all()
+        .enable_time()
         .build()
         .expect("a runtime with two workers");
     let _inside = runtime.enter();
