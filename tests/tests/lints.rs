@@ -101,7 +101,7 @@ fn differences(truth: &[Truth], found: &[Finding]) -> Vec<String> {
             Some((number, finding)) => {
                 right.insert(number);
                 let told: BTreeSet<Option<u32>> = finding.places.iter().map(|place| place.line).collect();
-                let text = format!("{} {}", finding.message, finding.evidence.join(" "));
+                let text = format!("{} {} {}", finding.message, finding.evidence.join(" "), finding.remedy);
                 if finding.certainty != *certainty {
                     wrong.push(format!("{lint} is {certainty:?}"));
                 }

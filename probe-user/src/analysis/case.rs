@@ -3,7 +3,7 @@
 use super::FoundPlace;
 use crate::decode::{
     DebugInfoLevel, Frame, FrameId, Frames, Lasting, Node, RuntimeInfo, Snapshot, SourceLine, Task, TaskId,
-    ThreadPoll,
+    ThreadPoll, Wait,
 };
 use crate::model::{Model, TaskEntry};
 use crate::target::Avma;
@@ -161,6 +161,15 @@ impl<'a> Case<'a> {
         let of_frame =
             |frame: Arc<Frame>| FoundPlace { function: frame.function.clone(), line: frame.line.clone() };
         innermost.map_or_else(|| FoundPlace { function: task.name.clone(), line: None }, of_frame)
+    }
+
+    /// The await that waits for this, which in a `select!` or `join!` may be another than that of [`Case::place`].
+    pub fn place_of(&self, task: &Task, wait: &Wait) -> FoundPlace {
+        let own = wait.at.map(|at| self.frames().get(at)).filter(|frame| frame.own_code);
+        own.map_or_else(
+            || self.place(task),
+            |frame| FoundPlace { function: frame.function.clone(), line: frame.line.clone() },
+        )
     }
 
     /// The await of a frame; `name`: the task's, for one that is before its first await.

@@ -1,7 +1,7 @@
 //! What one task waited for, and what that waited for in turn, and for how long.
 
 use super::{Case, FoundPlace};
-use crate::decode::{ResourceKind, Task, TaskId, TaskState, Wait};
+use crate::decode::{Certainty, FrameId, ResourceKind, Task, TaskId, TaskState, Wait};
 use std::cmp::Reverse;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -90,7 +90,8 @@ fn chain(case: &Case<'_>, from: TaskId) -> Vec<Step> {
             steps.push(step(Doing::Again));
             break;
         }
-        let wait = awaited(task);
+        let place = task.place(case.frames());
+        let wait = awaited(task, place);
         steps.push(step(match (task.state, wait) {
             (TaskState::Running, _) => Doing::Runs,
             (TaskState::Scheduled, _) => Doing::Scheduled,
@@ -101,14 +102,29 @@ fn chain(case: &Case<'_>, from: TaskId) -> Vec<Step> {
         if steps.len() >= DEEPEST || task.state != TaskState::Idle {
             break;
         }
-        next = wait
-            .and_then(|wait| wait.task.or_else(|| wait.holders.first().copied()))
-            .and_then(|id| case.task(id));
+        let next_id = wait.filter(|wait| is_reason(task, place, wait));
+        let next_id = next_id.and_then(|wait| wait.task.or_else(|| wait.holders.first().copied()));
+        next = next_id.and_then(|id| case.task(id));
     }
     steps
 }
 
-/// Of several waits the one that it cannot do without, and somebody is known to keep.
-pub(super) fn awaited(task: &Task) -> Option<&Wait> {
-    task.waits.iter().min_by_key(|wait| (wait.any, wait.holders.is_empty()))
+/// What a task waits for where it stands. Of several waits there the one that it cannot do without, or whose holder is known.
+pub(super) fn awaited(task: &Task, place: Option<FrameId>) -> Option<&Wait> {
+    let open = |wait: &Wait| if wait.any { !is_proven(wait) } else { wait.holders.is_empty() };
+    task.waits_at(place).min_by_key(|wait| (wait.any, open(wait), wait.kind == ResourceKind::Timer))
 }
+
+fn is_proven(wait: &Wait) -> bool {
+    !wait.holders.is_empty() && wait.certainty == Some(Certainty::Proven)
+}
+
+/// Whether its end lies with the holder: one that is only possible is none where something else may let the task go on.
+fn is_reason(task: &Task, place: Option<FrameId>, wait: &Wait) -> bool {
+    let others = || task.waits_at(place).filter(|other| other.kind != ResourceKind::Timer).count() > 1;
+    !wait.any || is_proven(wait) || !others()
+}
+
+#[cfg(test)]
+#[path = "critical_path_tests.rs"]
+mod tests;

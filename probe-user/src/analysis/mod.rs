@@ -23,7 +23,7 @@ mod stuck;
 #[cfg(test)]
 mod time_tests;
 
-pub use bottlenecks::{Bottlenecks, PollRank, WaitRank, Waits};
+pub use bottlenecks::{Bottlenecks, LockRank, LongAt, PollRank, WaitRank, Waits};
 pub use case::Case;
 pub use compare::{Change, Comparison, Metric, Verdict};
 pub use critical_path::{CriticalPath, Doing, Step};

@@ -137,8 +137,9 @@ impl<M: Memory + ?Sized> Walker<'_, '_, '_, M> {
         }
         let room = MAX_WAITS.saturating_sub(self.waits.len());
         let any = headers.len() > 1 && !self.joins_all();
+        let at = self.place();
         self.waits.extend(headers.iter().take(room).map(|header| {
-            let wait = Wait { address: Some(*header), any, ..Wait::of_kind(ResourceKind::Join, frame) };
+            let wait = Wait { address: Some(*header), any, at, ..Wait::of_kind(ResourceKind::Join, frame) };
             RawWait { joins: true, ..RawWait::new(wait) }
         }));
     }

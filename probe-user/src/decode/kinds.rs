@@ -2,7 +2,7 @@
 //!
 //! Names only: which lock, which socket and until when are facts of memory, not known here.
 
-use super::{Frame, FrameId, FrameKind, FrameState, Frames, Node, ResourceKind, Wait};
+use super::{Frame, FrameId, FrameKind, FrameState, Frames, Node, ResourceKind, Wait, place_of};
 use std::sync::Arc;
 
 /// How many leaves of one tree are looked at.
@@ -20,7 +20,8 @@ pub fn wait_of_chain(chain: &[FrameId], frames: &Frames) -> Option<Wait> {
     let frame = frames.get(*id);
     let leaf = *above.last().filter(|_| is_bare(&frame)).unwrap_or(id);
     let above: Vec<_> = above.iter().map(|id| (*id, frames.get(*id))).collect();
-    waits_for_something(&frame).then(|| Wait::of_kind(kind_of(&frame, &above), leaf))
+    let at = place_of(chain, frames);
+    waits_for_something(&frame).then(|| Wait { at, ..Wait::of_kind(kind_of(&frame, &above), leaf) })
 }
 
 fn collect(node: &Node, frames: &Frames, above: &mut Vec<(FrameId, Arc<Frame>)>, out: &mut Vec<Wait>) {
@@ -31,7 +32,9 @@ fn collect(node: &Node, frames: &Frames, above: &mut Vec<(FrameId, Arc<Frame>)>,
     if node.awaiting.is_empty() {
         if waits_for_something(&frame) {
             let leaf = above.last().filter(|_| is_bare(&frame)).map_or(node.frame, |(id, _)| *id);
-            out.push(Wait::of_kind(kind_of(&frame, above), leaf));
+            let chain: Vec<FrameId> = above.iter().map(|(id, _)| *id).chain([node.frame]).collect();
+            let at = place_of(&chain, frames);
+            out.push(Wait { at, ..Wait::of_kind(kind_of(&frame, above), leaf) });
         }
         return;
     }

@@ -2,7 +2,7 @@
 
 use super::waits::{MAX_WAITS, RawWait};
 use super::walk::Walker;
-use super::{FrameId, FrameKind, ResourceKind, Wait};
+use super::{FrameId, FrameKind, ResourceKind, Wait, place_of};
 use crate::runtime::{Look, Part, Seen, Through, receiver_wakes, registered_waker};
 use crate::target::{Avma, Memory};
 
@@ -36,8 +36,18 @@ impl<M: Memory + ?Sized> Walker<'_, '_, '_, M> {
         own.retain(|raw| !known.iter().any(|other| same_thing(&raw.wait, &other.wait)));
         own.truncate(MAX_WAITS.saturating_sub(self.waits.len()));
         let count = own.len();
+        if count > 0 {
+            let at = self.place();
+            own.iter_mut().for_each(|raw| raw.wait.at = at);
+        }
         self.waits.extend(own);
         count
+    }
+
+    /// [`Wait::at`] of what the innermost future of `above` waits for.
+    pub(super) fn place(&self) -> Option<FrameId> {
+        let chain: Vec<FrameId> = self.above.iter().map(|above| above.frame).collect();
+        place_of(&chain, &self.recipes().frames)
     }
 
     /// A wait for each descriptor, mpsc channel and waker's place among `seen` that would wake this task. A task that was

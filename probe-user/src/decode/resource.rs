@@ -40,6 +40,10 @@ pub struct Wait {
     /// Over a connection that the target itself has made, to another port than its own: for an answer, most likely.
     #[serde(default)]
     pub outgoing: bool,
+    /// The await that waits for it: the innermost in the user's own code around the leaf, else the innermost with a line. Of a
+    /// task in a `select!` or `join!` each branch has its own. None where there is none, or an older recording lacks it.
+    #[serde(default)]
+    pub at: Option<FrameId>,
 }
 
 impl Wait {
@@ -58,6 +62,7 @@ impl Wait {
             acquired_at: None,
             any: false,
             outgoing: false,
+            at: None,
         }
     }
 }

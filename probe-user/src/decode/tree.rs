@@ -256,6 +256,20 @@ pub struct Snapshot {
     pub polls: Option<Vec<ThreadPoll>>,
 }
 
+/// The innermost await of a chain in the user's own code; else the innermost with a line.
+pub fn place_of(chain: &[FrameId], frames: &Frames) -> Option<FrameId> {
+    let mut outside = None;
+    for id in chain.iter().rev() {
+        let frame = frames.get(*id);
+        match &frame.line {
+            Some(_) if frame.own_code => return Some(*id),
+            Some(_) if outside.is_none() => outside = Some(*id),
+            _ => {}
+        }
+    }
+    outside
+}
+
 impl Task {
     /// The innermost place in the user's own code, along the first branch that has one.
     pub fn location(&self, frames: &Frames) -> Option<SourceLine> {
@@ -267,6 +281,34 @@ impl Task {
             })
         }
         self.tree.as_ref().and_then(|tree| innermost(tree, frames))
+    }
+
+    /// The frame of the same; of a task in nobody's own code, the innermost await of its first branches.
+    pub fn place(&self, frames: &Frames) -> Option<FrameId> {
+        fn innermost(node: &Node, frames: &Frames) -> Option<FrameId> {
+            let deeper = node.awaiting.iter().find_map(|child| innermost(child, frames));
+            let is_own = |frame: &Frame| frame.own_code && frame.line.is_some();
+            deeper.or_else(|| is_own(&frames.get(node.frame)).then_some(node.frame))
+        }
+        let tree = self.tree.as_ref()?;
+        innermost(tree, frames).or_else(|| {
+            let chain: Vec<FrameId> = std::iter::successors(Some(tree), |node| node.awaiting.first())
+                .map(|node| node.frame)
+                .collect();
+            place_of(&chain, frames)
+        })
+    }
+
+    /// What it keeps of the thing at this address.
+    pub fn hold_of(&self, address: Avma) -> Option<&Hold> {
+        self.holds.iter().find(|hold| hold.address == address)
+    }
+
+    /// What it waits for at one of its awaits: ends of other branches, of a `select!` around it perhaps, are not that.
+    pub fn waits_at(&self, place: Option<FrameId>) -> impl Iterator<Item = &Wait> {
+        // Recordings of older versions do not tell.
+        let all = self.waits.iter().all(|wait| wait.at.is_none());
+        self.waits.iter().filter(move |wait| all || wait.at == place)
     }
 
     /// Whether it was read the same before: same state, at the same place, waiting for the same of the same, and neither

@@ -5,7 +5,7 @@ use super::drop_glue::Verdict;
 use super::holds::RawHold;
 use super::kinds::{kind_of, waits_for_something};
 use super::walk::{Above, Walker};
-use super::{Certainty, FrameId, Hold, HoldRole, ResourceKind, Wait};
+use super::{Certainty, FrameId, Hold, HoldRole, ResourceKind, Wait, place_of};
 use crate::dwarf::{DieRef, Type};
 use crate::runtime::{Look, Part, Readiness, Route, Seen, Shared, Through, part};
 use crate::target::{Avma, Doing, Memory};
@@ -51,6 +51,8 @@ pub(super) struct Named {
     kind: ResourceKind,
     named: FrameId,
     for_close: bool,
+    /// [`Wait::at`]
+    at: Option<FrameId>,
 }
 
 /// What is to be read of a leaf of one type.
@@ -91,7 +93,7 @@ impl<M: Memory + ?Sized> Walker<'_, '_, '_, M> {
     /// The innermost future of `above` awaits no other: what it waits for.
     pub(super) fn leaf(&mut self) {
         let Some(leaf) = self.above.last().copied() else { return };
-        let Some(Named { kind, named, for_close }) = self.named() else { return };
+        let Some(Named { kind, named, for_close, at }) = self.named() else { return };
         if self.waits.len() >= MAX_WAITS {
             return;
         }
@@ -103,7 +105,7 @@ impl<M: Memory + ?Sized> Walker<'_, '_, '_, M> {
         if self.in_held > 0 {
             return;
         }
-        let mut raw = RawWait::new(Wait::of_kind(kind, named));
+        let mut raw = RawWait::new(Wait { at, ..Wait::of_kind(kind, named) });
         let notified = matches!(what, LeafKind::Notified(_));
         match what {
             LeafKind::Timer { seconds, nanoseconds } => {
@@ -156,6 +158,7 @@ impl<M: Memory + ?Sized> Walker<'_, '_, '_, M> {
             kind: kind_of(&leaf, &above),
             named,
             for_close: self.waits_for_close(),
+            at: place_of(&self.chain, frames),
         });
         self.names.insert(self.chain.as_slice().into(), known);
         known
@@ -306,8 +309,9 @@ impl<M: Memory + ?Sized> Walker<'_, '_, '_, M> {
         let registered = self.registered(&seen, raw.wait.leaf);
         if !registered.is_empty() {
             let before = self.waits.len();
-            let count = registered.len();
+            let (count, at) = (registered.len(), raw.wait.at);
             self.waits.extend(registered);
+            self.waits[before..].iter_mut().for_each(|raw| raw.wait.at = at);
             self.alternatives(before, count);
             return true;
         }
@@ -315,7 +319,9 @@ impl<M: Memory + ?Sized> Walker<'_, '_, '_, M> {
         if raw.wait.kind == ResourceKind::Io
             && let Some((first, _)) = descriptors.find_map(|seen| self.descriptor(seen, raw.wait.leaf))
         {
+            let at = raw.wait.at;
             *raw = first;
+            raw.wait.at = at;
             return false;
         }
         let same = |seen: &&Seen| seen.thing.kind == raw.wait.kind || raw.wait.kind == ResourceKind::Unknown;
@@ -400,7 +406,9 @@ impl<M: Memory + ?Sized> Walker<'_, '_, '_, M> {
                 if let Some((found, _)) = self.descriptor(&seen, raw.wait.leaf) {
                     let named = matches!(found.doing, Some(Doing::Accepts | Doing::Connects));
                     let doing = raw.doing.filter(|_| !named).or(found.doing);
+                    let at = raw.wait.at;
                     *raw = RawWait { doing, ..found };
+                    raw.wait.at = at;
                     return;
                 }
                 continue;

@@ -1,9 +1,9 @@
 //! Rankings of where the time goes, and a critical path, as JSON; parts of DIAGNOSIS.
 
 use super::json::Text;
-use crate::analysis::{Bottlenecks, CriticalPath, Doing, WaitRank};
+use crate::analysis::{Bottlenecks, CriticalPath, Doing, FoundPlace, LockRank, LongAt, WaitRank};
 use crate::decode::SourceLine;
-use crate::model::{AwaitPoint, LockWaits};
+use crate::model::AwaitPoint;
 use crate::target::Avma;
 use crate::trace::Histogram;
 use serde::Serialize;
@@ -13,6 +13,8 @@ pub struct BottlenecksJson<'a> {
     waits: Vec<WaitJson<'a>>,
     polls: Vec<PollJson<'a>>,
     locks: Vec<LockJson<'a>>,
+    /// Whether the times of `waits` are by snapshots.
+    by_snapshots: bool,
     /// Stays, and histograms of polls, that there was no room for.
     not_kept: u64,
 }
@@ -43,6 +45,7 @@ struct PollJson<'a> {
     point: PointJson<'a>,
     polls: TimesJson,
     delays: TimesJson,
+    long: Option<LongJson<'a>>,
 }
 
 #[derive(Serialize)]
@@ -63,9 +66,31 @@ struct LockJson<'a> {
     most_waiters: u64,
     waited_ns: u64,
     holder: Option<Text<u64>>,
-    acquired_at: Option<LineJson<'a>>,
-    wanted_at: Option<LineJson<'a>>,
+    /// The most that were known in any snapshot.
+    holders: u32,
+    acquired_at: Option<PlaceJson<'a>>,
+    /// The await at which the function that holds it stood.
+    held_at: Option<PlaceJson<'a>>,
+    wanted_at: Option<PlaceJson<'a>>,
     task: &'a str,
+}
+
+#[derive(Serialize)]
+struct PlaceJson<'a> {
+    #[serde(flatten)]
+    line: LineJson<'a>,
+    function: &'a str,
+}
+
+/// Where polls from there were when they took long.
+#[derive(Serialize)]
+struct LongJson<'a> {
+    doing: &'static str,
+    function: &'a str,
+    #[serde(flatten)]
+    at: Option<LineJson<'a>>,
+    polls: u64,
+    total_ns: u64,
 }
 
 #[derive(Serialize)]
@@ -127,8 +152,27 @@ impl From<&Histogram> for TimesJson {
     }
 }
 
-impl<'a> From<&'a LockWaits> for LockJson<'a> {
-    fn from(lock: &'a LockWaits) -> LockJson<'a> {
+/// Null where no line is known.
+fn place(place: Option<&FoundPlace>) -> Option<PlaceJson<'_>> {
+    let place = place?;
+    Some(PlaceJson { line: LineJson::from(place.line.as_ref()?), function: &place.function })
+}
+
+impl<'a> From<&'a LongAt> for LongJson<'a> {
+    fn from(long: &'a LongAt) -> LongJson<'a> {
+        LongJson {
+            doing: if long.asleep { "asleep" } else { "runs" },
+            function: &long.place.function,
+            at: long.place.line.as_ref().map(LineJson::from),
+            polls: long.count,
+            total_ns: long.total_ns,
+        }
+    }
+}
+
+impl<'a> From<&'a LockRank> for LockJson<'a> {
+    fn from(rank: &'a LockRank) -> LockJson<'a> {
+        let lock = &rank.waits;
         LockJson {
             kind: lock.kind.as_str(),
             address: Text(lock.address),
@@ -136,8 +180,10 @@ impl<'a> From<&'a LockWaits> for LockJson<'a> {
             most_waiters: lock.most,
             waited_ns: lock.waited_ns,
             holder: lock.holder.map(|task| Text(task.id)),
-            acquired_at: lock.acquired_at.as_ref().map(LineJson::from),
-            wanted_at: lock.wanted_at.as_ref().map(LineJson::from),
+            holders: lock.holders,
+            acquired_at: place(rank.acquired.as_ref()),
+            held_at: place(rank.held.as_ref()),
+            wanted_at: place(rank.wanted.as_ref()),
             task: &lock.name,
         }
     }
@@ -156,10 +202,11 @@ impl<'a> From<&'a Bottlenecks> for BottlenecksJson<'a> {
             point: PointJson::from(&rank.point),
             polls: TimesJson::from(&rank.times.polls.all),
             delays: TimesJson::from(&rank.times.delays.all),
+            long: rank.long.as_ref().map(LongJson::from),
         });
         let (waits, polls) = (waits.collect(), polls.collect());
         let locks = all.locks.iter().map(LockJson::from).collect();
-        BottlenecksJson { waits, polls, locks, not_kept: all.not_kept }
+        BottlenecksJson { waits, polls, locks, by_snapshots: all.by_snapshots, not_kept: all.not_kept }
     }
 }
 

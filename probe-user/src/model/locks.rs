@@ -1,8 +1,8 @@
 //! How many tasks wait for each lock, over time, as snapshots show it.
 
-use crate::decode::{ResourceKind, Snapshot, SourceLine, Task, TaskId, TaskState, Wait};
+use crate::decode::{FrameId, ResourceKind, Snapshot, SourceLine, Task, TaskId, TaskState, Wait};
 use crate::target::Avma;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 /// Locks that are kept at once.
@@ -28,12 +28,17 @@ pub struct LockWaits {
     pub in_a_row_ns: u64,
     /// How many of those had another holder than the one before.
     pub handed_on: u32,
-    /// As of the latest snapshot that told one.
+    /// As of the latest snapshot that told one; of several the first.
     pub holder: Option<TaskId>,
+    /// The most in any snapshot; at most as many as a wait lists.
+    pub holders: u32,
+    /// As of the latest snapshot that told it: where the only holder took it, and the future that keeps it.
     pub acquired_at: Option<SourceLine>,
+    pub acquired_in: Option<FrameId>,
     /// Of the first who waited, in the order of snapshots.
     pub name: Arc<str>,
-    pub wanted_at: Option<SourceLine>,
+    /// The await that waits for it: [`Wait::at`].
+    pub wanted: Option<FrameId>,
 }
 
 /// By address. A lock that is freed may become another at the same address; it is told from it by nobody waiting in between.
@@ -49,11 +54,16 @@ impl Locks {
         let passed = t_ns.saturating_sub(self.last_ns.replace(t_ns).unwrap_or(t_ns));
         let mut now: HashMap<(Avma, ResourceKind), (u64, &Task, &Wait)> = HashMap::new();
         for task in snapshot.tasks.iter().filter(|task| task.state == TaskState::Idle) {
-            for wait in task.waits.iter().filter(|wait| is_lock(wait.kind)) {
+            for (nth, wait) in task.waits.iter().enumerate().filter(|(_, wait)| is_lock(wait.kind)) {
                 let Some(address) = wait.address else { continue };
-                now.entry((address, wait.kind)).or_insert((0, task, wait)).0 += 1;
+                // A task that wants it in several branches is one who waits.
+                let same = |other: &Wait| (other.address, other.kind) == (wait.address, wait.kind);
+                if !task.waits[..nth].iter().any(same) {
+                    now.entry((address, wait.kind)).or_insert((0, task, wait)).0 += 1;
+                }
             }
         }
+        let keepers = keepers(snapshot, now.values().map(|(.., wait)| *wait));
         for (key, lock) in &mut self.known {
             let waiters = now.get(key).map_or(0, |(waiters, ..)| *waiters);
             // As many on average as at its ends, and no more than that is known of a long gap.
@@ -84,27 +94,52 @@ impl Locks {
                 in_a_row_ns: 0,
                 handed_on: 0,
                 holder: None,
+                holders: 0,
                 acquired_at: None,
+                acquired_in: None,
                 name: task.name.clone(),
-                wanted_at: None,
+                wanted: None,
             };
             let lock = self.known.entry(key).or_insert_with(fresh);
             if lock.snapshots == 0 {
                 lock.since_ns = t_ns;
                 lock.name = task.name.clone();
-                lock.wanted_at = task.location(&snapshot.frames);
+                lock.wanted = wait.at.or_else(|| task.place(&snapshot.frames));
             }
             lock.snapshots += 1;
+            lock.holders = lock.holders.max(wait.holders.len() as u32);
             if let Some(holder) = wait.holders.first() {
                 lock.handed_on += u32::from(lock.holder.is_some_and(|before| before != *holder));
                 lock.holder = Some(*holder);
-                lock.acquired_at = wait.acquired_at.clone().or(lock.acquired_at.take());
+                if wait.acquired_at.is_some() {
+                    lock.acquired_at.clone_from(&wait.acquired_at);
+                    let held = keepers.get(holder).and_then(|task| task.hold_of(key.0));
+                    lock.acquired_in = held.map(|hold| hold.frame);
+                }
             }
         }
     }
 
     pub fn iter(&self) -> impl Iterator<Item = &LockWaits> {
         self.known.values()
+    }
+}
+
+/// Tasks that hold one of these.
+fn keepers<'a, 'w>(
+    snapshot: &'a Snapshot,
+    waits: impl Iterator<Item = &'w Wait>,
+) -> HashMap<TaskId, &'a Task> {
+    let ids: HashSet<TaskId> = waits.filter_map(|wait| wait.holders.first().copied()).collect();
+    let held = snapshot.tasks.iter().filter(|task| !ids.is_empty() && ids.contains(&task.id));
+    held.map(|task| (task.id, task)).collect()
+}
+
+impl LockWaits {
+    /// The same time up to `now_ns`: since the latest snapshot, of `taken_ns`, as many wait as in that.
+    pub fn waited_until(&self, now_ns: u64, taken_ns: u64) -> u64 {
+        let passed = now_ns.saturating_sub(taken_ns).min(GAP_NS);
+        self.waited_ns.saturating_add(passed.saturating_mul(self.waiters))
     }
 }
 

@@ -36,7 +36,7 @@ pub use limits::Limits;
 pub use locks::LockWaits;
 #[cfg(test)]
 pub use long_poll::{sample_cpu, sample_long_poll};
-pub use path::{AwaitPath, place_of, primary_chain};
+pub use path::{AwaitPath, primary_chain};
 pub use profile::{AwaitPoint, PointTimes, Profile, Series};
 pub use sampled::{Looks, Sampled, Spot, Time};
 pub use summary::{PlaceTotals, Totals};

@@ -1,7 +1,6 @@
 //! Await paths: where a task stands, interned, with the one line that matters to the user.
 
-use crate::decode::{FrameId, FrameKind, Frames, Node};
-
+use crate::decode::{FrameId, FrameKind, Frames, Node, place_of};
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -52,18 +51,4 @@ impl Paths {
         }
         path
     }
-}
-
-/// The innermost await of a chain in the user's own code; else the innermost with a line.
-pub fn place_of(chain: &[FrameId], frames: &Frames) -> Option<FrameId> {
-    let mut outside = None;
-    for id in chain.iter().rev() {
-        let frame = frames.get(*id);
-        match &frame.line {
-            Some(_) if frame.own_code => return Some(*id),
-            Some(_) if outside.is_none() => outside = Some(*id),
-            _ => {}
-        }
-    }
-    outside
 }

@@ -3,7 +3,7 @@
 //! Points are told by function, file, line and ordinal: the same in another build or another run of the program, which makes
 //! two profiles comparable.
 
-use super::{AwaitPath, Event, Model, Spot};
+use super::{AwaitPath, Event, Model, Spot, TaskEntry};
 use crate::decode::{FrameId, TaskId};
 use crate::trace::Histogram;
 use std::collections::{BTreeMap, HashMap};
@@ -43,6 +43,8 @@ pub struct Series {
 pub struct PointTimes {
     /// From arrival at the await until the task moved on.
     pub stays: Series,
+    /// Of stays whose beginning was not seen, as it was before we looked, what lay within the watch; ns.
+    pub cut_ns: u64,
     /// Polls that began there.
     pub polls: Series,
     /// From a wake there to its poll.
@@ -100,7 +102,7 @@ impl Profile {
                 let left = from.as_ref().and_then(|from| from.place);
                 self.moved(*t_ns, *task, left, to, model);
             }
-            Event::Ended { t_ns, task, .. } => self.leaves(*t_ns, *task, model),
+            Event::Ended { t_ns, task, .. } => self.leaves(*t_ns, *task, None, model),
             // Nobody sees what moves until they are in again.
             Event::Budget { .. } | Event::Lost { .. } => self.stays.clear(),
             Event::Timed { t_ns, of } => {
@@ -117,7 +119,7 @@ impl Profile {
         if left.is_some() && left == to.place {
             return;
         }
-        self.leaves(t_ns, task, model);
+        self.leaves(t_ns, task, left, model);
         let Some(place) = to.place else { return };
         // Of many that ended at once the model has forgotten some.
         let Some(entry) = model.get(task).filter(|_| self.stays.len() < STAYS) else {
@@ -127,12 +129,34 @@ impl Profile {
         self.stays.insert(task, Stay { since_ns: t_ns, place, name: entry.name.clone() });
     }
 
-    fn leaves(&mut self, t_ns: u64, task: TaskId, model: &Model) {
-        let Some(Stay { since_ns, place, name }) = self.stays.remove(&task) else { return };
+    /// `left`: the place, where the event tells it.
+    fn leaves(&mut self, t_ns: u64, task: TaskId, left: Option<FrameId>, model: &Model) {
+        let Some(Stay { since_ns, place, name }) = self.stays.remove(&task) else {
+            return self.leaves_uncounted(t_ns, task, left, model);
+        };
         let stay = Histogram::of([t_ns.saturating_sub(since_ns)]);
         if let Some(times) = self.point(&name, Spot::Await(place), model) {
             times.stays.add(t_ns, &stay);
         }
+    }
+
+    /// Its coming was not seen, or other events were lost since.
+    fn leaves_uncounted(&mut self, t_ns: u64, task: TaskId, left: Option<FrameId>, model: &Model) {
+        let Some(entry) = model.get(task) else { return };
+        let stood = entry.stood_until(t_ns).filter(|(place, _)| left.is_none_or(|left| left == *place));
+        let Some((place, since_ns)) = stood else { return };
+        let name = entry.name.clone();
+        if let Some(times) = self.point(&name, Spot::Await(place), model) {
+            let within = t_ns.saturating_sub(since_ns.max(model.started_ns()));
+            times.cut_ns = times.cut_ns.saturating_add(within);
+        }
+    }
+
+    /// Where a living task stands now, and since when, CLOCK_MONOTONIC ns: not before the watch.
+    pub fn stands(&self, entry: &TaskEntry, model: &Model) -> Option<(FrameId, u64)> {
+        let (place, since_ns) = entry.stood_until(u64::MAX)?;
+        let known = self.stays.get(&entry.id).filter(|stay| stay.place == place);
+        Some((place, known.map_or(since_ns, |stay| stay.since_ns).max(model.started_ns())))
     }
 
     fn point(&mut self, name: &Arc<str>, at: Spot, model: &Model) -> Option<&mut PointTimes> {

@@ -25,7 +25,7 @@ impl Shop {
         Shop::default()
     }
 
-    fn frame(&self, function: &str, kind: FrameKind, place: Option<(&str, u32, u32)>) -> FrameId {
+    pub fn frame(&self, function: &str, kind: FrameKind, place: Option<(&str, u32, u32)>) -> FrameId {
         let own_code = function.starts_with("shop::");
         self.frames.intern(Frame {
             function: function.into(),
@@ -213,7 +213,8 @@ impl Shop {
     fn stuck(&self, id: u64, function: &str, (file, line): (&str, u32), waits: Vec<Wait>) -> Task {
         let frame = self.frame(function, FrameKind::AsyncFn, Some((file, line, 0)));
         let tree = self.chain(&[frame], 0x7f00_0000_0038 + id * 0x100);
-        Task { waits: waits.into(), ..self.task(id, function, TaskState::Idle, Some(tree)) }
+        let waits = waits.into_iter().map(|wait| Wait { at: Some(frame), ..wait }).collect();
+        Task { waits, ..self.task(id, function, TaskState::Idle, Some(tree)) }
     }
 
     fn wait(&self, kind: ResourceKind, address: u64, holders: &[u64], certainty: Certainty) -> Wait {

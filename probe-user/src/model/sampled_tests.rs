@@ -64,7 +64,7 @@ fn what_looks_tell_of_a_place_counts_more_than_an_old_snapshot() {
     model.apply(Update::Samples(round), &mut out);
     let task = model.get(tokio(1)).expect("it lives");
     let place =
-        |path: &[FrameId]| Spot::Await(crate::model::place_of(path, &shop.frames).expect("it awaits"));
+        |path: &[FrameId]| Spot::Await(crate::decode::place_of(path, &shop.frames).expect("it awaits"));
     let times: Vec<_> = model.times(task).iter().map(|time| (time.at, time.busy.hits)).collect();
     assert_eq!(times, [(place(&reading), 30), (place(&sleeping), 6), (Spot::Start, 2)]);
     assert_eq!(

@@ -1,7 +1,7 @@
 //! One row of the task table.
 
 use super::{AwaitPath, Ending, Sampled, Wakes};
-use crate::decode::{TaskId, TaskState};
+use crate::decode::{FrameId, TaskId, TaskState};
 use crate::trace::{Doer, LongPoll, OffCpu};
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -120,6 +120,15 @@ impl TaskEntry {
     /// Where it stands now, as far as known.
     pub fn path(&self) -> Option<&Arc<AwaitPath>> {
         self.history.back().map(|stop| &stop.path)
+    }
+
+    /// The place at which it stood before `t_ns`, and since when, as far back as its history goes, CLOCK_MONOTONIC ns.
+    pub(super) fn stood_until(&self, t_ns: u64) -> Option<(FrameId, u64)> {
+        let mut before = self.history.iter().rev().skip_while(|stop| stop.since.t_ns >= t_ns);
+        let last = before.next()?;
+        let place = last.path.place?;
+        let there = before.take_while(|stop| stop.path.place == Some(place));
+        Some((place, there.last().unwrap_or(last).since.t_ns))
     }
 
     pub fn has_ended(&self) -> bool {

@@ -5,7 +5,7 @@ use super::names;
 use super::paint::Paint;
 use super::places::{Places, ending};
 use super::units::{count, counted, or_dash, span};
-use crate::analysis::{Bottlenecks, CriticalPath, Doing, Step, WaitRank};
+use crate::analysis::{Bottlenecks, CriticalPath, Doing, LongAt, Step, WaitRank};
 use crate::trace::Histogram;
 use std::io::{self, Write};
 
@@ -22,9 +22,11 @@ pub fn write(
     places: &Places,
     paint: Paint,
 ) -> io::Result<()> {
-    let Bottlenecks { waits, polls, locks, not_kept } = bottlenecks;
+    let Bottlenecks { waits, polls, locks, by_snapshots, not_kept } = bottlenecks;
+    let about = |ns, about: bool| format!("{}{}", if about { "~" } else { "" }, span(ns));
     if !waits.is_empty() {
-        title(out, paint, "where tasks wait", ["WAITED", "TASKS", "P50", "P95", "P99"])?;
+        let note = if *by_snapshots { BY_SNAPSHOTS } else { "" };
+        title(out, paint, ("where tasks wait", note), ["WAITED", "TASKS", "P50", "P95", "P99", "PLACE"])?;
     }
     for WaitRank { point, waits: rank } in waits.iter().take(ROWS) {
         let kinds: Vec<&str> = rank.waits_for.iter().copied().collect();
@@ -32,39 +34,46 @@ pub fn write(
         let stays = &rank.times.stays.all;
         row(
             out,
-            [Some(span(rank.waited_ns)), Some(count(rank.tasks))],
+            [Some(about(rank.waited_ns, *by_snapshots)), Some(count(rank.tasks))],
             stays,
             &ending(&place(point, places), PLACE),
             &(names::short(&point.task) + &kinds),
         )?;
     }
     if !polls.is_empty() {
-        title(out, paint, "what polls cost", ["BUSY", "POLLS", "P50", "P95", "P99"])?;
+        title(out, paint, ("what polls cost", ""), ["BUSY", "POLLS", "P50", "P95", "P99", "RESUMED FROM"])?;
     }
     for rank in polls.iter().take(ROWS) {
         let polls = &rank.times.polls.all;
         let first = [Some(span(polls.sum_ns)), Some(count(polls.count()))];
-        let place = ending(&place(&rank.point, places), PLACE);
-        row(out, first, polls, &place, &names::short(&rank.point.task))?;
+        let mut task = names::short(&rank.point.task);
+        task.extend(rank.long.iter().map(|long| long_at(long, places)));
+        row(out, first, polls, &ending(&place(&rank.point, places), PLACE), &task)?;
     }
     if !locks.is_empty() {
-        title(out, paint, "which locks are waited for", ["WAITED", "NOW", "MOST", "", ""])?;
+        let what = ("which locks are waited for", BY_SNAPSHOTS);
+        title(out, paint, what, ["WAITED", "NOW", "MOST", "", "", "PLACE"])?;
     }
-    for lock in locks.iter().take(ROWS) {
-        let line = lock.acquired_at.as_ref().or(lock.wanted_at.as_ref());
+    for rank in locks.iter().take(ROWS) {
+        let lock = &rank.waits;
+        let (told, held) = match &rank.acquired {
+            Some(acquired) => (Some(acquired), "held since there"),
+            None => (rank.wanted.as_ref(), "wanted there"),
+        };
+        let line = told.and_then(|told| told.line.as_ref());
         let place = or_dash(line.map(|line| ending(&places.show(line), PLACE)));
-        let held = if lock.acquired_at.is_some() { "held since there" } else { "wanted there" };
+        let function = told.map_or(&lock.name, |told| &told.function);
         writeln!(
             out,
             "  {:>9} {:>9} {:>9} {:>9} {:>9}  {place:<PLACE$}  {} {}, {held}; {}",
-            span(lock.waited_ns),
+            about(lock.waited_ns, true),
             count(lock.waiters),
             count(lock.most),
             "",
             "",
             lock.kind.as_str(),
             lock.address,
-            names::short(&lock.name),
+            names::short(function),
         )?;
     }
     if *not_kept > 0 {
@@ -73,10 +82,26 @@ pub fn write(
     Ok(())
 }
 
-fn title(out: &mut impl Write, paint: Paint, what: &str, columns: [&str; 5]) -> io::Result<()> {
-    let [a, b, c, d, e] = columns;
-    writeln!(out, "\n{}", paint.bold(what))?;
-    let columns = format!("  {a:>9} {b:>9} {c:>9} {d:>9} {e:>9}  {:<PLACE$}  TASK", "PLACE");
+/// Why a time is only about right.
+const BY_SNAPSHOTS: &str = "  (~: by snapshots, those who wait times the time between two)";
+
+/// `; asleep at src/main.rs:43 for 3.0 s in 10 of them`
+fn long_at(long: &LongAt, places: &Places) -> String {
+    let doing = if long.asleep { "asleep" } else { "long" };
+    let at = long.place.line.as_ref().map(|line| places.show(line));
+    let at = at.unwrap_or_else(|| names::short(&long.place.function));
+    format!("; {doing} at {at}, {} in {}", span(long.total_ns), counted(long.count, "poll"))
+}
+
+fn title(
+    out: &mut impl Write,
+    paint: Paint,
+    (what, note): (&str, &str),
+    columns: [&str; 6],
+) -> io::Result<()> {
+    let [a, b, c, d, e, place] = columns;
+    writeln!(out, "\n{}{}", paint.bold(what), paint.dim(note))?;
+    let columns = format!("  {a:>9} {b:>9} {c:>9} {d:>9} {e:>9}  {place:<PLACE$}  TASK");
     writeln!(out, "{}", paint.dim(columns))
 }
 
@@ -134,4 +159,78 @@ fn words(step: &Step, places: &Places) -> String {
         Doing::Again => "again".into(),
     };
     format!("#{} {} {doing}{at}", step.task.id, names::short(&step.name))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::analysis::{FoundPlace, LockRank, PollRank, Waits};
+    use crate::decode::{ResourceKind, SourceLine};
+    use crate::model::{AwaitPoint, LockWaits};
+    use crate::target::Avma;
+
+    fn line(file: &str, line: u32) -> SourceLine {
+        SourceLine { file: format!("/srv/shop/src/{file}").into(), line }
+    }
+
+    fn point(function: &str, at: &SourceLine) -> AwaitPoint {
+        let (task, function) = ("shop::serve".into(), function.into());
+        AwaitPoint { task, function, file: at.file.clone(), line: at.line, ordinal: 0 }
+    }
+
+    #[test]
+    fn tables() {
+        let reserve = |at| {
+            Some(FoundPlace { function: "shop::stock::reserve".into(), line: Some(line("stock.rs", at)) })
+        };
+        let waits = LockWaits {
+            kind: ResourceKind::Mutex,
+            address: Avma(0x7f00_2000_0050),
+            waiters: 7,
+            most: 9,
+            waited_ns: 34_000_000_000,
+            snapshots: 20,
+            since_ns: 0,
+            in_a_row_ns: 34_000_000_000,
+            handed_on: 12,
+            holder: None,
+            holders: 1,
+            acquired_at: None,
+            acquired_in: None,
+            name: "shop::refresh".into(),
+            wanted: None,
+        };
+        let mutex =
+            LockRank { waits: waits.clone(), acquired: reserve(19), held: reserve(20), wanted: reserve(19) };
+        let pool = LockWaits { kind: ResourceKind::Semaphore, ..waits };
+        let pool = LockRank { waits: pool, acquired: None, held: None, wanted: reserve(33) };
+        let waited =
+            Waits { tasks: 7, waited_ns: 34_000_000_000, waits_for: ["mutex"].into(), ..Waits::default() };
+        let place = FoundPlace { function: "shop::report".into(), line: Some(line("report.rs", 43)) };
+        let long = LongAt { place, asleep: true, count: 10, total_ns: 3_000_000_000 };
+        let mut all = Bottlenecks {
+            waits: vec![WaitRank {
+                point: point("shop::stock::reserve", &line("stock.rs", 19)),
+                waits: waited,
+            }],
+            polls: vec![PollRank {
+                point: point("shop::handle", &line("main.rs", 58)),
+                times: Default::default(),
+                long: Some(long),
+            }],
+            locks: vec![mutex, pool],
+            by_snapshots: false,
+            not_kept: 2,
+        };
+        let places = Places::of_own([line("main.rs", 1).file]);
+        let text = |all: &Bottlenecks| {
+            let mut text = Vec::new();
+            write(&mut text, all, &places, Paint { color: false }).unwrap();
+            String::from_utf8(text).unwrap()
+        };
+        insta::assert_snapshot!(text(&all));
+        all.by_snapshots = true;
+        assert!(text(&all).contains("where tasks wait  (~: by snapshots"));
+        assert!(text(&all).lines().filter(|line| line.contains("~34 s")).count() == 3);
+    }
 }

@@ -39,13 +39,13 @@ pub fn mark(graph: &mut CallGraph, times: &Bottlenecks, places: &Places) -> usiz
         );
         marked.extend(of_name(graph, &rank.point.function).map(|at| (at, words.clone())));
     }
-    let all = times.locks.iter().map(|lock| lock.waited_ns).sum();
-    for lock in times.locks.iter().filter(|lock| is_large(lock.waited_ns, all)) {
-        let Some(place) = &lock.wanted_at else { continue };
+    let all = times.locks.iter().map(|lock| lock.waits.waited_ns).sum();
+    for lock in times.locks.iter().filter(|lock| is_large(lock.waits.waited_ns, all)) {
+        let Some(place) = lock.wanted.as_ref().and_then(|wanted| wanted.line.as_ref()) else { continue };
         let words = format!(
-            "tasks waited {} for a {} at {}",
-            span(lock.waited_ns),
-            lock.kind.as_str(),
+            "tasks waited about {} (by snapshots) for a {} at {}",
+            span(lock.waits.waited_ns),
+            lock.waits.kind.as_str(),
             places.show(place)
         );
         marked.extend(awaiting_at(graph, place).map(|at| (at, words.clone())));

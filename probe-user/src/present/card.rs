@@ -12,8 +12,10 @@ use super::source::SourceText;
 use super::times;
 use super::tree;
 use super::units::{count, counted, known_span, span};
-use crate::decode::{Certainty, FrameId, Frames, Hold, HoldRole, Node, Task, TaskId, wait_of_chain};
-use crate::model::{Ending, KindTimes, Known, Stop, TaskEntry, TaskPhase, place_of, primary_chain};
+use crate::decode::{
+    Certainty, FrameId, Frames, Hold, HoldRole, Node, Task, TaskId, place_of, wait_of_chain,
+};
+use crate::model::{Ending, KindTimes, Known, Stop, TaskEntry, TaskPhase, primary_chain};
 use crate::sample::Estimate;
 use crate::trace::OffCpu;
 use std::io::{self, Write};

@@ -67,7 +67,10 @@ pub(super) fn round(round: &Round, frames: usize) -> bool {
 
 pub(super) fn task(task: &Task, frames: usize) -> bool {
     task.tree.as_ref().is_none_or(|tree| node(tree, frames))
-        && task.waits.iter().all(|wait| within(&[wait.leaf], frames))
+        && task
+            .waits
+            .iter()
+            .all(|wait| within(&[wait.leaf], frames) && wait.at.is_none_or(|at| within(&[at], frames)))
         && task.holds.iter().all(|hold| within(&[hold.frame], frames))
 }
 

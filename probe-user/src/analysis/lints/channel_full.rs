@@ -88,6 +88,11 @@ fn sends(case: &Case<'_>, wait: &Wait) -> bool {
     of_channel && case.frames().get(wait.leaf).function.starts_with(ROOM)
 }
 
+fn sends_at(case: &Case<'_>, channel: Avma, task: &Task) -> FoundPlace {
+    let wait = task.waits.iter().find(|wait| wait.address == Some(channel) && sends(case, wait));
+    wait.map_or_else(|| case.place(task), |wait| case.place_of(task, wait))
+}
+
 /// The receiver, if it is the only one that is known and waits for other things alone.
 fn away(case: &Case<'_>, channel: Avma, full: &Full) -> Option<usize> {
     let mut receivers = full.receivers.iter();
@@ -104,8 +109,9 @@ fn finding(case: &Case<'_>, channel: Avma, full: &Full, receiver: usize, ns: u64
     let task = &tasks[receiver];
     let senders = full.senders.iter().filter(|i| **i != receiver);
     let ids = [task.id].into_iter().chain(senders.clone().map(|i| tasks[*i].id));
-    let places =
-        [case.place(task)].into_iter().chain(senders.clone().take(16).map(|i| case.place(&tasks[*i])));
+    let places = [case.place(task)]
+        .into_iter()
+        .chain(senders.clone().take(16).map(|i| sends_at(case, channel, &tasks[*i])));
     let places: Vec<FoundPlace> = once_each(places);
     let count = full.senders.len() as u64;
     let wait = if count == 1 { " sender waits" } else { " senders wait" };
@@ -153,7 +159,7 @@ fn evidence(case: &Case<'_>, channel: Avma, task: &Task, full: &Full) -> Vec<Sen
     }
     let sender = &case.snapshot.tasks[full.senders[0]];
     let mut sends = sentence![Part::Task(sender.id), " ", &sender.name, " waits for room in it"];
-    if let Some(line) = case.location(sender) {
+    if let Some(line) = sends_at(case, channel, sender).line {
         sends.append(sentence![" at ", &line]);
     }
     vec![keeps, sends, sentence!["whether what it awaits is meant to take so long is not known"]]

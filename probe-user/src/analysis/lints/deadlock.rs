@@ -4,7 +4,7 @@ use super::group::{Groups, MAX_TASKS, once_each, some};
 use crate::analysis::keepers::{SelfBlocked, self_blocked};
 use crate::analysis::stuck::{self, Circle, Edge};
 use crate::analysis::{Answer, Case, Finding, FoundPlace, Lint, Part, Sentence, sentence};
-use crate::decode::{Certainty, Hold, ResourceKind, Task, Wait};
+use crate::decode::{Certainty, Hold, HoldRole, ResourceKind, Task, Wait};
 use std::time::Duration;
 
 pub struct Deadlock;
@@ -92,7 +92,7 @@ fn finding(case: &Case<'_>, circle: &Circle) -> Finding {
     let wait = |edge: &Edge| &tasks[edge.waiter].waits[edge.wait];
     let certainty = circle.edges.iter().map(|edge| stuck::certainty(wait(edge))).max();
     let ids = members(circle).chain(circle.others.iter().copied()).map(|i| tasks[i].id);
-    let wanted = members(circle).map(|i| case.place(&tasks[i]));
+    let wanted = circle.edges.iter().map(|edge| case.place_of(&tasks[edge.waiter], wait(edge)));
     let held = circle.edges.iter().filter_map(|edge| held_at(case, wait(edge), &tasks[edge.holder]));
     let mut resources: Vec<_> = circle.edges.iter().filter_map(|edge| wait(edge).address).collect();
     resources.dedup();
@@ -104,7 +104,7 @@ fn finding(case: &Case<'_>, circle: &Circle) -> Finding {
         resources,
         message: message(case, circle),
         evidence: circle.edges.iter().map(|edge| evidence(case, edge)).collect(),
-        remedy: remedy(circle, &wait),
+        remedy: remedy(case, circle),
     }
 }
 
@@ -166,14 +166,14 @@ fn evidence(case: &Case<'_>, edge: &Edge) -> Sentence {
     let mut words = sentence![Part::Task(task.id), " ", &task.name];
     if wait.kind == ResourceKind::Join {
         words.append(sentence![" waits for the end of ", Part::Task(holder.id), " ", &holder.name]);
-        at(&mut words, case, task);
+        at(&mut words, case, task, wait);
         return words;
     }
     match wait.address {
         Some(address) => words.append(sentence![" wants ", Part::Thing(wait.kind, address)]),
         None => words.append(sentence![" wants a ", wait.kind.as_str()]),
     }
-    at(&mut words, case, task);
+    at(&mut words, case, task, wait);
     let keeps = match wait.kind {
         ResourceKind::Mutex | ResourceKind::RwLock | ResourceKind::OnceCell => " holds it",
         ResourceKind::Semaphore => " has permits of it",
@@ -186,8 +186,8 @@ fn evidence(case: &Case<'_>, edge: &Edge) -> Sentence {
     words
 }
 
-fn at(words: &mut Sentence, case: &Case<'_>, task: &Task) {
-    if let Some(line) = case.location(task) {
+fn at(words: &mut Sentence, case: &Case<'_>, task: &Task, wait: &Wait) {
+    if let Some(line) = case.place_of(task, wait).line {
         words.append(sentence![" at ", &line]);
     }
 }
@@ -200,15 +200,50 @@ fn held_at(case: &Case<'_>, wait: &Wait, holder: &Task) -> Option<FoundPlace> {
     Some(FoundPlace { function: frame.function.clone(), line: Some(line) })
 }
 
-fn remedy<'a>(circle: &'a Circle, wait: &impl Fn(&'a Edge) -> &'a Wait) -> &'static str {
-    let locks = circle.edges.iter().all(|edge| {
-        matches!(wait(edge).kind, ResourceKind::Mutex | ResourceKind::RwLock | ResourceKind::Semaphore)
-    });
-    match (circle.edges.len(), locks) {
-        (1, _) => "release the first guard (drop it, or end its scope) before asking again",
-        (_, true) => {
+fn remedy(case: &Case<'_>, circle: &Circle) -> &'static str {
+    use ResourceKind::{Broadcast, Join, Mpsc, Mutex, OnceCell, Oneshot, RwLock, Semaphore, Watch};
+    let tasks = &case.snapshot.tasks;
+    let kind = |edge: &Edge| tasks[edge.waiter].waits[edge.wait].kind;
+    if let [only] = circle.edges.as_slice() {
+        let wait = &tasks[only.waiter].waits[only.wait];
+        let keeps = |role| {
+            let holds = tasks[only.holder].holds.iter();
+            holds.into_iter().any(|hold| Some(hold.address) == wait.address && hold.role == role)
+        };
+        return match wait.kind {
+            Mpsc | Oneshot | Watch | Broadcast if keeps(HoldRole::Sender) => {
+                "drop the Sender that this task keeps (or move it to who sends) before it receives: nobody else can send or \
+                 end the channel"
+            }
+            Mpsc | Oneshot | Watch | Broadcast => {
+                "receive in another task, or do not wait for a channel of which this task keeps the only Receiver"
+            }
+            Semaphore => {
+                "take all permits that it needs at once (acquire_many), or give back the first before asking again"
+            }
+            Join => "a task cannot wait for its own end: drop that JoinHandle, or await it elsewhere",
+            _ => "release the first guard (drop it, or end its scope) before asking again",
+        };
+    }
+    let all = |kinds: &[ResourceKind]| circle.edges.iter().all(|edge| kinds.contains(&kind(edge)));
+    match () {
+        () if all(&[Semaphore]) => {
+            "take the permits of all of these at once or in the same order everywhere, or give one back before waiting for the \
+             next"
+        }
+        () if all(&[Mutex, RwLock, Semaphore]) => {
             "take these locks in the same order everywhere, or release one before waiting for the next"
         }
-        (_, false) => "release what the other side needs before waiting for it",
+        () if all(&[Mpsc, Oneshot, Watch, Broadcast]) => {
+            "let one side do both at once (select!, or a task each), use try_send, or drop the ends that are no longer used"
+        }
+        () if circle.edges.iter().any(|edge| kind(edge) == Join)
+            && all(&[Join, Mutex, RwLock, Semaphore, OnceCell]) =>
+        {
+            "release what the joined task needs before waiting for its end"
+        }
+        () => {
+            "release what the other side needs before waiting for it: drop the guard, or the end of the channel"
+        }
     }
 }

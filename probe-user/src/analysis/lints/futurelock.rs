@@ -275,7 +275,9 @@ fn evidence(case: &Case<'_>, key: &Key, ones: &[&Given]) -> Vec<Sentence> {
     for i in one.waiters.iter().filter(|i| **i != one.keeper).take(4) {
         let waiter = &case.snapshot.tasks[*i];
         let mut wants = sentence![Part::Task(waiter.id), " ", &waiter.name, " wants it"];
-        at(&mut wants, case.location(waiter).as_ref());
+        let wait = waiter.waits.iter().find(|wait| wait.address == Some(hold.address));
+        let place = wait.map_or_else(|| case.place(waiter), |wait| case.place_of(waiter, wait));
+        at(&mut wants, place.line.as_ref());
         evidence.push(wants);
     }
     evidence

@@ -33,7 +33,7 @@ impl Lint for NoTimeout {
             // Without code of the user's it is a library's own task, which looks after a connection that may rest.
             let (Some(ns), Some(_)) = (stood, case.location(task)) else { continue };
             if case.unmoved_since(number).is_some() {
-                groups.add(case.place(task), (task, wait, ns));
+                groups.add(case.place_of(task, wait), (task, wait, ns));
             }
         }
         Answer::of(groups.into_iter().map(|(place, tasks)| finding(place, &tasks)).collect())

@@ -4,7 +4,7 @@ use super::Case;
 use super::told::{Fault, may_be_told, ready_soon_and_wait, runtime};
 use std::sync::{Arc, Mutex as Note};
 use std::time::Duration;
-use tokio::sync::{Barrier, Mutex, RwLock, mpsc, oneshot};
+use tokio::sync::{Barrier, Mutex, RwLock, mpsc, oneshot, watch};
 
 pub const CASES: &[Case] = &[
     ("deadlock-ab-ba", || ring::<2>(false)),
@@ -22,6 +22,7 @@ pub const CASES: &[Case] = &[
     ("deadlock-timeout-not", times_out),
     ("deadlock-chain-not", chain),
     ("deadlock-busy-not", busy),
+    ("deadlock-beside-not", beside),
 ];
 
 /// Everyone takes a lock and wants its neighbour's. `open`: but for the last one, who wants none.
@@ -101,7 +102,8 @@ fn oneself() {
         let guard = lock.lock().await;
         *lock.lock().await += *guard;
     });
-    Fault::proven("deadlock").tasks([task.id()]).lines([line!() - 2, line!() - 3]).is_here();
+    let fault = Fault::proven("deadlock").tasks([task.id()]).lines([line!() - 2, line!() - 3]);
+    fault.says("release the first guard").is_here();
     ready_soon_and_wait()
 }
 
@@ -199,7 +201,8 @@ fn own_sender(open: bool) {
     });
     let _elsewhere = told.recv().ok().filter(|_| open);
     if !open {
-        Fault::proven("deadlock").tasks([task.id()]).lines([line!() - 8]).is_here();
+        let fault = Fault::proven("deadlock").tasks([task.id()]).lines([line!() - 8]);
+        fault.says("drop the Sender that this task keeps").is_here();
     }
     ready_soon_and_wait()
 }
@@ -264,4 +267,30 @@ fn busy() {
     }
     may_be_told("lock-convoy");
     ready_soon_and_wait()
+}
+
+/// Reads from a socket, or until it is told to stop: as servers do. Who would tell it waits for its end.
+fn beside() {
+    let runtime = runtime(2);
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let socket = std::net::TcpStream::connect(listener.local_addr().expect("it has one")).expect("connects");
+    socket.set_nonblocking(true).expect("a socket");
+    let (stop, mut stopped) = watch::channel(());
+    let serves = runtime.spawn(async move {
+        tokio::select! {
+            byte = reads(socket) => byte,
+            _ = stopped.changed() => None,
+        }
+    });
+    runtime.spawn(async move {
+        let byte = serves.await;
+        drop(stop);
+        byte
+    });
+    ready_soon_and_wait()
+}
+
+async fn reads(socket: std::net::TcpStream) -> Option<u8> {
+    let mut socket = tokio::net::TcpStream::from_std(socket).ok()?;
+    tokio::io::AsyncReadExt::read_u8(&mut socket).await.ok()
 }

@@ -33,7 +33,7 @@ impl Fault {
         Fault { lines: lines.into_iter().collect(), ..self }
     }
 
-    /// What its message or evidence must have in it.
+    /// What its message, evidence or remedy must have in it.
     pub fn says(mut self, word: impl Display) -> Fault {
         self.words.push(word.to_string());
         self
