@@ -22,8 +22,8 @@ const READY_LOOKS: u8 = 4;
 const MOST: u32 = 50;
 /// Stacks copied at most, in a second: some end while they are, and are not told.
 const MOST_STACKS: u32 = 100;
-/// Stacks of threads that compute followed at most, in a second.
-const MOST_SAMPLES: u32 = 100;
+/// Stacks of threads that compute followed at most, in a second: all of four polls at once. Those beyond count, and are unknown.
+const MOST_SAMPLES: u32 = 400;
 /// Samples read at one look; what is left waits in the ring.
 const MOST_READ: usize = 1000;
 /// A poll that runs is told so late, ns, if it was not seen before what it computes: the clock has struck by then.
