@@ -14,9 +14,9 @@ use std::time::Duration;
 
 const CONNECTIONS: &str = "32";
 /// Of both servers together. What coming costs is another table's.
-const WARM_UP: Duration = Duration::from_secs(2);
+const WARM_UP: Duration = Duration::from_millis(1500);
 /// Of each of the two servers.
-const WINDOW: Duration = Duration::from_secs(2);
+const WINDOW: Duration = Duration::from_millis(1200);
 /// Far shorter than what slows such a machine down lasts, far longer than a request.
 const SLICE: Duration = Duration::from_millis(100);
 
