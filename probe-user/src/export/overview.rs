@@ -27,8 +27,10 @@ pub fn write<'a>(
         *at.entry((task.name.clone(), task.location(frames))).or_default() += alike;
     }
     let shown = |line: &Option<SourceLine>| line.as_ref().map_or("-".to_owned(), |line| places.show(line));
-    let mut rows: Vec<(u64, String, String)> =
-        at.iter().map(|((name, line), tasks)| (*tasks, names::column(name, NAME_WIDTH), shown(line))).collect();
+    let mut rows: Vec<(u64, String, String)> = at
+        .iter()
+        .map(|((name, line), tasks)| (*tasks, names::column(name, NAME_WIDTH), shown(line)))
+        .collect();
     rows.sort_by(|a, b| (Reverse(a.0), &a.1, &a.2).cmp(&(Reverse(b.0), &b.1, &b.2)));
     writeln!(out, "\n{}", paint.dim(format!("{:>9}  {:<NAME_WIDTH$}  LOCATION", "TASKS", "NAME")))?;
     for (tasks, name, line) in rows.iter().take(ROWS) {
