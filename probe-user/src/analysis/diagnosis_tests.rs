@@ -87,6 +87,8 @@ fn where_no_task_is_decoded_lints_that_need_that_are_blind() {
     for task in &mut snapshot.tasks {
         (task.tree, task.waits, task.holds) = (None, [].into(), [].into());
     }
+    assert_eq!(Diagnosis::of(&Case::of_one(&snapshot)).no_trees(), None, "all may be running");
+    snapshot.debuginfo = crate::decode::DebugInfoLevel::Symbols;
     let diagnosis = Diagnosis::of(&Case::of_two(&snapshot, &snapshot));
     let blind: Vec<&str> = diagnosis.blind().map(|(lint, _)| lint).collect();
     assert!(
