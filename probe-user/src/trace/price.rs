@@ -9,12 +9,12 @@ use super::kernel::{HEADER, file_offset, plan_of};
 use super::object::Programs;
 use super::{CausePlan, ProbeMode, TraceError, TracePlan, attach_causes, tables};
 use crate::sys::bpf_child::{CallingChild, begins_dear, like_a_poll};
-use crate::sys::process_clock::process_cpu_ns;
 use async_inspect_ebpf::{COOKIE_DEAR, Config, NONE, NodeKind, WalkArm, WalkNode};
 use std::io;
 
-/// CPU time that the target pays, ns. Measured on a child of ours that does nothing but call a function; its task stands in the
-/// processor's nearest cache, so that a real poll may cost more.
+/// CPU time that the target pays, ns. Measured on a child of ours that calls a function, and writes between two calls to more memory
+/// than a core's own caches hold: a program does something between its polls, and what a probe needs has gone by then. One that does
+/// nothing but hand messages to and fro pays about half.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Price {
     /// For all probes of one poll.
@@ -27,9 +27,6 @@ pub struct Price {
 const FUNCTIONS: [extern "C" fn(&[u64; 8]); 2] = [like_a_poll, begins_dear];
 const POLL: u32 = 0;
 const DEAR: u32 = 1;
-
-const CALLS: u32 = 1000;
-const ROUNDS: usize = 5;
 
 /// Of the plan that they are tried with.
 pub(super) const NODES: usize = 2;
@@ -45,21 +42,21 @@ pub(super) fn of_probes(
     mode: ProbeMode,
     entry_only: bool,
 ) -> Result<(Price, ProbeMode), TraceError> {
-    let child = CallingChild::start(&FUNCTIONS, &HEADER).map_err(failed)?;
+    let child = CallingChild::start(&FUNCTIONS, &HEADER, 2 * own_cache()).map_err(failed)?;
     let Config { ns_dev, ns_ino, tgid, .. } = Identity::of(child.pid())?.config();
     tables::fill_walk(programs, &walked_plan()?, Config { ns_dev, ns_ino, tgid, ..config })?;
     let places =
         |offsets, cookies| Places { exe: "/proc/self/exe".into(), pid: child.pid(), offsets, cookies };
-    let without = cpu_of_calls(&child, POLL)?;
+    let without = time_of_call(&child, POLL)?;
     let polls = places(vec![offset_of(like_a_poll)?], vec![0]);
     let Attached { mut links, mode, .. } = attach::attach(programs, &polls, mode, entry_only)?;
-    let poll_ns = cpu_of_calls(&child, POLL)?.saturating_sub(without) / u64::from(CALLS);
+    let poll_ns = time_of_call(&child, POLL)?.saturating_sub(without);
     let dear_ns = match causes.is_dear() {
         true => {
-            let without = cpu_of_calls(&child, DEAR)?;
+            let without = time_of_call(&child, DEAR)?;
             let dear = places(vec![offset_of(begins_dear)?], vec![COOKIE_DEAR]);
             links.append(&mut attach_causes::wakes(programs, dear, mode)?);
-            Some(cpu_of_calls(&child, DEAR)?.saturating_sub(without) / u64::from(CALLS))
+            Some(time_of_call(&child, DEAR)?.saturating_sub(without))
         }
         false => None,
     };
@@ -74,16 +71,16 @@ fn end(child: CallingChild, links: Links) {
     links.close_aside();
 }
 
-/// The median of some rounds.
-fn cpu_of_calls(child: &CallingChild, nth: u32) -> Result<u64, TraceError> {
-    let round = || {
-        let before = process_cpu_ns(child.pid())?;
-        child.call(nth, CALLS)?;
-        Ok(process_cpu_ns(child.pid())?.saturating_sub(before))
-    };
-    let mut took: Vec<u64> = (0..ROUNDS).map(|_| round()).collect::<io::Result<_>>().map_err(failed)?;
-    took.sort_unstable();
-    Ok(took[ROUNDS / 2])
+/// Of one core, which it shares with no other, bytes (Documentation/ABI/testing/sysfs-devices-system-cpu).
+fn own_cache() -> usize {
+    const USUAL: usize = 1 << 20;
+    let text = std::fs::read_to_string("/sys/devices/system/cpu/cpu0/cache/index2/size");
+    let kib = text.ok().and_then(|text| text.trim().strip_suffix('K')?.parse::<usize>().ok());
+    kib.map_or(USUAL, |kib| kib << 10)
+}
+
+fn time_of_call(child: &CallingChild, nth: u32) -> Result<u64, TraceError> {
+    child.call(nth).map_err(failed)
 }
 
 fn failed(error: io::Error) -> TraceError {

@@ -2,7 +2,7 @@
 
 use crate::document::Table;
 use crate::observer::{DEFAULT, EXACT, Observer, SAMPLED};
-use crate::statistics::{Spread, confidence, shown};
+use crate::statistics::{Spread, mean, shown};
 use crate::subject::{Peer, Subject, Sums, build};
 use crate::tables::Effort;
 use anyhow::{Context as _, Result, ensure};
@@ -16,9 +16,12 @@ const CONNECTIONS: &str = "32";
 /// Of both servers together. What coming costs is another table's.
 const WARM_UP: Duration = Duration::from_millis(1500);
 /// Of each of the two servers.
-const WINDOW: Duration = Duration::from_millis(1200);
+const WINDOW: Duration = Duration::from_millis(4800);
 /// Far shorter than what slows such a machine down lasts, far longer than a request.
-const SLICE: Duration = Duration::from_millis(100);
+const SLICE: Duration = Duration::from_millis(50);
+/// Of rows where it is asked whether some percent or none, and of the others.
+const CLOSE: u32 = 20;
+const CLEAR: u32 = 8;
 
 /// What the load program tells.
 #[derive(Deserialize)]
@@ -64,24 +67,36 @@ pub fn measure(effort: Effort) -> Result<Vec<Table>> {
         build(*peer, "server")?;
     }
     let load = build(Peer::Nothing, "load")?;
-    let rounds = effort.rounds(15);
+    let rounds: Vec<u32> = subjects.iter().map(|subject| effort.rounds(asked(*subject))).collect();
+    let most = rounds.iter().copied().max().unwrap_or(0);
     let mut rows: Vec<Row> = subjects.iter().map(|_| Row::default()).collect();
-    for _ in 0..rounds {
-        for ((peer, observer), row) in subjects.iter().zip(&mut rows) {
-            if row.failure.is_some() {
+    for round in 0..most {
+        for (((peer, observer), rounds), row) in subjects.iter().zip(&rounds).zip(&mut rows) {
+            // A row of fewer rounds leaves out some here and there.
+            let left_out = (round + 1) * rounds / most == round * rounds / most;
+            if row.failure.is_some() || left_out {
                 continue;
             }
-            match round(*peer, *observer, &load, effort) {
+            match one(*peer, *observer, &load, effort) {
                 Ok(round) => row.rounds.push(round),
                 Err(error) => row.failure = Some(format!("{error:#}")),
             }
         }
     }
-    Ok(vec![table(&subjects, &rows, rounds, effort.span(WINDOW))])
+    Ok(vec![table(&subjects, &rows, effort.span(WINDOW))])
+}
+
+/// How often it is measured.
+fn asked((peer, observer): (Peer, Observer)) -> u32 {
+    let close = match peer {
+        Peer::Nothing => observer != EXACT,
+        peer => peer == Peer::AsyncBacktrace,
+    };
+    if close { CLOSE } else { CLEAR }
 }
 
 /// Of two servers that are built alike each is observed in turn: no two processes run alike, and what is theirs falls out.
-fn round(peer: Peer, observer: Observer, load: &Path, effort: Effort) -> Result<Round> {
+fn one(peer: Peer, observer: Observer, load: &Path, effort: Effort) -> Result<Round> {
     let mut untraced = Subject::start(&build(Peer::Nothing, "server")?, &[])?;
     let mut subject = Subject::start(&build(peer, "server")?, &[])?;
     let window = effort.span(WINDOW);
@@ -139,11 +154,11 @@ impl Row {
         self.rounds.iter().flat_map(|round| &round.0)
     }
 
-    /// As a share, of each round; of several pairs the geometric mean.
+    /// As logarithms, of each round; of several pairs their mean.
     fn rises(&self, of: fn(&Run) -> f64) -> Vec<f64> {
         let rise = |Round(pairs): &Round| {
             let logarithms = pairs.iter().map(|pair| (of(&pair.own) / of(&pair.untraced)).ln());
-            (logarithms.sum::<f64>() / pairs.len() as f64).exp() - 1.0
+            logarithms.sum::<f64>() / pairs.len() as f64
         };
         self.rounds.iter().map(rise).collect()
     }
@@ -153,18 +168,20 @@ fn of<'a>(runs: impl IntoIterator<Item = &'a Run>, what: impl Fn(&Run) -> f64) -
     runs.into_iter().map(what).collect()
 }
 
-/// A median and the bounds of confidence in it, in percent.
-fn percent(shares: &[f64]) -> String {
-    let Some(spread) = Spread::of(shares) else { return "-".to_owned() };
-    let bounds = confidence(shares)
-        .map(|(low, high)| format!(" [{:+.1}, {:+.1}]", low * 100.0, high * 100.0))
+/// A mean of logarithms and the bounds of confidence in it, in percent.
+fn percent(logarithms: &[f64]) -> String {
+    let Some((mean, bounds)) = mean(logarithms) else { return "-".to_owned() };
+    let percent = |logarithm: f64| logarithm.exp_m1() * 100.0;
+    let bounds = bounds
+        .map(|(low, high)| format!(" [{:+.1}, {:+.1}]", percent(low), percent(high)))
         .unwrap_or_default();
-    format!("{:+.1} %{bounds}", spread.median * 100.0)
+    format!("{:+.1} %{bounds}", percent(mean))
 }
 
-fn table(subjects: &[(Peer, Observer)], rows: &[Row], rounds: u32, window: Duration) -> Table {
+fn table(subjects: &[(Peer, Observer)], rows: &[Row], window: Duration) -> Table {
     let head = [
         "observed by",
+        "runs",
         "CPU for a request, µs",
         "rise of it [95 % confidence]",
         "requests/s",
@@ -177,18 +194,19 @@ fn table(subjects: &[(Peer, Observer)], rows: &[Row], rounds: u32, window: Durat
     let polls = Spread::of(&of(untraced(), |run| run.polls)).map_or(0.0, |polls| polls.median);
     let note = format!(
         "axum on hyper with two workers, a task for each of {CONNECTIONS} keep-alive connections, each with one request under \
-         way, from one client thread on the same two cores; {polls:.1} polls for a request. Each row has {rounds} runs of a \
-         server of its own beside an untraced one: both take turns of {SLICE:?}, {window:?} each in all, so that what slows \
-         the machine slows both; the observer is stopped in the other's turns. Without a peer built in the two change parts after half of the time. What is measured begins {WARM_UP:?} after the \
-         observer came. A \
-         rise is over the untraced server of the same run. Bounds are of the median, by bootstrap, and given of six runs or more."
+         way, from one client thread on the same two cores; {polls:.1} polls for a request. Each run is of a server beside an \
+         untraced one: both take turns of {SLICE:?}, {window:?} each in all, so that what slows the machine slows both; for each \
+         turn clients connect anew; the observer is stopped in the other's turns. Without a peer built in the two servers \
+         change parts after half of the time. What is measured begins {WARM_UP:?} after the observer came. A rise is over the \
+         untraced server of the same run: the geometric mean of all runs, and bounds of it (Student)."
     );
     let mut table = Table::new("An axum server under load", note, &head);
-    let measured = |name: String, runs: Vec<&Run>, rises: [String; 2], own: String| {
+    let measured = |name: String, count: usize, runs: Vec<&Run>, rises: [String; 2], own: String| {
         let [cpu_rise, p99_rise] = rises;
         let of = |what: fn(&Run) -> f64| of(runs.iter().copied(), what);
         vec![
             name,
+            count.to_string(),
             shown(&of(|run| run.cpu_us), 2),
             cpu_rise,
             shown(&of(|run| run.load.requests_per_second), 0),
@@ -201,6 +219,7 @@ fn table(subjects: &[(Peer, Observer)], rows: &[Row], rounds: u32, window: Durat
     let nothing = [String::new(), String::new()];
     table.rows.push(measured(
         "untraced, of all runs".to_owned(),
+        rows.iter().map(|row| row.rounds.len()).sum(),
         untraced().collect(),
         nothing,
         String::new(),
@@ -221,7 +240,7 @@ fn table(subjects: &[(Peer, Observer)], rows: &[Row], rounds: u32, window: Durat
         let own: Vec<&Run> = row.pairs().map(|pair| &pair.own).collect();
         let observers = of(own.iter().copied(), |run| run.observer_us);
         let observers = if observer == Observer::Nobody { String::new() } else { shown(&observers, 2) };
-        table.rows.push(measured(name, own, rises, observers));
+        table.rows.push(measured(name, row.rounds.len(), own, rises, observers));
     }
     table
 }

@@ -1,7 +1,8 @@
 //! `load CONNECTIONS WARM_UP_MS MEASURED_MS SLICE_MS SERVER...`: keep-alive clients, each with one request under way at a time.
 //! Loopback only. A server is `ADDRESS` or `ADDRESS/PID`. They take turns of a slice each, so that whatever slows the machine
 //! down for longer than that slows them alike; the process PID, which observes one of them, is stopped while it is not its turn,
-//! so that it disturbs no other.
+//! so that it disturbs no other. For each slice the clients connect anew: how connections lie on workers and in memory makes
+//! a server slower than another that is the same.
 
 use hdrhistogram::Histogram;
 use rustix::process::{Pid, Signal, kill_process};
@@ -51,22 +52,33 @@ impl Turns {
         self.start + self.slice * (slice + ahead)
     }
 
-    async fn wait(&self, server: u32) {
+    /// Returns when it is this server's turn, and when that began.
+    async fn wait(&self, server: u32) -> Instant {
         let turn = self.of(server, Instant::now());
         if turn > Instant::now() {
             tokio::time::sleep_until(turn.into()).await;
         }
+        turn
     }
+}
+
+async fn connect(address: SocketAddr) -> std::io::Result<TcpStream> {
+    let stream = TcpStream::connect(address).await?;
+    stream.set_nodelay(true)?;
+    Ok(stream)
 }
 
 /// What was asked within the measured span, in nanoseconds.
 async fn client(address: SocketAddr, server: u32, turns: Turns) -> std::io::Result<Vec<u64>> {
-    let mut stream = TcpStream::connect(address).await?;
-    stream.set_nodelay(true)?;
+    let mut connection: Option<(Instant, TcpStream)> = None;
     let mut waited = Vec::new();
     let mut buffer = [0; 4096];
     loop {
-        turns.wait(server).await;
+        let turn = turns.wait(server).await;
+        let stream = match &mut connection {
+            Some((made, stream)) if *made == turn => stream,
+            _ => &mut connection.insert((turn, connect(address).await?)).1,
+        };
         let request = format!("GET /orders/{} HTTP/1.1\r\nhost: bench\r\n\r\n", fastrand::u32(..1000));
         let asked = Instant::now();
         if asked >= turns.end {
