@@ -41,12 +41,10 @@ fn machine() -> String {
     format!("{processors} × {model}, Linux {kernel}.")
 }
 
-const HEAD: &str = "# Benchmarks\n\nWritten by `cargo xtask bench`; `cargo xtask bench NAME` measures one section anew. Other programs idle; \
-                    median (least – most) where three figures stand.\n";
-
-/// The document in parts: what stands between a section's marks.
+/// The document in parts: what is written by hand, and what stands between a section's marks.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Document {
+    head: String,
     sections: Vec<(String, String)>,
 }
 
@@ -62,13 +60,14 @@ impl Document {
     }
 
     fn parse(text: &str) -> Document {
-        let parts = text.split("<!-- bench ").skip(1);
+        let mut parts = text.split("\n<!-- bench ");
+        let head = parts.next().unwrap_or_default().to_owned();
         let section = |part: &str| {
             let (name, rest) = part.split_once(" -->\n")?;
             let (body, _) = rest.split_once(END)?;
             Some((name.to_owned(), body.to_owned()))
         };
-        Document { sections: parts.filter_map(section).collect() }
+        Document { head, sections: parts.filter_map(section).collect() }
     }
 
     /// Puts a section in place of what it was, or where `order` says; what is not in `order` goes.
@@ -80,7 +79,7 @@ impl Document {
 
     fn text(&self) -> String {
         let section = |(name, body): &(String, String)| format!("\n{}{body}{END}", begin(name));
-        std::iter::once(HEAD.to_owned()).chain(self.sections.iter().map(section)).collect()
+        std::iter::once(self.head.clone()).chain(self.sections.iter().map(section)).collect()
     }
 
     pub fn write(&self) -> Result<()> {
@@ -95,7 +94,7 @@ mod tests {
 
     #[test]
     fn one_section_is_replaced_and_the_rest_kept() {
-        let mut document = Document { sections: Vec::new() };
+        let mut document = Document { head: "# By hand\n".to_owned(), sections: Vec::new() };
         let order = ["first", "second"];
         document.replace("second", "two\n", &order);
         document.replace("first", "one\n", &order);

@@ -37,6 +37,8 @@ pub enum Question {
 
 /// The exact trace of polls: nothing is declined.
 pub const EXACT: Observer = Observer::Attach(&["--no-events", "--max-overhead", "100"]);
+/// All polls and transitions as well, but not how long the polls took.
+pub const STARTS: Observer = Observer::Attach(&["--no-events", "--entry-only", "--max-overhead", "100"]);
 /// Wakes and spawns as well.
 pub const CAUSES: Observer = Observer::Attach(&["--max-overhead", "100"]);
 /// As [`CAUSES`], but that nobody looks for polls that take long, nor for what they compute, nor for time off CPU.

@@ -1,7 +1,7 @@
 //! What a poll costs whom it is observed by: pairs of tasks on two workers hand a message to and fro.
 
 use crate::document::Table;
-use crate::observer::{CAUSES, DEFAULT, EXACT, NO_LONG_POLLS, Observer, Question, SAMPLED};
+use crate::observer::{CAUSES, DEFAULT, EXACT, NO_LONG_POLLS, Observer, Question, SAMPLED, STARTS};
 use crate::statistics::{Spread, shown};
 use crate::subject::{Peer, Subject, build};
 use crate::tables::Effort;
@@ -28,7 +28,7 @@ fn subjects() -> Vec<(Peer, Observer)> {
     let peers = Peer::ALL.map(|peer| (peer, Observer::Nobody));
     let questions = [Question::Entries, Question::EntriesAndReturns, Question::Durations];
     let bpftrace = questions.map(|question| (Peer::Nothing, Observer::Bpftrace(question)));
-    let ours = [EXACT, CAUSES, NO_LONG_POLLS, DEFAULT, SAMPLED].map(|observer| (Peer::Nothing, observer));
+    let ours = [EXACT, STARTS, CAUSES, NO_LONG_POLLS, DEFAULT, SAMPLED].map(|observer| (Peer::Nothing, observer));
     let untraced = (Peer::Nothing, Observer::Nobody);
     let empty = (Peer::Nothing, Observer::EmptySession);
     [untraced, empty].into_iter().chain(ours).chain(bpftrace).chain(peers).collect()
