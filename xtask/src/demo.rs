@@ -3,7 +3,7 @@
 use anyhow::{Context as _, Result, ensure};
 use std::ffi::OsStr;
 use std::io::{BufRead as _, BufReader};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
@@ -21,14 +21,13 @@ pub fn run(args: &Args) -> Result<()> {
     let workspace = crate::workspace();
     eprintln!("building async-inspect and the shop, both in release …");
     let tool = workspace.join("target/release/async-inspect");
-    cargo(
+    build(
         &workspace,
         &["--package", "async-inspect-live", "--bin", "async-inspect"],
         &workspace.join("target"),
+        &[],
     )?;
-    let programs = workspace.join("target/programs/demo");
-    cargo(&workspace.join("tests/targets/demo"), &[], &programs)?;
-    let programs = programs.join("release");
+    let programs = programs()?;
 
     let (_database, database) = Server::start(&programs.join("database"), &["127.0.0.1:0"])?;
     let (shop, address) = Server::start(&programs.join("shop"), &["127.0.0.1:0", &database])?;
@@ -43,10 +42,31 @@ pub fn run(args: &Args) -> Result<()> {
     Ok(())
 }
 
-fn cargo(directory: &Path, what: &[&str], target_dir: &Path) -> Result<()> {
+/// The shop and what belongs to it, built as the end-to-end tests build theirs (`set_profile` in `tests/src/build.rs`) and in the
+/// same place: tokio and the proc macros are compiled once for both. Cargo takes what is said for another profile than what is not
+/// said, so all of it is said, though only `DEBUG` differs from a release build.
+fn programs() -> Result<PathBuf> {
+    const HOST: &str = "x86_64-unknown-linux-gnu";
+    const PROFILE: [(&str, &str); 9] = [
+        ("CARGO_PROFILE_RELEASE_CODEGEN_UNITS", "16"),
+        ("CARGO_PROFILE_RELEASE_DEBUG", "2"),
+        ("CARGO_PROFILE_RELEASE_LTO", "false"),
+        ("CARGO_PROFILE_RELEASE_PANIC", "unwind"),
+        ("CARGO_PROFILE_RELEASE_SPLIT_DEBUGINFO", "off"),
+        ("CARGO_PROFILE_RELEASE_STRIP", "none"),
+        ("CARGO_PROFILE_RELEASE_BUILD_OVERRIDE_DEBUG", "0"),
+        ("CARGO_PROFILE_RELEASE_BUILD_OVERRIDE_SPLIT_DEBUGINFO", "off"),
+        ("RUSTFLAGS", ""),
+    ];
+    let (workspace, target_dir) = (crate::workspace(), crate::workspace().join("target/programs"));
+    build(&workspace.join("tests/targets/demo"), &["--target", HOST], &target_dir, &PROFILE)?;
+    Ok(target_dir.join(HOST).join("release"))
+}
+
+fn build(directory: &Path, what: &[&str], target_dir: &Path, variables: &[(&str, &str)]) -> Result<()> {
     let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     cargo.current_dir(directory).args(["build", "--release", "--locked"]).args(what);
-    cargo.arg("--target-dir").arg(target_dir);
+    cargo.arg("--target-dir").arg(target_dir).envs(variables.iter().copied());
     let status = cargo.status().context("cargo did not start")?;
     ensure!(status.success(), "cargo build in {} ended with {status}", directory.display());
     Ok(())
