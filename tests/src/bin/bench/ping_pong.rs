@@ -28,7 +28,8 @@ fn subjects() -> Vec<(Peer, Observer)> {
     let peers = Peer::ALL.map(|peer| (peer, Observer::Nobody));
     let questions = [Question::Entries, Question::EntriesAndReturns, Question::Durations];
     let bpftrace = questions.map(|question| (Peer::Nothing, Observer::Bpftrace(question)));
-    let ours = [EXACT, STARTS, CAUSES, NO_LONG_POLLS, DEFAULT, SAMPLED].map(|observer| (Peer::Nothing, observer));
+    let ours =
+        [EXACT, STARTS, CAUSES, NO_LONG_POLLS, DEFAULT, SAMPLED].map(|observer| (Peer::Nothing, observer));
     let untraced = (Peer::Nothing, Observer::Nobody);
     let empty = (Peer::Nothing, Observer::EmptySession);
     [untraced, empty].into_iter().chain(ours).chain(bpftrace).chain(peers).collect()
