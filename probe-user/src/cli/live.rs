@@ -7,7 +7,7 @@ use super::source::{
     EventStream, LookStream, OpenOptions, ProbeMode, ProcessInfo, Progress, Source, TraceOptions,
 };
 use super::{Exit, Failure};
-use crate::decode::{Blockers, Frames, Inspector, OpenError, RuntimeKind, Snapshot};
+use crate::decode::{Blockers, Frames, Inspector, OpenError, RuntimeKind, Sleepers, Snapshot};
 use crate::present::units::counted;
 use crate::sample::{Round, Sampler, Scout, Tables};
 use crate::target::{self, Avma, Process, TargetError};
@@ -185,8 +185,9 @@ impl Live {
         let running = tracer
             .running_polls(plan)
             .map_err(|error| trace_failure(&error, self.inspector.process.pid()))?;
+        let sleepers = Sleepers::beside(&self.inspector).map_err(failure)?;
         let blockers = Blockers::beside(&self.inspector).map_err(failure)?;
-        LongPolls::start(running, blockers, after)
+        LongPolls::start(running, sleepers, blockers, after)
             .map_err(|error| super::output::plain("starting a thread", &error))
     }
 }

@@ -1,15 +1,15 @@
-//! A thread that looks at polls while they are under way, and tells of those that take long what holds them up: what they sleep in,
-//! or what they compute.
+//! Two threads that tell of polls under way that take long what holds them up: what they sleep in, or what they compute. One looks, on
+//! time, at polls, clocks, samples and stacks; behind it another makes functions and lines of them (`interpreter.rs`).
 
 use super::clock::monotonic_ns;
 use super::computing::Computing;
-use crate::decode::{Asleep, Blockers, TaskId};
+use super::interpreter::{Ending, Handover, Interpreter, PollKey};
+use crate::decode::{Asleep, Blockers, Sleepers, TaskId};
 use crate::trace::{CpuSamples, Doing, LongPoll, OffCpu, PollUnderWay, Running, TraceEvent};
 use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::mpsc::{Receiver, channel};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
@@ -22,7 +22,7 @@ const READY_LOOKS: u8 = 4;
 const MOST: u32 = 50;
 /// Stacks copied at most, in a second: some end while they are, and are not told.
 const MOST_STACKS: u32 = 100;
-/// Stacks of threads that compute followed at most, in a second: all of four polls at once. Those beyond count, and are unknown.
+/// Stacks of threads that compute handed over at most, in a second: all of four polls at once. Those beyond count, and are unknown.
 const MOST_SAMPLES: u32 = 400;
 /// Samples read at one look; what is left waits in the ring.
 const MOST_READ: usize = 1000;
@@ -31,10 +31,11 @@ const SAMPLED_NS: u64 = 30_000_000;
 /// Polls are told so late (`HOLD_NS` in trace/held.rs), and a task's first poll not before its spawn.
 const HOLD_NS: u64 = 110_000_000;
 
-/// The thread, and what it has told. Dropping it ends it.
+/// The threads, and what they have told. Dropping it ends them.
 pub(super) struct LongPolls {
-    stop: Arc<AtomicBool>,
-    thread: Option<JoinHandle<()>>,
+    ending: Arc<Ending>,
+    /// The one that looks, and the one behind it.
+    threads: Option<[JoinHandle<()>; 2]>,
     told: Receiver<TraceEvent>,
     waiting: VecDeque<TraceEvent>,
 }
@@ -43,31 +44,39 @@ impl LongPolls {
     /// Polls that take longer than `after` are told.
     ///
     /// # Errors
-    /// Where there cannot be another thread.
-    pub fn start(running: Running, blockers: Blockers, after: Duration) -> io::Result<LongPolls> {
-        let stop = Arc::new(AtomicBool::new(false));
+    /// Where there cannot be more threads.
+    pub fn start(
+        running: Running,
+        sleepers: Sleepers,
+        blockers: Blockers,
+        after: Duration,
+    ) -> io::Result<LongPolls> {
+        let ending = Arc::new(Ending::default());
         let (tell, told) = channel();
+        let (handover, interpreter) = Interpreter::new(blockers, ending.clone(), tell);
         let after_ns = after.as_nanos() as u64;
         let look = Look {
             running,
-            blockers,
+            sleepers,
             after_ns,
             polls: HashMap::new(),
             computing: Computing::default(),
             clocks: HashMap::new(),
-            tell,
+            handover,
             second: 0,
             told: 0,
             stacks: 0,
             samples: 0,
         };
-        let (asked, pause) = (stop.clone(), (after / 2).clamp(SHORTEST, LONGEST));
-        let thread =
-            thread::Builder::new().name("long polls".into()).spawn(move || look.run(pause, &asked))?;
-        Ok(LongPolls { stop, thread: Some(thread), told, waiting: VecDeque::new() })
+        let (asked, pause) = (ending.clone(), (after / 2).clamp(SHORTEST, LONGEST));
+        let named = |name: &str| thread::Builder::new().name(name.to_owned());
+        // It ends when there is nobody who hands over.
+        let names = named("names").spawn(move || interpreter.run())?;
+        let looks = named("long polls").spawn(move || look.run(pause, &asked))?;
+        Ok(LongPolls { ending, threads: Some([looks, names]), told, waiting: VecDeque::new() })
     }
 
-    /// Appends what it has told.
+    /// Appends what they have told.
     pub fn drain(&mut self, out: &mut Vec<TraceEvent>) {
         self.waiting.extend(self.told.try_iter());
         let now_ns = monotonic_ns();
@@ -78,15 +87,15 @@ impl LongPolls {
         }
     }
 
-    /// Appends all that there is to be told, up to now, also of polls that go on.
+    /// Appends all that there is to be told, up to now, also of polls that go on. What takes too long to follow is told as unknown.
     pub fn finish(&mut self, out: &mut Vec<TraceEvent>) {
-        self.end();
+        self.ending.ask();
+        self.join();
         out.extend(self.waiting.drain(..).chain(self.told.try_iter()));
     }
 
-    fn end(&mut self) {
-        self.stop.store(true, Ordering::Relaxed);
-        if let Some(thread) = self.thread.take() {
+    fn join(&mut self) {
+        for thread in self.threads.take().into_iter().flatten() {
             thread.thread().unpark();
             let _ = thread.join();
         }
@@ -95,7 +104,8 @@ impl LongPolls {
 
 impl Drop for LongPolls {
     fn drop(&mut self) {
-        self.end();
+        self.ending.ask_at_once();
+        self.join();
     }
 }
 
@@ -129,23 +139,18 @@ impl Known {
     fn was_told(&self) -> bool {
         self.asleep || (self.running && self.unsaid.is_none())
     }
-
-    fn lasts(&self, tid: u32, over: bool, cpu: CpuSamples) -> Option<TraceEvent> {
-        let (task, &Known { seen_ns: t_ns, since_ns, off_cpu, .. }) = (self.task?, self);
-        Some(TraceEvent::LongPollLasts { t_ns, task, tid, since_ns, off_cpu, over, cpu })
-    }
 }
 
 struct Look {
     running: Running,
-    blockers: Blockers,
+    sleepers: Sleepers,
     after_ns: u64,
     /// By thread.
     polls: HashMap<u32, Known>,
     computing: Computing,
     /// By thread: when the poll began that a clock is set for.
     clocks: HashMap<u32, u64>,
-    tell: Sender<TraceEvent>,
+    handover: Handover,
     /// Which one it is, and how much was told in it.
     second: u64,
     told: u32,
@@ -154,10 +159,10 @@ struct Look {
 }
 
 impl Look {
-    fn run(mut self, pause: Duration, stop: &AtomicBool) {
+    fn run(mut self, pause: Duration, ending: &Ending) {
         loop {
             // Asked before the look: what was there at the end is looked at once more.
-            let last = stop.load(Ordering::Relaxed);
+            let last = ending.is_asked();
             self.all(last);
             if last {
                 return;
@@ -182,90 +187,92 @@ impl Look {
     }
 
     fn all(&mut self, last: bool) {
-        // Before the polls, so that each is of one that is listed or over; followed after these have their clocks: that takes a while.
+        // Before the polls, so that each is of one that is listed or over.
         let found = self.running.samples(MOST_READ);
         let now_ns = monotonic_ns();
         let polls = self.polls(now_ns);
         let most = if last { MOST_SAMPLES } else { MOST_SAMPLES.saturating_sub(self.samples) };
-        self.samples += self.computing.gather(found, &mut self.blockers, most);
+        self.samples += self.computing.gather(found, &self.handover, most);
         self.forget_ended(&polls);
         if now_ns / 1_000_000_000 != self.second {
             (self.second, self.told) = (now_ns / 1_000_000_000, 0);
             (self.stacks, self.samples) = (0, 0);
         }
-        let (mut found, mut again) = (Vec::new(), Vec::new());
         for poll in &polls {
             let fresh = || Known { since_ns: poll.since_ns, ..Known::default() };
-            let mut known = self.polls.remove(&poll.tid).unwrap_or_else(fresh);
-            if self.told < MOST
-                && let Some((long, asleep)) = self.one(poll, &mut known)
-            {
-                self.told += 1;
-                match asleep {
-                    Some(asleep) => found.push((poll, long, asleep)),
-                    None => {
-                        known.unsaid = Some(Unsaid { since_ns: now_ns, name: poll.name.clone(), poll: long });
-                    }
-                }
-            }
-            known = Known {
-                seen_ns: now_ns,
-                task: Some(poll.task),
-                off_cpu: poll.off_cpu.map(|(sums, _)| sums),
-                ..known
-            };
-            let late = |unsaid: &mut Unsaid| {
-                let sampled = self.computing.knows(poll.tid, poll.since_ns) || !self.running.takes_samples();
-                last || sampled || now_ns.saturating_sub(unsaid.since_ns) >= SAMPLED_NS
-            };
-            if let Some(unsaid) = known.unsaid.take_if(late) {
-                again.extend(self.says(unsaid, &known, poll.tid));
-            }
-            let ns = now_ns.saturating_sub(poll.since_ns);
-            if known.was_told() && (last || ns >= known.next_ns) {
-                if known.next_ns > 0 {
-                    again.extend(known.lasts(poll.tid, false, self.computing.take(poll.tid, poll.since_ns)));
-                }
-                known.next_ns = ns.saturating_mul(2);
-            }
+            let known = self.polls.remove(&poll.tid).unwrap_or_else(fresh);
+            let known = self.poll(poll, known, now_ns, last);
             self.polls.insert(poll.tid, known);
         }
-        // When all have been looked at: names take a while, and a poll may end meanwhile.
-        for (poll, mut long, asleep) in found {
-            let blocker = self.blockers.name(&asleep);
-            (long.system_call, long.stack) = (blocker.system_call, blocker.stack);
-            let (tid, task, name) = (poll.tid, poll.task, poll.name.clone());
-            let event = TraceEvent::LongPoll { t_ns: now_ns, task, tid, name, poll: Arc::new(long) };
-            // Nobody listens any more.
-            let _ = self.tell.send(event);
+    }
+
+    /// Tells what there is to be told of a poll that takes long.
+    fn poll(&mut self, poll: &PollUnderWay, mut known: Known, now_ns: u64, last: bool) -> Known {
+        let found = if self.told < MOST { self.one(poll, &mut known) } else { None };
+        known.seen_ns = now_ns;
+        known.task = Some(poll.task);
+        known.off_cpu = poll.off_cpu.map(|(sums, _)| sums);
+        if let Some((long, asleep)) = found {
+            self.told += 1;
+            let name = poll.name.clone();
+            match asleep {
+                Some(asleep) => {
+                    let (tid, task, poll) = (poll.tid, poll.task, Arc::new(long));
+                    let event = TraceEvent::LongPoll { t_ns: now_ns, task, tid, name, poll };
+                    self.handover.asleep(event, asleep);
+                }
+                None => known.unsaid = Some(Unsaid { since_ns: now_ns, name, poll: long }),
+            }
         }
-        again.into_iter().for_each(|event| drop(self.tell.send(event)));
+        let late = |unsaid: &mut Unsaid| {
+            let sampled = self.computing.knows((poll.tid, poll.since_ns)) || !self.running.takes_samples();
+            last || sampled || now_ns.saturating_sub(unsaid.since_ns) >= SAMPLED_NS
+        };
+        if let Some(unsaid) = known.unsaid.take_if(late) {
+            self.says(unsaid, &known, poll.tid);
+        }
+        let ns = now_ns.saturating_sub(poll.since_ns);
+        if known.was_told() && (last || ns >= known.next_ns) {
+            if known.next_ns > 0 {
+                self.lasts(&known, poll.tid, false);
+            }
+            known.next_ns = ns.saturating_mul(2);
+        }
+        known
     }
 
     /// What is told of polls that are no longer under way.
     fn forget_ended(&mut self, polls: &[PollUnderWay]) {
-        let lasts =
-            |tid: u32, since_ns| polls.iter().any(|poll| (poll.tid, poll.since_ns) == (tid, since_ns));
+        let lasts = |key: PollKey| polls.iter().any(|poll| (poll.tid, poll.since_ns) == key);
         let ended: Vec<(u32, Known)> =
-            self.polls.extract_if(|tid, known| !lasts(*tid, known.since_ns)).collect();
+            self.polls.extract_if(|tid, known| !lasts((*tid, known.since_ns))).collect();
         for (tid, mut known) in ended {
-            let said = known.unsaid.take().and_then(|unsaid| self.says(unsaid, &known, tid));
-            let cpu = self.computing.take(tid, known.since_ns);
-            let over = known.was_told().then(|| known.lasts(tid, true, cpu)).flatten();
-            // Nobody listens any more, else.
-            said.into_iter().chain(over).for_each(|event| drop(self.tell.send(event)));
+            if let Some(unsaid) = known.unsaid.take() {
+                self.says(unsaid, &known, tid);
+            }
+            if known.was_told() {
+                self.lasts(&known, tid, true);
+            } else {
+                // It is asked for all the same: it was not between two looks.
+                self.computing.take((tid, known.since_ns));
+            }
         }
-        let (told, late) = self.computing.ended(MOST.saturating_sub(self.told), lasts);
-        self.told += told;
-        late.into_iter().for_each(|event| drop(self.tell.send(event)));
+        self.told += self.computing.ended(MOST.saturating_sub(self.told), &self.handover, lasts);
     }
 
     /// A poll that runs, with what it computes.
-    fn says(&mut self, unsaid: Unsaid, known: &Known, tid: u32) -> Option<TraceEvent> {
-        let Unsaid { name, mut poll, .. } = unsaid;
-        poll.cpu = self.computing.take(tid, poll.since_ns);
+    fn says(&mut self, unsaid: Unsaid, known: &Known, tid: u32) {
+        let (Unsaid { name, mut poll, .. }, Some(task)) = (unsaid, known.task) else { return };
+        poll.cpu = self.computing.take((tid, poll.since_ns));
         poll.off_cpu = known.off_cpu;
-        Some(TraceEvent::LongPoll { t_ns: known.seen_ns, task: known.task?, tid, name, poll: Arc::new(poll) })
+        let event = TraceEvent::LongPoll { t_ns: known.seen_ns, task, tid, name, poll: Arc::new(poll) };
+        self.handover.computed(event);
+    }
+
+    fn lasts(&mut self, known: &Known, tid: u32, over: bool) {
+        let &Known { seen_ns: t_ns, task: Some(task), since_ns, off_cpu, .. } = known else { return };
+        let cpu = self.computing.take((tid, since_ns));
+        self.handover.computed(TraceEvent::LongPollLasts { t_ns, task, tid, since_ns, off_cpu, over, cpu });
     }
 
     /// The scheduler's tracepoint now and then does not tell that a thread is back on a CPU. One that has run since it was first seen
@@ -275,7 +282,7 @@ impl Look {
             known.ready = 0;
             return doing;
         }
-        let ran_ns = self.blockers.ran_ns(tid);
+        let ran_ns = self.sleepers.ran_ns(tid);
         if known.ready == 0 {
             known.ran_ns = ran_ns;
         }
@@ -296,10 +303,10 @@ impl Look {
         };
         // Where the scheduler does not tell, whether the thread sleeps tells.
         let may_sleep = doing.is_none_or(|doing| doing == Doing::Asleep) && !known.asleep;
-        if may_sleep && self.stacks < MOST_STACKS {
+        if may_sleep && self.stacks < MOST_STACKS && self.handover.has_room() {
             self.stacks += 1;
-            let Look { running, blockers, .. } = self;
-            let asleep = blockers.look(poll.tid, poll.sp, || running.is_under_way(poll));
+            let Look { running, sleepers, .. } = self;
+            let asleep = sleepers.look(poll.tid, poll.sp, || running.is_under_way(poll));
             if asleep.is_some() {
                 known.asleep = true;
                 return Some((long(Doing::Asleep), asleep));

@@ -19,6 +19,7 @@ mod dump;
 mod exit;
 mod export;
 mod feed;
+mod interpreter;
 pub mod live;
 mod long_polls;
 mod manual;

@@ -1,28 +1,20 @@
-//! What a thread is held up by: the system call that it sleeps in, and the functions that led there.
+//! What a thread is held up by: the system call that it sleeps in, and the functions that led there; or those that compute.
 //!
-//! The thread is not stopped. A thread that sleeps does not change its stack, so what was copied counts only if it slept in
-//! the same call before and after.
+//! Of stacks that were copied before: to follow them, and to look functions and lines up, may take a while.
 
 use super::CodeFrame;
 use super::code_names::{CodeNames, CodeSource};
 use super::inspector::Inspector;
-use super::stacks::{Libraries, StackFrame, ThreadStack, frames_up_to};
+use super::sleepers::Asleep;
+use super::stacks::{Libraries, StackFrame, frames_up_to, unwound};
 use super::system_calls::call_name;
 use crate::dwarf::{Program, Registers};
-use crate::target::{Avma, Image, Process, StackCopy, SystemCall, TargetError};
+use crate::target::{Avma, Image, Memory as _, Process, StackCopy, TargetError, region_of};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// How long code of a library that has just been mapped may stay unknown to [`Blockers::computing`].
 const REFRESH: Duration = Duration::from_secs(1);
-
-/// What [`Blockers::look`] found, before addresses are looked up, which may take a while.
-#[derive(Clone, Debug)]
-pub struct Asleep {
-    call: Option<SystemCall>,
-    /// Of the poll, innermost first.
-    frames: Vec<StackFrame>,
-}
 
 /// Where a thread sleeps.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,7 +25,7 @@ pub struct Blocker {
     pub stack: Box<[CodeFrame]>,
 }
 
-/// Looks at threads; on a thread of its own, beside an [`Inspector`].
+/// Follows stacks and names what is on them; on a thread of its own, beside an [`Inspector`].
 #[derive(Debug)]
 pub struct Blockers {
     process: Process,
@@ -52,14 +44,9 @@ impl Blockers {
     /// # Errors
     /// As of [`Process::open`]; [`TargetError::Gone`] where another process has the number by now.
     pub fn beside(inspector: &Inspector) -> Result<Blockers, TargetError> {
-        let pid = inspector.process.pid();
-        let process = Process::open(pid)?;
-        if process.key() != inspector.process.key() {
-            return Err(TargetError::Gone { pid });
-        }
         let model = &inspector.model;
         Ok(Blockers {
-            process,
+            process: inspector.process.again()?,
             image: inspector.image.clone(),
             program: model.program(),
             main: &model.files.main,
@@ -71,53 +58,44 @@ impl Blockers {
         })
     }
 
-    /// What thread `tid` sleeps in. Of its stack, what was called since a function was entered with the stack pointer `sp`.
-    /// `unchanged` is asked when all has been read. None where it does not sleep, or not all the time.
-    pub fn look(&mut self, tid: u32, sp: Avma, unchanged: impl FnOnce() -> bool) -> Option<Asleep> {
-        let before = self.process.thread_call(tid)?;
-        // Stacks of threads that began since, and libraries.
-        self.refresh()?;
-        let (registers, call) = before;
-        let main = (&self.image, self.main);
-        let stack = ThreadStack::take(&self.process, registers, main, self.debug, &self.libraries);
-        if self.process.thread_call(tid) != Some(before) || !unchanged() {
-            return None;
-        }
-        let mut frames = stack.map(|stack| stack.frames).unwrap_or_default();
+    /// Where a thread slept; its call alone unless the stack is followed.
+    pub fn asleep(&mut self, asleep: &Asleep, follow: bool) -> Blocker {
+        let system_call = asleep.call.and_then(|call| call_name(call.number)).map(Arc::from);
+        let Some(stack) = asleep.stack.as_ref().filter(|_| follow) else {
+            return Blocker { system_call, stack: Box::default() };
+        };
+        self.refresh(Duration::ZERO);
+        let images = self.libraries.unwind_infos((&self.image, self.main), self.debug);
+        let word = |at| stack.word(at).or_else(|| self.constant(at));
+        let (mut frames, _) = unwound(asleep.registers, &word, &images);
         // On entry the stack pointer is at the return address, just below the CFA.
-        let inside = frames.iter().take_while(|frame| frame.cfa <= sp.offset(8)).count();
+        let inside = frames.iter().take_while(|frame| frame.cfa <= asleep.sp.offset(8)).count();
         frames.truncate(inside);
-        Some(Asleep { call, frames })
+        Blocker { system_call, stack: self.named(&frames) }
     }
 
-    fn refresh(&mut self) -> Option<()> {
-        self.process.refresh_regions().ok()?;
-        self.libraries.refresh(&self.process);
-        self.refreshed = Some(Instant::now());
-        Some(())
+    /// A word of code or constants. What else is beside the stack's copy may have changed since.
+    fn constant(&self, at: Avma) -> Option<u64> {
+        region_of(self.process.regions(), at).filter(|region| !region.writable)?;
+        self.process.read_u64(at).ok()
     }
 
     /// What a thread with this stack and these registers had called since a function was entered with the stack pointer `sp`,
     /// innermost first. Empty where the stack does not lead there.
     pub fn computing(&mut self, registers: Registers, stack: &StackCopy, sp: Avma) -> Box<[CodeFrame]> {
-        if self.refreshed.is_none_or(|then| then.elapsed() > REFRESH) && self.refresh().is_none() {
-            return Box::default();
-        }
-        let main = (&self.image, self.main);
-        let frames = frames_up_to(sp, registers, stack, &self.libraries.unwind_infos(main, self.debug));
+        self.refresh(REFRESH);
+        let images = self.libraries.unwind_infos((&self.image, self.main), self.debug);
+        let frames = frames_up_to(sp, registers, stack, &images);
         self.named(&frames.unwrap_or_default())
     }
 
-    /// How long a thread has run in all, ns.
-    pub fn ran_ns(&self, tid: u32) -> Option<u64> {
-        self.process.thread_ran_ns(tid)
-    }
-
-    /// Names what [`Blockers::look`] found.
-    pub fn name(&mut self, asleep: &Asleep) -> Blocker {
-        Blocker {
-            system_call: asleep.call.and_then(|call| call_name(call.number)).map(Arc::from),
-            stack: self.named(&asleep.frames),
+    /// Looks what is mapped, unless that was done within `age`. A process that has ended has nothing mapped: what it had last stays
+    /// known, for stacks that were copied before.
+    fn refresh(&mut self, age: Duration) {
+        let is_recent = self.refreshed.is_some_and(|then| then.elapsed() < age);
+        if !is_recent && self.process.refresh_regions().is_ok() && !self.process.regions().is_empty() {
+            self.libraries.refresh(&self.process);
+            self.refreshed = Some(Instant::now());
         }
     }
 

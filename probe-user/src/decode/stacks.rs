@@ -88,22 +88,6 @@ impl Libraries {
     }
 }
 
-impl ThreadStack {
-    /// The stack of a thread that sleeps with these registers, as it is now. Whether it sleeps still is for the caller to ask.
-    pub fn take(
-        process: &impl Subject,
-        registers: ThreadRegisters,
-        main: (&Image, &[u8]),
-        debug: Option<&[u8]>,
-        libraries: &Libraries,
-    ) -> Option<ThreadStack> {
-        let copy = StackCopy::take(process, registers.sp)?;
-        let mut stack = ThreadStack { registers, copy, frames: Vec::new(), whole: false };
-        stack.unwind(process, &libraries.unwind_infos(main, debug));
-        Some(stack)
-    }
-}
-
 /// The frames of a stack that was copied with all registers, innermost first, up to the one that was entered with the stack pointer
 /// `sp`. None where it does not lead there: then nothing is certain of the others either. The thread runs on: only the copy is read.
 pub(super) fn frames_up_to(
@@ -199,22 +183,26 @@ impl ThreadStack {
     }
 
     fn unwind<M: Memory>(&mut self, memory: &M, images: &[(&Image, UnwindInfo<'_>)]) {
-        let ThreadRegisters { pc, sp, bp, .. } = self.registers;
-        let mut registers = Registers::at(pc, sp, bp);
-        let mut exact = true;
-        while self.frames.len() < MAX_FRAMES {
-            let step = one_step(registers, exact, &|at| self.word(memory, at), images);
-            let Some((frame, caller, interrupted)) = step else { return };
-            self.frames.push(frame);
-            let Some(caller) = caller else {
-                self.whole = true;
-                return;
-            };
-            // The caller's frame lies above; but for a signal's, which may come on a stack of its own.
-            if !interrupted && registers.sp().is_none_or(|sp| frame.cfa <= sp) {
-                return;
-            }
-            (registers, exact) = (caller, interrupted);
-        }
+        (self.frames, self.whole) = unwound(self.registers, &|at| self.word(memory, at), images);
     }
+}
+
+/// The frames of a thread that sleeps with these registers, innermost first, and whether the outermost one was reached.
+pub(super) fn unwound(
+    ThreadRegisters { pc, sp, bp, .. }: ThreadRegisters,
+    word: &dyn Fn(Avma) -> Option<u64>,
+    images: &[(&Image, UnwindInfo<'_>)],
+) -> (Vec<StackFrame>, bool) {
+    let (mut frames, mut registers, mut exact) = (Vec::new(), Registers::at(pc, sp, bp), true);
+    while frames.len() < MAX_FRAMES {
+        let Some((frame, caller, interrupted)) = one_step(registers, exact, word, images) else { break };
+        frames.push(frame);
+        let Some(caller) = caller else { return (frames, true) };
+        // The caller's frame lies above; but for a signal's, which may come on a stack of its own.
+        if !interrupted && registers.sp().is_none_or(|sp| frame.cfa <= sp) {
+            break;
+        }
+        (registers, exact) = (caller, interrupted);
+    }
+    (frames, false)
 }

@@ -161,6 +161,16 @@ impl Process {
         Ok(tids.into_iter().filter_map(thread).collect())
     }
 
+    /// Once more, for another thread.
+    ///
+    /// # Errors
+    /// As of [`Process::open`]; [`TargetError::Gone`] where another process has the number by now.
+    pub fn again(&self) -> Result<Process, TargetError> {
+        let pid = self.pid();
+        let process = Process::open(pid)?;
+        if process.key() == self.key { Ok(process) } else { Err(TargetError::Gone { pid }) }
+    }
+
     pub(super) fn mapped(&self) -> &[Region] {
         &self.regions
     }

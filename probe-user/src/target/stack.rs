@@ -16,17 +16,33 @@ pub struct StackCopy {
 impl StackCopy {
     /// From the stack pointer (and the red zone below it) up. None where no writable memory is there.
     pub fn take<M: Memory + ?Sized>(memory: &M, sp: Avma) -> Option<StackCopy> {
+        StackCopy::take_within(memory, sp, u64::MAX)
+    }
+
+    fn take_within<M: Memory + ?Sized>(memory: &M, sp: Avma, end: u64) -> Option<StackCopy> {
         let region = region_of(memory.regions(), sp).filter(|r| r.readable && r.writable)?;
         let start = Avma(sp.0.saturating_sub(RED_ZONE).max(region.start.0));
-        let len = (region.end.0 - start.0).min(COPIED_AT_MOST);
+        let end = if end > sp.0 { region.end.0.min(end) } else { region.end.0 };
+        let len = (end - start.0).min(COPIED_AT_MOST);
         let mut bytes = vec![0; usize::try_from(len).ok()?];
         memory.read(start, &mut bytes).ok()?;
         Some(StackCopy { start, bytes })
     }
 
+    /// As [`StackCopy::take`], but not beyond `end`, where that is above in the same memory.
+    pub fn take_up_to<M: Memory + ?Sized>(memory: &M, sp: Avma, end: Avma) -> Option<StackCopy> {
+        StackCopy::take_within(memory, sp, end.0)
+    }
+
     /// What was copied otherwise, from `start` on.
     pub fn of(start: Avma, bytes: Vec<u8>) -> StackCopy {
         StackCopy { start, bytes }
+    }
+
+    /// In bytes.
+    #[expect(clippy::len_without_is_empty, reason = "there always is something")]
+    pub fn len(&self) -> usize {
+        self.bytes.len()
     }
 
     pub fn word(&self, at: Avma) -> Option<u64> {
