@@ -3,6 +3,7 @@
 //! [`ABI_HASH`] is taken from the text of this file: any change to it, and user space refuses an object
 //! that was built before.
 
+use crate::fnv1a;
 use crate::walk_table::{MAX_ARMS, Path};
 #[cfg(feature = "user")]
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
@@ -47,6 +48,8 @@ pub struct Config {
     /// The bit of a task's state word that says that it is to be polled (again), and that this poll has not begun; 0 where nothing is
     /// to be said of how long tasks wait for their polls.
     pub notified: u64,
+    /// The bits of it that say that the task is being polled, or has ended.
+    pub busy_or_over: u64,
     /// Offset in the kernel's `task_struct` of a thread's id, with that of its process right behind it; [`NONE`]: time off
     /// CPU is not watched.
     pub kernel_ids: u32,
@@ -139,6 +142,9 @@ pub struct Account {
     /// Parts of `busy_ns` in which the thread slept, and in which it waited for a CPU; see [`Thread::blocked_ns`].
     pub blocked_ns: u64,
     pub preempted_ns: u64,
+    /// Of `polls` and `delays`, those of the tasks that stood here before.
+    pub polls_before: u64,
+    pub delays_before: u64,
 }
 
 /// In [`Account::woken_ns`]: that wake was noted when it was done, and may have been answered by then.
@@ -253,6 +259,9 @@ pub struct PollEvent {
     /// [`Account::blocked_ns`] and [`Account::preempted_ns`], this poll included; with [`EVENT_ALONE`] of this poll.
     pub blocked_ns: u64,
     pub preempted_ns: u64,
+    /// [`Account::polls_before`] and [`Account::delays_before`]; 0 with [`EVENT_ALONE`].
+    pub polls_before: u64,
+    pub delays_before: u64,
 }
 
 /// Entry probes only: `to` is the path when the poll began.
@@ -307,7 +316,7 @@ pub struct Frame {
     pub path: Path,
 }
 
-/// Something that is done to a task: it is woken, it is spawned. A record of the ring buffer `CAUSES`.
+/// Something that is done to a task: it is woken, it is spawned, it is dropped. A record of the ring buffer `CAUSES`.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "user", derive(FromBytes, IntoBytes, Immutable, KnownLayout))]
@@ -324,7 +333,7 @@ pub struct Cause {
     pub site: u32,
     /// Thread, as its own PID namespace numbers it.
     pub tid: u32,
-    /// [`CAUSE_WAKE`] or [`CAUSE_SPAWN`].
+    /// [`CAUSE_WAKE`], [`CAUSE_SPAWN`] or [`CAUSE_DROP`].
     pub kind: u32,
     /// `CAUSE_…`
     pub flags: u32,
@@ -337,6 +346,8 @@ pub const COOKIE_AFTER: u64 = 2;
 
 pub const CAUSE_WAKE: u32 = 1;
 pub const CAUSE_SPAWN: u32 = 2;
+/// Its future is dropped without another poll, because its runtime or `LocalSet` shuts down.
+pub const CAUSE_DROP: u32 = 3;
 /// A task is being polled on this thread, and does it.
 pub const CAUSE_BY_TASK: u32 = 1;
 
@@ -357,7 +368,7 @@ pub struct Thread {
     /// Poll starts and ends on this thread. Not in per-cpu counters, which cost 40 ns each.
     pub entries: u64,
     pub returns: u64,
-    /// Wakes and spawns on it, and how many of them were hits of a dear probe.
+    /// Wakes, spawns and drops on it, and how many of them were hits of a dear probe.
     pub causes: u64,
     pub dear: u64,
     pub frames: [Frame; MAX_NESTING],
@@ -473,7 +484,7 @@ pub enum Counter {
     Stale = 4,
     /// Returns of polls whose start was not seen.
     Unmatched = 5,
-    /// Wakes and spawns of a task that could not be read.
+    /// Wakes, spawns and drops of a task that could not be read.
     Unidentified = 6,
     /// Times that a clock of a thread of the target struck.
     Ticks = 7,
@@ -482,13 +493,3 @@ pub enum Counter {
 }
 
 pub const COUNTERS: u32 = 9;
-
-pub(crate) const fn fnv1a(bytes: &[u8]) -> u64 {
-    let mut hash = 0xcbf2_9ce4_8422_2325;
-    let mut i = 0;
-    while i < bytes.len() {
-        hash = (hash ^ bytes[i] as u64).wrapping_mul(0x0100_0000_01b3);
-        i += 1;
-    }
-    hash
-}

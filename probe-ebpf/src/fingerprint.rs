@@ -2,7 +2,7 @@
 
 extern crate std;
 
-use crate::abi::fnv1a;
+use crate::fnv1a;
 use std::path::{Path, PathBuf};
 use std::{fs, io, vec::Vec};
 

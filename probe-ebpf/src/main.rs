@@ -8,7 +8,7 @@
 //! | `poll_session` | one uprobe session, entry and return | 6.13 |
 //! | `poll_entry`, `poll_return` | `uprobe_multi`, or a perf event per site | 6.6, 5.15 |
 //! | `poll_start` | as `poll_entry`, and nothing at the return | |
-//! | `task_wake`, `task_spawn` | as `poll_start`, at the functions of tokio that do so | |
+//! | `task_wake`, `task_spawn`, `task_drop` | as `poll_start`, at the functions of tokio that do so | |
 //! | `switched` | raw tracepoint `sched_switch`, of the whole machine | |
 //! | `ticked` | perf event: a clock of a thread | 5.15 |
 #![no_std]
@@ -70,6 +70,14 @@ pub fn task_wake(ctx: ProbeContext) -> u32 {
 pub fn task_spawn(ctx: ProbeContext) -> u32 {
     stack::not_per_cpu();
     causes::spawn(&ctx);
+    0
+}
+
+/// tokio's `raw::shutdown`: the first argument is the header.
+#[uprobe]
+pub fn task_drop(ctx: ProbeContext) -> u32 {
+    stack::not_per_cpu();
+    causes::drop_task(&ctx);
     0
 }
 

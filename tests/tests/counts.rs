@@ -66,6 +66,11 @@ fn spawns_1_43() {
 }
 
 #[test]
+fn threads_that_come_and_go() {
+    check(Variant::release(Tokio::Latest), "threads");
+}
+
+#[test]
 fn bursts_fully_optimized() {
     check(optimized(Tokio::Latest), "bursts");
 }

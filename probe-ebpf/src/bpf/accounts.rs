@@ -25,6 +25,8 @@ pub fn open(thread: *mut Thread, over: Option<*mut Account>) -> Option<u32> {
     // knows that it is one.
     let number = next_number(get!((*account).begun));
     put!((*account).begun, number);
+    put!((*account).polls_before, get!((*account).polls));
+    put!((*account).delays_before, get!((*account).delays));
     put!((*account).woken_ns, 0);
     put!((*account).delay_max_ns, 0);
     put!((*account).busy_max_ns, 0);

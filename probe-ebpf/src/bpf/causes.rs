@@ -1,4 +1,4 @@
-//! What is done to tasks, and by whom: they are woken, they are spawned.
+//! What is done to tasks, and by whom: they are woken, they are spawned, they are dropped.
 //!
 //! The one who does it is the task whose poll is under way on this thread, or else the thread alone: a driver, a `block_on`,
 //! a thread of the user's own.
@@ -10,7 +10,7 @@ use super::{
     target::{Registers, thread_of_target},
 };
 use async_inspect_ebpf::{
-    Account, CAUSE_BY_TASK, CAUSE_SPAWN, CAUSE_WAKE, COOKIE_AFTER, COOKIE_DEAR, Cause, Counter,
+    Account, CAUSE_BY_TASK, CAUSE_DROP, CAUSE_SPAWN, CAUSE_WAKE, COOKIE_AFTER, COOKIE_DEAR, Cause, Counter,
     EVENT_UNREADABLE, NONE, Thread, WOKEN_AFTER,
 };
 use aya_ebpf::{
@@ -69,6 +69,25 @@ fn note_wake(account: *mut Account, cause: &Cause) {
 pub fn spawn(ctx: &impl EbpfContext) {
     let Some(thread) = thread_of_target() else { return };
     let mut cause = begin(ctx, thread, CAUSE_SPAWN, Registers::of(ctx).second_argument());
+    let known = identify(&mut cause);
+    finish(&cause, known);
+}
+
+/// tokio's `raw::shutdown`: nobody polls the task any more, unless that is under way.
+///
+/// Whatever had the account, the next poll at this address is another task's.
+#[inline(always)]
+pub fn drop_task(ctx: &impl EbpfContext) {
+    let Some(thread) = thread_of_target() else { return };
+    let mut cause = begin(ctx, thread, CAUSE_DROP, Registers::of(ctx).first_argument());
+    let at_work = CONFIG.get(0).map_or(0, |config| config.busy_or_over);
+    if read(cause.header).is_none_or(|state| state & at_work != 0) {
+        return;
+    }
+    put!((*thread).header, cause.header);
+    if let Some(account) = accounts::of(thread) {
+        put!((*account).ended, get!((*account).begun));
+    }
     let known = identify(&mut cause);
     finish(&cause, known);
 }

@@ -159,7 +159,13 @@ fn prepare_begin(ctx: &impl EbpfContext, site: u32) -> Option<*mut Thread> {
     put!((*new).woken_ns, 0);
     put!((*new).rested_ns, 0);
     let known = match accounts::of(thread) {
-        Some(account) if get!((*account).ended) != get!((*account).begun) => begin_known(new, account),
+        // One of another kind has taken the place of a task that was dropped without a poll.
+        Some(account)
+            if get!((*account).ended) != get!((*account).begun)
+                && get!((*account).site) == get!((*thread).site) =>
+        {
+            begin_known(new, account)
+        }
         _ => {
             put!((*new).number, 0);
             false

@@ -25,6 +25,8 @@ pub fn start_event(thread: *mut Thread, account: Option<*mut Account>, took_ns: 
             put!((*thread).event.delay_max_ns, get!((*account).delay_max_ns));
             put!((*thread).event.idle_ns, get!((*account).idle_ns));
             put!((*thread).event.busy_max_ns, get!((*account).busy_max_ns));
+            put!((*thread).event.polls_before, get!((*account).polls_before));
+            put!((*thread).event.delays_before, get!((*account).delays_before));
             (get!((*account).polls), get!((*account).busy_ns))
         }
         None => (1, took_ns),

@@ -184,13 +184,15 @@ fn innermost_enum(program: &Program<'_>, mut at: super::Place) -> Option<super::
 pub struct TaskWord(pub u64);
 
 impl TaskWord {
+    pub const RUNNING: u64 = 1;
+    pub const COMPLETE: u64 = 2;
     pub const NOTIFIED: u64 = 4;
 
     pub fn running(self) -> bool {
-        self.0 & 1 != 0
+        self.0 & Self::RUNNING != 0
     }
     pub fn complete(self) -> bool {
-        self.0 & 2 != 0
+        self.0 & Self::COMPLETE != 0
     }
     pub fn notified(self) -> bool {
         self.0 & Self::NOTIFIED != 0
@@ -204,7 +206,7 @@ impl TaskWord {
     /// References to a task at rest that are neither its owner's, which lists it, nor its JoinHandle's. None of a task that
     /// runs, is in a queue or has ended: a notification counts as one, too.
     pub fn wakers(self) -> Option<u32> {
-        let at_rest = self.0 & (1 | 2 | Self::NOTIFIED | 0x20) == 0;
+        let at_rest = self.0 & (Self::RUNNING | Self::COMPLETE | Self::NOTIFIED | 0x20) == 0;
         let joins = u64::from(self.0 & 8 != 0);
         let rest = self.references().checked_sub(1 + joins).filter(|_| at_rest)?;
         u32::try_from(rest).ok()

@@ -1,4 +1,4 @@
-//! Putting in the probes of wakes and spawns: entries only, by the means that the probes of polls took.
+//! Putting in the probes of wakes, spawns and drops: entries only, by the means that the probes of polls took.
 
 use super::attach::{Links, Places, ProbeMode, link_each, link_many};
 use super::object::Programs;
@@ -13,8 +13,9 @@ pub(super) fn attach(
     mode: ProbeMode,
 ) -> Result<Links, TraceError> {
     let mut links = Links::default();
-    for (program, probes) in [(WAKE, &plan.wakes), (SPAWN, &plan.spawns)] {
-        if probes.is_empty() {
+    for (program, probes) in [(WAKE, &plan.wakes), (SPAWN, &plan.spawns), (DROP, &plan.drops)] {
+        // There is one of the last for each kind of task, and perf events are slow to take out.
+        if probes.is_empty() || mode == ProbeMode::Perf && program == DROP {
             continue;
         }
         let offsets = probes.iter().map(|probe| probe.offset.0).collect();
@@ -32,6 +33,7 @@ pub(super) fn wakes(programs: &Programs, places: Places, mode: ProbeMode) -> Res
 
 const WAKE: &str = "task_wake";
 const SPAWN: &str = "task_spawn";
+const DROP: &str = "task_drop";
 
 fn entries(
     programs: &Programs,

@@ -1,4 +1,4 @@
-//! Where tokio wakes and spawns tasks: functions that survive every optimization, found by their names in the symbol table.
+//! Where tokio wakes, spawns and drops tasks: functions that survive every optimization, found by their names in the symbol table.
 
 use super::cheap_place::{CheapPlace, cheap_place};
 use crate::decode::Sites;
@@ -54,6 +54,12 @@ impl CauseProbe {
         }
     }
 
+    /// The same, before anything is done to the task.
+    fn find_before(program: &[u8], entry: FileOffset, size: u64, argument: Register) -> CauseProbe {
+        let probe = CauseProbe::find(program, entry, size, argument);
+        if probe.after { CauseProbe { offset: entry, dear: true, after: false } } else { probe }
+    }
+
     pub(super) fn cookie(self) -> u64 {
         let flag = |set: bool, flag: u64| if set { flag } else { 0 };
         flag(self.dear, COOKIE_DEAR) | flag(self.after, COOKIE_AFTER)
@@ -66,6 +72,9 @@ pub struct CausePlan {
     pub wakes: Vec<CauseProbe>,
     /// Instances of tokio's `OwnedTasks::bind_inner`; the second argument is the header.
     pub spawns: Vec<CauseProbe>,
+    /// Instances of tokio's `raw::shutdown`; the first argument is the header. Always watched: they are hit when a runtime or a
+    /// `LocalSet` shuts down, and without them a task that then takes the place of another would be taken for that one.
+    pub drops: Vec<CauseProbe>,
     pub header: TaskHeader,
     /// What was asked for and cannot be had; for people.
     pub notes: Vec<String>,
@@ -81,23 +90,23 @@ impl CausePlan {
         sites: &Sites,
     ) -> CausePlan {
         let mut found = Found::default();
-        if wanted.wakes || wanted.spawns {
-            for object in std::iter::once(program).chain(separate) {
-                defined(object, &mut |name, at, size| found.add(name, at, size));
-            }
+        for object in std::iter::once(program).chain(separate) {
+            defined(object, &mut |name, at, size| found.add(name, at, size));
         }
-        let probes = |list: Vec<(Svma, u64)>, argument: Register, wanted: bool| {
+        let entries = |list: Vec<(Svma, u64)>, wanted: bool| {
             let at = |(at, size): (Svma, u64)| Some((image.file_offset(at)?, size));
-            let mut entries: Vec<_> = list.into_iter().filter_map(at).collect();
+            let mut entries: Vec<_> = list.into_iter().filter(|_| wanted).filter_map(at).collect();
             entries.sort_unstable();
             // Equal functions may have been folded, and both tables may name one.
             entries.dedup_by_key(|(entry, _)| *entry);
-            let probe = |(entry, size)| CauseProbe::find(program, entry, size, argument);
-            entries.into_iter().filter(|_| wanted).map(probe).collect()
+            entries.into_iter()
         };
+        let probe = |argument| move |(entry, size)| CauseProbe::find(program, entry, size, argument);
+        let drop = |(entry, size)| CauseProbe::find_before(program, entry, size, Register::RDI);
         let mut plan = CausePlan {
-            wakes: probes(found.wakes, Register::RDI, wanted.wakes),
-            spawns: probes(found.spawns, Register::RSI, wanted.spawns),
+            wakes: entries(found.wakes, wanted.wakes).map(probe(Register::RDI)).collect(),
+            spawns: entries(found.spawns, wanted.spawns).map(probe(Register::RSI)).collect(),
+            drops: entries(found.drops, true).map(drop).collect(),
             header: TaskHeader { vtable: sites.header_vtable() as u32, poll: sites.vtable.poll as u32 },
             notes: Vec::new(),
         };
@@ -135,7 +144,7 @@ impl CausePlan {
     }
 
     pub fn is_empty(&self) -> bool {
-        self.wakes.is_empty() && self.spawns.is_empty()
+        self.wakes.is_empty() && self.spawns.is_empty() && self.drops.is_empty()
     }
 
     /// `entry_only`: that a poll is under way is not known then. So a wake whose probe is hit late is not told from one that no poll
@@ -144,7 +153,8 @@ impl CausePlan {
         let TaskHeader { vtable: vtable_off, poll: poll_slot } = self.header;
         let late = self.wakes.iter().any(|probe| probe.after);
         let notified = if entry_only && late { 0 } else { TaskWord::NOTIFIED };
-        Config { vtable_off, poll_slot, notified, ..config }
+        let busy_or_over = TaskWord::RUNNING | TaskWord::COMPLETE;
+        Config { vtable_off, poll_slot, notified, busy_or_over, ..config }
     }
 
     /// Whether any probe costs ten times what others do.
@@ -158,6 +168,7 @@ struct Found {
     /// With their sizes.
     wakes: Vec<(Svma, u64)>,
     spawns: Vec<(Svma, u64)>,
+    drops: Vec<(Svma, u64)>,
 }
 
 impl Found {
@@ -170,6 +181,9 @@ impl Found {
         }
         if function.starts_with("5waker11wake_by_val") || function.starts_with("5waker11wake_by_ref") {
             self.wakes.push((at, size));
+        }
+        if function.starts_with("3raw8shutdown") {
+            self.drops.push((at, size));
         }
         if function.starts_with("4list")
             && function.contains("OwnedTasks")
@@ -194,13 +208,15 @@ mod tests {
             "_ZN5tokio7runtime4task4list19OwnedTasks$LT$S$GT$10bind_inner17h51954f8ead40fcb3E",
             "_RNvMs0_NtNtNtCs7_5tokio7runtime4task4listINtB5_10OwnedTasksINtNtC_4sync3ArcE10bind_innerCs8_3app",
             "_ZN5tokio7runtime4task4list24LocalOwnedTasks$LT$S$GT$4bind17h51954f8ead40fcb3E",
+            "_ZN5tokio7runtime4task3raw8shutdown17h51954f8ead40fcb3E",
+            "_RINvNtNtNtCs7_5tokio7runtime4task3raw8shutdownNCNvCs8_3app4workEB1_",
         ];
         for (nth, name) in names.iter().enumerate() {
             found.add(name, Svma(nth as u64), 9);
         }
-        assert_eq!((found.wakes, found.spawns), {
+        assert_eq!((found.wakes, found.spawns, found.drops), {
             let at = |nth: u64| (Svma(nth), 9);
-            (vec![at(0), at(1)], vec![at(3), at(4)])
+            (vec![at(0), at(1)], vec![at(3), at(4)], vec![at(6), at(7)])
         });
     }
 }

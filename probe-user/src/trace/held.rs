@@ -3,6 +3,7 @@
 
 use super::translate::Record;
 use async_inspect_ebpf::{Account, Cause, PollEvent};
+use std::collections::HashSet;
 
 /// Longer than a thread is preempted there, as a rule. A record that comes later still costs no count, only a place of the
 /// task's history.
@@ -58,6 +59,15 @@ impl Waiting {
         }
     }
 
+    /// Address of the task's header.
+    fn header(&self) -> u64 {
+        match self {
+            Waiting::Poll(poll) => poll.event.header,
+            Waiting::Reading(Reading { header, .. }) | Waiting::Removed { header, .. } => *header,
+            Waiting::Cause(cause) => cause.header,
+        }
+    }
+
     fn ready_at(&self) -> u64 {
         match self {
             Waiting::Poll(poll) => poll.event.end_ns.max(poll.event.start_ns),
@@ -86,12 +96,20 @@ impl Held {
         self.waiting.push(Waiting::Removed { t_ns, header });
     }
 
-    /// Hands out all that was over before `horizon_ns`, polls in the order of their starts.
+    /// Hands out all that was over before `horizon_ns`, polls in the order of their starts. What comes after a poll that has to
+    /// wait, at the same address, waits for it: where a poll's end is told late, later polls are over before it.
     pub fn release(&mut self, horizon_ns: u64, mut hand_out: impl FnMut(Told<'_>)) {
         self.waiting.sort_by_key(Waiting::order);
-        let mut kept = Vec::new();
+        let (mut kept, mut held_up) = (Vec::new(), HashSet::new());
         for waiting in std::mem::take(&mut self.waiting) {
-            if waiting.ready_at() > horizon_ns {
+            // As is all that follows: no need to note what would wait for it.
+            if waiting.order() > horizon_ns {
+                kept.push(waiting);
+                continue;
+            }
+            let header = waiting.header();
+            if waiting.ready_at() > horizon_ns || held_up.contains(&header) {
+                held_up.insert(header);
                 kept.push(waiting);
                 continue;
             }
@@ -133,14 +151,27 @@ mod tests {
     fn in_the_order_of_starts_and_what_is_young_waits() {
         let mut held = Held::default();
         let told = |event| Record { event, to: &[], from: &[] };
+        let other = PollEvent { header: 7, ..poll(1, 30) };
         held.push(&told(poll(10, 15)));
         held.push_reading(Reading { t_ns: 12, header: 0, account: Account::default() });
-        held.push(&told(poll(1, 30)));
+        held.push(&told(other));
         held.push(&told(poll(40, 0)));
         held.push_removed(13, 99);
         held.push_cause(Cause { t_ns: 11, ..Cause::default() });
         assert_eq!(released(&mut held, 29), [10, 11, 12, 99]);
         assert_eq!(released(&mut held, 39), [1]);
         assert_eq!(released(&mut held, u64::MAX), [40]);
+    }
+
+    #[test]
+    fn what_follows_a_poll_that_waits_waits_for_it() {
+        let mut held = Held::default();
+        let told = |event| Record { event, to: &[], from: &[] };
+        held.push(&told(poll(1, 30)));
+        held.push(&told(poll(2, 4)));
+        held.push(&told(PollEvent { header: 7, ..poll(3, 5) }));
+        held.push_reading(Reading { t_ns: 6, header: 0, account: Account::default() });
+        assert_eq!(released(&mut held, 20), [3]);
+        assert_eq!(released(&mut held, 30), [1, 2, 6]);
     }
 }

@@ -9,7 +9,7 @@ pub struct Hits {
     pub entries: u64,
     /// Poll ends in the target.
     pub returns: u64,
-    /// Wakes and spawns in the target.
+    /// Wakes, spawns and drops in the target.
     pub causes: u64,
     /// Of these, those whose probe is stepped over by the kernel, for ten times the price.
     pub dear: u64,
@@ -31,7 +31,7 @@ pub struct Hits {
     pub end_unseen: u64,
     /// Ends of polls that began before the probes were in.
     pub start_unseen: u64,
-    /// Wakes and spawns of tasks that could not be read.
+    /// Wakes, spawns and drops of tasks that could not be read.
     pub causes_unread: u64,
     /// Records of tasks whose id could not be read: they became no event.
     pub unidentified: u64,

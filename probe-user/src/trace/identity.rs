@@ -5,7 +5,6 @@ use async_inspect_ebpf::Config;
 use rustix::fs::{major, minor, stat};
 use std::collections::HashMap;
 use std::io;
-use std::path::PathBuf;
 
 /// The target in its own PID namespace, which may be nested in ours.
 #[derive(Debug)]
@@ -60,7 +59,10 @@ impl Identity {
 
     /// Ids of the live threads as the target's namespace numbers them.
     pub fn live_threads(&self) -> Vec<u32> {
-        threads(self.pid).map(|status| status.inner_tid).collect()
+        match self.threads {
+            None => tids(self.pid).collect(),
+            Some(_) => threads(self.pid).map(|status| status.inner_tid).collect(),
+        }
     }
 
     /// Whether any thread is under seccomp, be it strict mode or a filter.
@@ -75,13 +77,16 @@ struct ThreadStatus {
     seccomp: bool,
 }
 
-/// Threads that are there now; one that goes away meanwhile is left out.
-fn threads(pid: u32) -> impl Iterator<Item = ThreadStatus> {
+/// Ids of the threads that are there now, as our namespace numbers them.
+fn tids(pid: u32) -> impl Iterator<Item = u32> {
     let list = std::fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
-    list.filter_map(|entry| {
-        let tid = entry.file_name().to_str()?.parse().ok()?;
-        let path: PathBuf = entry.path().join("status");
-        let status = std::fs::read_to_string(path).ok()?;
+    list.filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+}
+
+/// The threads that are there now; one that goes away meanwhile is left out.
+fn threads(pid: u32) -> impl Iterator<Item = ThreadStatus> {
+    tids(pid).filter_map(move |tid| {
+        let status = std::fs::read_to_string(format!("/proc/{pid}/task/{tid}/status")).ok()?;
         let inner_tid = innermost(&status, "NSpid:")?;
         let seccomp = field(&status, "Seccomp:").is_some_and(|mode| mode.trim() != "0");
         Some(ThreadStatus { tid, inner_tid, seccomp })

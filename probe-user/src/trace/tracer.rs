@@ -17,7 +17,7 @@ use super::translate::{Record, Translator};
 use super::written::Written;
 use super::{CausePlan, ProbeMode, TraceError, TraceEvent, TracePlan};
 use crate::decode::{RuntimeKind, TaskId};
-use async_inspect_ebpf::{Cause, Config, Counter, NONE, Thread};
+use async_inspect_ebpf::{Cause, Config, Counter, NONE, THREAD_SLOTS, Thread};
 use rustix::time::{ClockId, clock_gettime};
 use std::collections::HashSet;
 use std::path::PathBuf;
@@ -49,8 +49,13 @@ pub struct RunningPoll {
 const READ_ACCOUNTS: Duration = Duration::from_secs(1);
 /// Records handed out by one call, so that it ends even if the target writes faster than we read.
 const MAX_RECORDS: usize = 1 << 19;
-/// How often entries of threads that have ended are swept out.
+/// How often entries of threads that have ended are swept out; and how often at most where they are many, as of a target that
+/// makes thousands of threads a second: one without an entry is not followed.
 const SWEEP: Duration = Duration::from_secs(10);
+const SWEEP_AT_MOST: Duration = Duration::from_millis(20);
+const MANY_THREADS: usize = THREAD_SLOTS as usize / 8;
+/// Part of the time that sweeping may take.
+const SWEEP_SHARE: u32 = 20;
 
 /// Probes that are in. Dropping it takes them out.
 pub struct Tracer {
@@ -84,6 +89,8 @@ pub struct Tracer {
     held: Held,
     lost_told: u64,
     swept: Instant,
+    /// How long that took.
+    sweep_took: Duration,
 }
 
 impl Tracer {
@@ -179,6 +186,7 @@ impl Tracer {
             held: Held::default(),
             lost_told: 0,
             swept: Instant::now(),
+            sweep_took: Duration::ZERO,
         })
     }
 
@@ -317,9 +325,7 @@ impl Tracer {
             out.push(TraceEvent::Lost { t_ns: now_ns(), count: lost - self.lost_told });
             self.lost_told = lost;
         }
-        if self.swept.elapsed() > SWEEP {
-            self.sweep();
-        }
+        self.sweep_if_due();
         Ok(())
     }
 
@@ -401,12 +407,22 @@ impl Tracer {
         polls
     }
 
+    fn sweep_if_due(&mut self) {
+        let rested = self.swept.elapsed();
+        let many = || self.written.threads.keys().nth(MANY_THREADS).is_some();
+        let pause = SWEEP_AT_MOST.max(self.sweep_took * SWEEP_SHARE).min(SWEEP);
+        if rested > SWEEP || rested > pause && many() {
+            let began = Instant::now();
+            self.sweep();
+            (self.swept, self.sweep_took) = (Instant::now(), began.elapsed());
+        }
+    }
+
     /// Removes the entries of threads that have ended: the programs only ever add. At the second look, as a thread may begin
     /// between the one list and the other.
     fn sweep(&mut self) {
-        self.swept = Instant::now();
         let entries: Vec<(Slot, u64)> = self.written.threads.keys().collect();
-        let live = self.identity.live_threads();
+        let live: HashSet<u32> = self.identity.live_threads().into_iter().collect();
         if live.is_empty() {
             return;
         }

@@ -144,7 +144,13 @@ impl Translator {
             let is_first = event.flags & EVENT_FIRST != 0;
             self.note_delays(event.start_ns, event.header, event.task, (&event).into(), is_first, out);
             if let Some(other) = before.filter(|before| before.task != event.task) {
-                gain = self.taken_over(other.task, &event, tid, gain, out);
+                let (rest, own) = shared_out(
+                    gain,
+                    event.polls_before.saturating_sub(other.polls),
+                    is_first.then(|| took(&event)),
+                );
+                self.over_unseen(other.task, event.start_ns, tid, rest, out);
+                gain = own;
             }
         }
         let readable = event.flags & EVENT_UNREADABLE == 0;
@@ -186,10 +192,12 @@ impl Translator {
         let off_cpu = OffCpu::of_account(&account);
         let sums = Gain { polls: account.polls, busy_ns: account.busy_ns, off_cpu };
         let before = self.accounts.get(&header).copied();
+        let mut gain = self.gain(header, account.task, sums);
         if let Some(other) = before.filter(|before| before.task != account.task) {
-            self.over_unseen(other.task, t_ns, account.tid, Gain::default(), out);
+            let (rest, own) = shared_out(gain, account.polls_before.saturating_sub(other.polls), None);
+            self.over_unseen(other.task, t_ns, account.tid, rest, out);
+            gain = own;
         }
-        let gain = self.gain(header, account.task, sums);
         let over = account.is_over() && self.tasks.remove(&account.task).is_some();
         if gain.polls == 0 && !over {
             return;
@@ -236,36 +244,32 @@ impl Translator {
         self.watches_off_cpu.then_some(gain.off_cpu)
     }
 
-    /// Another task stands where task `old` stood: that one has ended, whether or not it was seen. What the account has
-    /// gained beyond the new task's own share was the old one's. Leaves the share.
-    fn taken_over(
-        &mut self,
-        old: u64,
-        event: &PollEvent,
-        tid: u32,
-        gain: Gain,
-        out: &mut Vec<TraceEvent>,
-    ) -> Gain {
-        let own = if event.flags & EVENT_FIRST == 0 { gain } else { own_share(event, gain) };
-        let rest = Gain {
-            polls: gain.polls - own.polls,
-            busy_ns: gain.busy_ns - own.busy_ns,
-            off_cpu: gain.off_cpu.minus(own.off_cpu),
-        };
-        self.over_unseen(old, event.start_ns, tid, rest, out);
-        own
-    }
-
-    /// Task `old` is no more, and `rest` are its last polls.
+    /// Another task stands where task `old` stood: that one has ended, whether or not it was seen, and `rest` are its last polls.
     fn over_unseen(&mut self, old: u64, t_ns: u64, tid: u32, rest: Gain, out: &mut Vec<TraceEvent>) {
         let unseen = self.tasks.remove(&old).is_some();
         if unseen || rest.polls > 0 {
             let task = TaskId { runtime: RuntimeKind::Tokio, id: old };
             let end = if unseen { PollEnd::Gone } else { PollEnd::Pending };
-            let (count, duration_ns) = (rest.polls, Some(rest.busy_ns));
-            let off_cpu = self.told_off_cpu(rest);
+            let (count, duration_ns) = (rest.polls, (!self.entry_only).then_some(rest.busy_ns));
+            let off_cpu = duration_ns.and_then(|_| self.told_off_cpu(rest));
             out.push(TraceEvent::Poll { t_ns, task, tid, count, duration_ns, end, off_cpu });
         }
+    }
+
+    /// The future of `task`, which is not being polled, is dropped. Polls that nobody has told yet come later.
+    pub(super) fn dropped(&mut self, t_ns: u64, task: TaskId, tid: u32, out: &mut Vec<TraceEvent>) {
+        self.tasks.remove(&task.id);
+        let duration_ns = (!self.entry_only).then_some(0);
+        let off_cpu = duration_ns.and_then(|_| self.told_off_cpu(Gain::default()));
+        out.push(TraceEvent::Poll {
+            t_ns,
+            task,
+            tid,
+            count: 0,
+            duration_ns,
+            end: PollEnd::Cancelled,
+            off_cpu,
+        });
     }
 
     /// Whether this is a site, and it is known where its tasks keep their id.
@@ -372,11 +376,26 @@ impl Translator {
     }
 }
 
-/// The first poll of a task in an account that others had before.
-fn own_share(event: &PollEvent, gain: Gain) -> Gain {
-    let took_ns = event.end_ns.saturating_sub(event.start_ns);
-    let busy_ns = gain.busy_ns.min(took_ns);
-    Gain { polls: gain.polls.min(1), busy_ns, off_cpu: gain.off_cpu.within(busy_ns) }
+fn took(event: &PollEvent) -> u64 {
+    event.end_ns.saturating_sub(event.start_ns)
+}
+
+/// What an account has gained since it was last told, of which `before` polls were those of a task that another has replaced by
+/// now: that one's, and the other's own. How long each of them took is known where there is but one of the other's, its first;
+/// else all took the same.
+fn shared_out(gain: Gain, before: u64, first_ns: Option<u64>) -> (Gain, Gain) {
+    let before = before.min(gain.polls);
+    let polls = gain.polls - before;
+    if before == 0 {
+        return (Gain::default(), gain);
+    }
+    let own_ns = match first_ns {
+        Some(took_ns) if polls == 1 => gain.busy_ns.min(took_ns),
+        _ => (gain.busy_ns as u128 * polls as u128 / gain.polls as u128) as u64,
+    };
+    let own = Gain { polls, busy_ns: own_ns, off_cpu: gain.off_cpu.within(own_ns) };
+    let off_cpu = gain.off_cpu.minus(own.off_cpu);
+    (Gain { polls: before, busy_ns: gain.busy_ns - own_ns, off_cpu }, own)
 }
 
 /// Whether a task that has ended was cancelled. The word from before the poll was certainly its own; at the end its memory

@@ -1,10 +1,10 @@
-//! The kernel's records of wakes and spawns, and the sums of delays between wakes and polls → events.
+//! The kernel's records of wakes, spawns and drops, and the sums of delays between wakes and polls → events.
 
 use super::held::Reading;
 use super::translate::Translator;
 use super::{Doer, TraceEvent};
 use crate::decode::{RuntimeKind, TaskId};
-use async_inspect_ebpf::{Account, CAUSE_BY_TASK, CAUSE_SPAWN, CAUSE_WAKE, Cause, PollEvent};
+use async_inspect_ebpf::{Account, CAUSE_BY_TASK, CAUSE_DROP, CAUSE_SPAWN, CAUSE_WAKE, Cause, PollEvent};
 use std::collections::HashMap;
 
 /// As [`Account`] and [`PollEvent`] have them. All but the maxima only ever grow, whichever task stands at the address; the
@@ -16,6 +16,8 @@ pub(super) struct Sums {
     max_ns: u64,
     idle_ns: u64,
     poll_max_ns: u64,
+    /// Of `count`, those of the tasks that stood at the address before.
+    before: u64,
 }
 
 impl From<&Account> for Sums {
@@ -26,6 +28,7 @@ impl From<&Account> for Sums {
             max_ns: account.delay_max_ns,
             idle_ns: account.idle_ns,
             poll_max_ns: account.busy_max_ns,
+            before: account.delays_before,
         }
     }
 }
@@ -38,6 +41,7 @@ impl From<&PollEvent> for Sums {
             max_ns: event.delay_max_ns,
             idle_ns: event.idle_ns,
             poll_max_ns: event.busy_max_ns,
+            before: event.delays_before,
         }
     }
 }
@@ -58,7 +62,7 @@ impl Owed {
         let sum_ns = self.known.sum_ns.saturating_sub(self.told.sum_ns);
         let idle_ns = self.known.idle_ns.saturating_sub(self.told.idle_ns);
         self.told = self.known;
-        (count > 0 || idle_ns > 0).then_some(Sums { count, sum_ns, idle_ns, ..self.known })
+        (count > 0 || idle_ns > 0).then_some(Sums { count, sum_ns, idle_ns, before: 0, ..self.known })
     }
 }
 
@@ -87,9 +91,14 @@ impl Delays {
         };
         let mut left = None;
         if owed.task != task {
-            // All up to now was then the other's, if there was another; how long its longest was nobody said since.
-            if is_first && owed.task != 0 {
-                owed.known = Sums { max_ns: before.max_ns, poll_max_ns: before.poll_max_ns, ..known };
+            // How long the longest of the other was, if there was another, nobody said since. Where this one has no delay of its
+            // own yet, all up to now was the other's.
+            if owed.task != 0 && known.count <= sums.before {
+                let idle_ns = if is_first { known.idle_ns } else { before.idle_ns };
+                let (max_ns, poll_max_ns) = (before.max_ns, before.poll_max_ns);
+                owed.known = Sums { idle_ns, max_ns, poll_max_ns, ..known };
+            } else if owed.task != 0 {
+                owed.known.count = before.count.max(sums.before);
             }
             left = owed.take().map(|left| (owed.task, left));
             owed.task = task;
@@ -122,6 +131,10 @@ impl Translator {
         match cause.kind {
             CAUSE_WAKE => out.push(TraceEvent::Wake { t_ns, task, by }),
             CAUSE_SPAWN => self.first_sight(t_ns, task, cause.site, Some(by), out),
+            CAUSE_DROP => {
+                self.first_sight(t_ns, task, cause.site, None, out);
+                self.dropped(t_ns, task, tid, out);
+            }
             _ => {}
         }
     }
@@ -158,7 +171,7 @@ impl Translator {
 
 impl Translator {
     fn told(&self, t_ns: u64, task: u64, sums: Sums) -> TraceEvent {
-        let Sums { count, sum_ns, max_ns, idle_ns, poll_max_ns } = sums;
+        let Sums { count, sum_ns, max_ns, idle_ns, poll_max_ns, .. } = sums;
         let seen = |ns| (!self.entry_only).then_some(ns);
         let (idle_ns, poll_max_ns) = (seen(idle_ns), seen(poll_max_ns));
         TraceEvent::Delays { t_ns, task: tokio(task), count, sum_ns, max_ns, idle_ns, poll_max_ns }
@@ -193,9 +206,15 @@ mod tests {
         assert_eq!(delays.note(AT, 1, sums(5, 70, 30), false), None);
         assert_eq!(delays.take(AT), Some(sums(5, 70, 30)));
         // The first poll of the next task follows no wake: what came since was the first task's.
-        assert_eq!(delays.note(AT, 2, sums(7, 90, 0), true), Some((1, sums(2, 20, 30))));
+        let before = |before, sums| Sums { before, ..sums };
+        assert_eq!(delays.note(AT, 2, before(7, sums(7, 90, 0)), true), Some((1, sums(2, 20, 30))));
         assert_eq!(delays.take(AT), None);
-        assert_eq!(delays.note(AT, 2, sums(8, 99, 9), false), None);
+        assert_eq!(delays.note(AT, 2, before(7, sums(8, 99, 9)), false), None);
         assert_eq!(delays.take(AT), Some(sums(1, 9, 9)));
+        // The end of a task's first poll is told after later polls, and an account is read in between.
+        assert_eq!(delays.note(AT, 3, before(8, sums(11, 120, 8)), true), None);
+        assert_eq!(delays.take(AT), Some(sums(3, 21, 8)));
+        assert_eq!(delays.note(AT, 4, before(12, sums(14, 150, 8)), false), Some((3, sums(1, 0, 8))));
+        assert_eq!(delays.take(AT), Some(sums(2, 30, 8)));
     }
 }

@@ -157,7 +157,7 @@ fn a_place_that_a_lost_record_told_is_passed_over() {
 fn a_task_in_the_place_of_another() {
     let mut over = translator();
     events(&mut over, PollEvent { flags: FIRST, ..poll(1) }, &[1], &[1]);
-    let first = PollEvent { task: 8, flags: FIRST, ..poll(4) };
+    let first = PollEvent { task: 8, flags: FIRST, polls_before: 3, ..poll(4) };
     let seen = events(&mut over, first, &[1], &[1]);
     let name = "app::serve".into();
     let task = TaskId { id: 8, ..TASK };
@@ -169,6 +169,46 @@ fn a_task_in_the_place_of_another() {
             TraceEvent::Spawn { t_ns: 400, task, name, parent: None },
             TraceEvent::Poll { t_ns: 450, task, tid: 3, count: 1, duration_ns: Some(50), end, off_cpu: None },
         ]
+    );
+}
+
+/// All of task 7 was told. Its address is task 8's by now, whose first poll is told when two more have ended; or the account is read.
+#[test]
+fn polls_that_overtook_the_first_of_a_task_are_its_own() {
+    let task = TaskId { id: 8, ..TASK };
+    let end = PollEnd::Pending;
+    let told = |t_ns, count, duration_ns| {
+        let duration_ns = Some(duration_ns);
+        TraceEvent::Poll { t_ns, task, tid: 3, count, duration_ns, end, off_cpu: None }
+    };
+    let name: Arc<str> = "app::serve".into();
+    let mut over = translator();
+    events(&mut over, PollEvent { flags: FIRST | EVENT_ENDED, ..poll(1) }, &[3], &[1]);
+    let flags = FIRST | EVENT_DISTURBED;
+    let first = PollEvent { task: 8, flags, number: 2, polls_before: 1, ..poll(4) };
+    let spawn = TraceEvent::Spawn { t_ns: 400, task, name: name.clone(), parent: None };
+    assert_eq!(events(&mut over, first, &[], &[1]), [spawn, told(450, 3, 150)]);
+
+    let mut over = translator();
+    events(&mut over, PollEvent { flags: FIRST | EVENT_ENDED, ..poll(1) }, &[3], &[1]);
+    let (polls_before, last_end_ns) = (2, 500);
+    let account = Account {
+        task: 8,
+        polls: 4,
+        polls_before,
+        busy_ns: 200,
+        last_end_ns,
+        begun: 4,
+        ..Account::default()
+    };
+    let mut out = Vec::new();
+    over.read(Reading { t_ns: 600, header: 0, account }, |_| 3, &mut out);
+    let duration_ns = Some(50);
+    let straggler =
+        TraceEvent::Poll { t_ns: 600, task: TASK, tid: 0, count: 1, duration_ns, end, off_cpu: None };
+    assert_eq!(
+        out,
+        [straggler, TraceEvent::Spawn { t_ns: 600, task, name, parent: None }, told(500, 2, 100)]
     );
 }
 

@@ -102,6 +102,7 @@ fn further(variant: Variant) -> Vec<&'static str> {
                 "causes",
                 "computes",
                 "counts",
+                "dropped",
                 "exits_early",
                 "faults",
                 "many",
@@ -130,7 +131,7 @@ fn further(variant: Variant) -> Vec<&'static str> {
         }
         Tokio::Latest if variant == Variant::thin(tokio) => &["panics", "roots", "spawned"],
         Tokio::Latest => &["roots"],
-        Tokio::V1_38 if smallest => &["causes", "counts"],
+        Tokio::V1_38 if smallest => &["causes", "counts", "dropped"],
         _ => &[],
     };
     let outlines: &[&str] = if tokio == Tokio::Latest && variant.lto != Lto::Thin { &OUTLINES } else { &[] };

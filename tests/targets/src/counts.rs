@@ -1,4 +1,4 @@
-//! Tasks that count their own polls, at an even rate and in bursts. `counts even|bursts|spawns`.
+//! Tasks that count their own polls, at an even rate and in bursts. `counts even|bursts|spawns|threads`.
 //!
 //! Starts some tasks, says `waiting`, and goes on when it reads a line, so that a tracer can attach before. Then prints what
 //! each task did since: how often it was polled, and how often a poll that ended Pending left the task at another place than it
@@ -215,10 +215,25 @@ fn start_rest(mode: &str) -> Vec<JoinHandle<()>> {
                 handles.extend((0..250).map(|_| start("at_once", at_once)));
                 handles.push(start("stays", |counts| stays(counts, nth)));
             }
-            other => panic!("counts even|bursts|spawns, not {other:?}"),
+            "threads" => {}
+            other => panic!("counts even|bursts|spawns|threads, not {other:?}"),
         }
     }
     handles
+}
+
+/// One thread after the other, each with a runtime of its own: twice as many as a tracer has room for, but few at once.
+fn start_threads() {
+    for _ in 0..4_000 {
+        let thread = std::thread::spawn(|| {
+            let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+            runtime
+                .block_on(async { start("stays", |counts| stays(counts, 2)).await })
+                .expect("it does not panic");
+        });
+        thread.join().expect("it does not panic");
+        std::thread::sleep(Duration::from_millis(1));
+    }
 }
 
 fn print(before: &[(u64, u64)]) {
@@ -268,6 +283,9 @@ fn main() {
         all().iter().map(|counts| (counts.polls.load(Relaxed), counts.changes.load(Relaxed))).collect();
     open.send(true).expect("the early tasks listen");
     handles.extend(start_rest(&mode));
+    if mode == "threads" {
+        start_threads();
+    }
     for handle in handles {
         runtime.block_on(handle).expect("no task panics");
     }
