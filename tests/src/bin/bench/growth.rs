@@ -120,7 +120,7 @@ pub fn tasks(effort: Effort) -> Result<Vec<Table>> {
 }
 
 pub fn sites(effort: Effort) -> Result<Vec<Table>> {
-    let programs = ["types_5", "types_50", "types_500", "types_2500"];
+    let programs = ["types_5", "types_50", "types_500", "types_1000"];
     let mut sizes = Vec::new();
     for program in programs {
         let functions = poll_functions(&build(Peer::Nothing, program)?)?.len().to_string();
