@@ -80,6 +80,9 @@ pub struct CausePlan {
     pub notes: Vec<String>,
 }
 
+/// Of many more a busy program's probes take seconds to take out (2,001 beside as many poll functions: two, without them a quarter).
+const MOST_DROPS: usize = 200;
+
 impl CausePlan {
     /// `program`: the executable's bytes; `separate`: its debug file's, whose symbol table may be the only one.
     pub fn find(
@@ -106,7 +109,7 @@ impl CausePlan {
         let mut plan = CausePlan {
             wakes: entries(found.wakes, wanted.wakes).map(probe(Register::RDI)).collect(),
             spawns: entries(found.spawns, wanted.spawns).map(probe(Register::RSI)).collect(),
-            drops: entries(found.drops, true).map(drop).collect(),
+            drops: entries(found.drops, true).take(MOST_DROPS + 1).map(drop).collect(),
             header: TaskHeader { vtable: sites.header_vtable() as u32, poll: sites.vtable.poll as u32 },
             notes: Vec::new(),
         };
@@ -122,10 +125,20 @@ impl CausePlan {
                     .into(),
             );
         }
+        plan.keep_few_drops();
         if !wanted.dear {
             plan.spare();
         }
         plan
+    }
+
+    fn keep_few_drops(&mut self) {
+        if self.drops.len() > MOST_DROPS {
+            self.drops.clear();
+            self.notes.push(format!(
+                "tasks that the shutdown of a runtime drops are told late: more than {MOST_DROPS} functions would be probed for it"
+            ));
+        }
     }
 
     /// Leaves out what would cost ten times what a poll does. Of wakes all: with some of them unseen no delay would be certain.
