@@ -136,7 +136,8 @@ impl CausePlan {
         if self.drops.len() > MOST_DROPS {
             self.drops.clear();
             self.notes.push(format!(
-                "tasks that the shutdown of a runtime drops are told late: more than {MOST_DROPS} functions would be probed for it"
+                "tasks that the shutdown of a runtime drops are told late, and others of their kind may be taken for them: more than \
+                 {MOST_DROPS} functions would be probed for it"
             ));
         }
     }
