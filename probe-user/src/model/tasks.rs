@@ -242,6 +242,11 @@ impl Model {
                 self.now_ns = self.now_ns.max(t_ns);
                 self.transition(t_ns, task, &from, &to, out);
             }
+            TraceEvent::Stands { t_ns, task, at } => {
+                self.now_ns = self.now_ns.max(t_ns);
+                let at = self.paths.intern(&at, &self.frames);
+                self.stood(task, &at);
+            }
             TraceEvent::Lost { t_ns, count } => {
                 self.now_ns = self.now_ns.max(t_ns);
                 self.totals.lost = self.totals.lost.saturating_add(count);
@@ -300,14 +305,18 @@ impl Model {
         self.totals.transitions += 1;
         if let Some(task) = self.live.get_mut(&id) {
             task.last_event_ns = task.last_event_ns.max(t_ns);
-            if task.history.is_empty() {
-                // It was at `from` before its first event: since when is not known.
-                let since = Since { t_ns: task.born.t_ns, known: task.born.known };
-                task.arrive(Stop { since, path: from.clone() }, self.limits.history);
-            }
         }
+        self.stood(id, &from);
         self.arrive(id, Since { t_ns, known: Known::Exact }, &to);
         out.push(Event::State { t_ns, task: id, from: Some(from), to });
+    }
+
+    /// It was there before its first event: since when is not known.
+    fn stood(&mut self, id: TaskId, at: &Arc<AwaitPath>) {
+        if let Some(task) = self.live.get_mut(&id).filter(|task| task.history.is_empty()) {
+            let since = Since { t_ns: task.born.t_ns, known: task.born.known };
+            task.arrive(Stop { since, path: at.clone() }, self.limits.history);
+        }
     }
 
     /// Moves a task to a place and books the time it spent at the last one.

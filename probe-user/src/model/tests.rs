@@ -143,6 +143,25 @@ fn a_snapshot_does_not_repeat_what_the_trace_told() {
     assert_eq!(task.history[1].since, Since { t_ns: 2 * SECOND, known: Known::Exact });
 }
 
+/// Each snapshot found it being polled, and it never moves.
+#[test]
+fn a_task_that_only_the_trace_saw_at_rest() {
+    let shop = Shop::new();
+    let mut model = model(&shop, Mode::Session);
+    let mut out = vec![];
+    let mut spinning = shop.fetching(1, &shop.sleeping());
+    spinning.stale = true;
+    model.snapshot_taken(Box::new(shop.snapshot(SECOND, vec![spinning])), &mut out);
+    assert_eq!(model.get(tokio(1)).unwrap().path(), None);
+    for (t_ns, at) in [(2 * SECOND, shop.sleeping()), (3 * SECOND, shop.reading())] {
+        model.trace(TraceEvent::Stands { t_ns, task: tokio(1), at: at.into() }, &mut out);
+    }
+    assert_eq!(words(&out), ["spawn 1 existing=true"], "it did not move");
+    let task = model.get(tokio(1)).unwrap();
+    assert_eq!(task.path().unwrap().frames[..], shop.sleeping()[..], "what is known already stays");
+    assert_eq!(task.history[0].since, Since { t_ns: SECOND, known: Known::AtLeast });
+}
+
 #[test]
 fn lost_events_and_unknown_tasks_are_said() {
     let shop = Shop::new();

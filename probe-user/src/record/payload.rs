@@ -31,6 +31,12 @@ pub(super) enum Traced {
         from: u32,
         to: u32,
     },
+    /// [`TraceEvent::Stands`], likewise.
+    Stands {
+        t_ns: u64,
+        task: TaskId,
+        at: u32,
+    },
     Event(TraceEvent),
 }
 
@@ -38,6 +44,7 @@ pub(super) enum Traced {
 #[serde(rename = "Traced")]
 pub(super) enum TracedRef<'a> {
     Moved { t_ns: u64, task: TaskId, from: u32, to: u32 },
+    Stands { t_ns: u64, task: TaskId, at: u32 },
     Event(&'a TraceEvent),
 }
 
@@ -56,6 +63,9 @@ impl PathTable {
             TraceEvent::State { t_ns, task, from, to } => {
                 let (from, to) = (self.index(from), self.index(to));
                 TracedRef::Moved { t_ns: *t_ns, task: *task, from, to }
+            }
+            TraceEvent::Stands { t_ns, task, at } => {
+                TracedRef::Stands { t_ns: *t_ns, task: *task, at: self.index(at) }
             }
             other => TracedRef::Event(other),
         }
@@ -92,6 +102,7 @@ impl Traced {
             Traced::Moved { t_ns, task, from, to } => {
                 TraceEvent::State { t_ns, task, from: path(from)?, to: path(to)? }
             }
+            Traced::Stands { t_ns, task, at } => TraceEvent::Stands { t_ns, task, at: path(at)? },
             Traced::Event(event) => event,
         })
     }

@@ -16,6 +16,7 @@ pub(super) fn event(event: &TraceEvent, frames: usize) -> bool {
     event.t_ns() < 1 << 63
         && match event {
             TraceEvent::State { from, to, .. } => within(from, frames) && within(to, frames),
+            TraceEvent::Stands { at, .. } => within(at, frames),
             TraceEvent::Poll { count, duration_ns, off_cpu, .. } => {
                 let off_cpu = off_cpu.map(|off_cpu| off_cpu.sum_ns());
                 let times = [*duration_ns, off_cpu];

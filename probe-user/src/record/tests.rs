@@ -215,6 +215,9 @@ fn many_events_take_many_chunks_and_few_bytes() {
                 off_cpu: None,
             };
         }
+        if n.is_multiple_of(101) {
+            return TraceEvent::Stands { t_ns, task, at: paths[(n / 2 % 2) as usize].clone() };
+        }
         let (from, to) = (paths[(n / 2 % 2) as usize].clone(), paths[(n / 2 % 2) as usize ^ 1].clone());
         TraceEvent::State { t_ns, task, from, to }
     };
@@ -357,6 +360,7 @@ fn what_refers_to_frames_that_are_not_there_is_refused() {
         from: shop.reading().into(),
         to: shop.sleeping().into(),
     };
+    let stands = TraceEvent::Stands { t_ns: 1, task: tokio(1), at: shop.sleeping().into() };
     let endless = TraceEvent::Timed {
         t_ns: 1,
         of: Box::new(Timed {
@@ -369,6 +373,7 @@ fn what_refers_to_frames_that_are_not_there_is_refused() {
     };
     for update in [
         Update::Trace(vec![state]),
+        Update::Trace(vec![stands]),
         Update::Trace(vec![huge]),
         Update::Trace(vec![endless]),
         Update::Trace(vec![timed(1, Some(shop.sleeping().into()))]),

@@ -160,6 +160,12 @@ pub enum TraceEvent {
         from: Path,
         to: Path,
     },
+    /// Where a task stands of which nothing was told before: its first poll that was seen left it there and found it there.
+    Stands {
+        t_ns: u64,
+        task: TaskId,
+        at: Path,
+    },
     /// Polls since the last such event of the same name and place; only the maxima are of all up to now.
     Timed {
         t_ns: u64,
@@ -191,6 +197,7 @@ impl TraceEvent {
             | TraceEvent::LongPoll { t_ns, .. }
             | TraceEvent::LongPollLasts { t_ns, .. }
             | TraceEvent::State { t_ns, .. }
+            | TraceEvent::Stands { t_ns, .. }
             | TraceEvent::Timed { t_ns, .. }
             | TraceEvent::Lost { t_ns, .. }
             | TraceEvent::Paused { t_ns }

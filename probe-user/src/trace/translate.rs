@@ -74,6 +74,8 @@ struct Seen {
     path: Option<u64>,
     /// Number of the last poll told.
     number: u32,
+    /// Whether it was told at all where it stands.
+    told: bool,
 }
 
 pub(super) struct Translator {
@@ -164,6 +166,7 @@ impl Translator {
         if event.flags & EVENT_START_ONLY != 0 {
             if event.to_flags & PATH_BROKEN == 0 {
                 self.moved(task, event.to, event.start_ns, out);
+                self.stays(task, event.start_ns, out);
             }
             let t_ns = event.start_ns;
             let end = PollEnd::Unseen;
@@ -326,6 +329,7 @@ impl Translator {
         let settled = event.flags & (EVENT_DISTURBED | EVENT_GONE | EVENT_ENDED) == 0;
         if settled && event.to_flags & PATH_BROKEN == 0 {
             self.moved(task, event.to, event.end_ns, out);
+            self.stays(task, event.end_ns, out);
         }
     }
 
@@ -338,7 +342,18 @@ impl Translator {
         if let Some(from) = before.and_then(path)
             && from != here
         {
+            seen.told = true;
             out.push(TraceEvent::State { t_ns, task, from, to: here });
+        }
+    }
+
+    /// The task is left where it stands. Told once: it may never move, and who looked at its memory may have seen it being
+    /// polled each time.
+    fn stays(&mut self, task: TaskId, t_ns: u64, out: &mut Vec<TraceEvent>) {
+        let Some(seen) = self.tasks.get_mut(&task.id).filter(|seen| !seen.told) else { return };
+        if let Some(at) = seen.path.and_then(|hash| self.by_hash.get(&hash).cloned()) {
+            seen.told = true;
+            out.push(TraceEvent::Stands { t_ns, task, at });
         }
     }
 

@@ -69,8 +69,11 @@ fn told(t_ns: u64, count: u64, duration: u64, end: PollEnd) -> TraceEvent {
     TraceEvent::Poll { t_ns, task: TASK, tid: 3, count, duration_ns: Some(duration), end, off_cpu: None }
 }
 
+fn path(ids: &[u32]) -> Path {
+    ids.iter().map(|id| FrameId(*id)).collect()
+}
+
 fn state(t_ns: u64, from: &[u32], to: &[u32]) -> TraceEvent {
-    let path = |ids: &[u32]| ids.iter().map(|id| FrameId(*id)).collect();
     TraceEvent::State { t_ns, task: TASK, from: path(from), to: path(to) }
 }
 
@@ -95,6 +98,24 @@ fn a_poll_that_moved_the_task() {
     // One that could not be read is not told.
     let unreadable = PollEvent { to_flags: PATH_UNREADABLE, ..poll(4) };
     assert_eq!(events(&mut over, unreadable, &[], &[1]), [told(450, 1, 50, PollEnd::Pending)]);
+}
+
+#[test]
+fn where_a_task_stands_that_never_moves() {
+    let mut over = translator();
+    let stands = |t_ns| TraceEvent::Stands { t_ns, task: TASK, at: path(&[10]) };
+    // Another poll had begun when this one ended: where it left the task that one says.
+    let disturbed = PollEvent { flags: FIRST | EVENT_DISTURBED, ..poll(1) };
+    assert_eq!(events(&mut over, disturbed, &[], &[1]), [spawn(100), told(150, 1, 50, PollEnd::Pending)]);
+    let again = PollEvent { flags: EVENT_WALKED, ..poll(2) };
+    assert_eq!(events(&mut over, again, &[1], &[1]), [stands(250), told(250, 1, 50, PollEnd::Pending)]);
+    let again = PollEvent { flags: EVENT_WALKED, ..poll(3) };
+    assert_eq!(events(&mut over, again, &[1], &[1]), [told(350, 1, 50, PollEnd::Pending)], "told once");
+
+    let mut over = translator();
+    over.entry_only = true;
+    let entry = PollEvent { flags: FIRST | EVENT_START_ONLY, ..poll(1) };
+    assert_eq!(events(&mut over, entry, &[1], &[])[..2], [spawn(100), stands(100)]);
 }
 
 #[test]
@@ -167,6 +188,7 @@ fn a_task_in_the_place_of_another() {
         [
             told(400, 2, 100, PollEnd::Gone),
             TraceEvent::Spawn { t_ns: 400, task, name, parent: None },
+            TraceEvent::Stands { t_ns: 450, task, at: path(&[10]) },
             TraceEvent::Poll { t_ns: 450, task, tid: 3, count: 1, duration_ns: Some(50), end, off_cpu: None },
         ]
     );
@@ -270,7 +292,7 @@ fn an_ended_task_is_forgotten_and_an_unknown_one_counted() {
     assert_eq!(events(&mut over, last, &[3], &[1]).len(), 2);
     assert_eq!(
         events(&mut over, PollEvent { flags: FIRST, ..poll(2) }, &[1], &[1]).len(),
-        2,
+        3,
         "spawned again"
     );
     assert_eq!(events(&mut over, PollEvent { flags: EVENT_UNREADABLE, ..poll(3) }, &[1], &[]), []);

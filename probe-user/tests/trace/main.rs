@@ -58,6 +58,11 @@ fn by_task(events: &[TraceEvent]) -> BTreeMap<u64, Seen> {
                 }
                 seen.paths.push(to.to_vec());
             }
+            TraceEvent::Stands { task, at, .. } => {
+                let seen = tasks.entry(task.id).or_default();
+                assert!(seen.paths.is_empty(), "told where nothing was");
+                seen.paths.push(at.to_vec());
+            }
             TraceEvent::Watches { .. }
             | TraceEvent::LongPoll { .. }
             | TraceEvent::LongPollLasts { .. }
