@@ -15,11 +15,12 @@ pub const BLOCK: usize = 512;
 /// No such node, arm or offset.
 pub const NONE: u32 = u32::MAX;
 
-/// FNV-1a of this file's text, and of the others that both sides must agree on: tables of the walk, classes of times, slots.
+/// FNV-1a of this file's text, and of the others that both sides must agree on: tables of the walk, classes of times, slots, samples.
 pub const ABI_HASH: u64 = fnv1a(include_bytes!("abi.rs"))
     ^ fnv1a(include_bytes!("walk_table.rs")).rotate_left(1)
     ^ fnv1a(include_bytes!("histogram.rs")).rotate_left(2)
-    ^ fnv1a(include_bytes!("slots.rs")).rotate_left(3);
+    ^ fnv1a(include_bytes!("slots.rs")).rotate_left(3)
+    ^ fnv1a(include_bytes!("samples.rs")).rotate_left(4);
 
 /// Classes of times that a histogram tells apart; see `histogram.rs`.
 pub const CLASSES: usize = 126;
@@ -282,6 +283,12 @@ pub const EVENT_WALKED: u16 = 64;
 pub const EVENT_ALONE: u16 = 128;
 /// The task has ended.
 pub const EVENT_ENDED: u16 = 256;
+/// With [`EVENT_ENDED`]: its end was seen while its memory was its own, so that `to` and `state_after` are certain.
+pub const EVENT_OVER: u16 = 512;
+/// A panic began in this poll, and in none within it; somebody may have caught it.
+pub const EVENT_PANICKED: u16 = 1024;
+/// Of no poll: the task ended outside of one, or within one whose start was not seen.
+pub const EVENT_OUTSIDE: u16 = 2048;
 
 /// Largest record in the ring buffer.
 pub const MAX_EVENT: usize = size_of::<PollEvent>() + 2 * MAX_ARMS * size_of::<u32>();
@@ -343,6 +350,8 @@ pub struct Cause {
 pub const COOKIE_DEAR: u64 = 1;
 /// The same: what is done to the task may have been done when the probe is hit.
 pub const COOKIE_AFTER: u64 = 2;
+/// In the cookie of an end's probe: the first argument is the task's header. Else the second leads to it.
+pub const COOKIE_HEADER: u64 = 4;
 
 pub const CAUSE_WAKE: u32 = 1;
 pub const CAUSE_SPAWN: u32 = 2;
@@ -368,7 +377,7 @@ pub struct Thread {
     /// Poll starts and ends on this thread. Not in per-cpu counters, which cost 40 ns each.
     pub entries: u64,
     pub returns: u64,
-    /// Wakes, spawns and drops on it, and how many of them were hits of a dear probe.
+    /// Wakes, spawns, ends and panics on it, and how many of them were hits of a dear probe.
     pub causes: u64,
     pub dear: u64,
     pub frames: [Frame; MAX_NESTING],
@@ -379,6 +388,12 @@ pub struct Thread {
     pub header: u64,
     pub site: u32,
     pub phase: u32,
+    /// The task whose end was seen last within its poll on this thread, and its header; 0: that poll's end has been told.
+    pub over_header: u64,
+    pub over_task: u64,
+    /// What was found of it then.
+    pub over_state: u64,
+    pub over_path: Path,
     /// What was found there: id and state word, and whether both could be read.
     pub task: u64,
     pub state: u64,
@@ -387,6 +402,8 @@ pub struct Thread {
     pub tid: u32,
     /// When the poll ended; CLOCK_MONOTONIC, ns.
     pub now_ns: u64,
+    /// With starts of polls alone, one of [`CALM`] and [`PANICKING`]; else 0.
+    pub panicking: u64,
     pub path: Path,
     /// Of the poll that ended: [`Account::blocked_ns`] and [`Account::preempted_ns`] are sums of these.
     pub poll_blocked_ns: u64,
@@ -408,65 +425,10 @@ pub struct Thread {
     pub block: [u8; BLOCK + 8],
 }
 
-/// Bytes of stack that are copied of a thread that computes: from the red zone on to the poll's frame, or nothing where that is more.
-pub const SAMPLED_STACK: usize = 32 << 10;
-/// The ABI lets a leaf function use so much below its stack pointer.
-pub const RED_ZONE: u64 = 128;
-
-/// A thread that is on its CPU in a poll that takes long; a record of the ring buffer `SAMPLES`.
-#[repr(C)]
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[cfg_attr(feature = "user", derive(FromBytes, IntoBytes, Immutable, KnownLayout))]
-pub struct Sample {
-    /// CLOCK_MONOTONIC, ns, as `start_ns`.
-    pub t_ns: u64,
-    /// [`Frame::start_ns`] of the poll, and what else is known of it.
-    pub start_ns: u64,
-    pub sp: u64,
-    pub task: u64,
-    /// Time off CPU in it up to now.
-    pub blocked_ns: u64,
-    pub preempted_ns: u64,
-    /// The poll's samples up to this one: also those that found no room in the ring.
-    pub nth: u64,
-    pub site: u32,
-    /// Thread, as its own PID namespace numbers it.
-    pub tid: u32,
-    /// Where `stack` begins in the target, and how much of it was read: all, up to the poll's frame, or nothing.
-    pub stack_at: u64,
-    pub stack_len: u64,
-    /// What user space had in its registers; all 0 where they could not be read.
-    pub registers: Registers,
-    pub stack: [u8; SAMPLED_STACK],
-}
-
-/// As the kernel keeps them (`struct pt_regs` of x86-64 in arch/x86/include/asm/ptrace.h).
-#[repr(C)]
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[cfg_attr(feature = "user", derive(FromBytes, IntoBytes, Immutable, KnownLayout))]
-pub struct Registers {
-    pub r15: u64,
-    pub r14: u64,
-    pub r13: u64,
-    pub r12: u64,
-    pub bp: u64,
-    pub bx: u64,
-    pub r11: u64,
-    pub r10: u64,
-    pub r9: u64,
-    pub r8: u64,
-    pub ax: u64,
-    pub cx: u64,
-    pub dx: u64,
-    pub si: u64,
-    pub di: u64,
-    pub orig_ax: u64,
-    pub ip: u64,
-    pub cs: u64,
-    pub flags: u64,
-    pub sp: u64,
-    pub ss: u64,
-}
+/// No panic has begun on the thread since a poll did, or since a task ended there.
+pub const CALM: u64 = 1;
+/// One has.
+pub const PANICKING: u64 = 2;
 
 /// What the programs count, each in a per-cpu u64 of the map `COUNTERS`.
 #[repr(u32)]

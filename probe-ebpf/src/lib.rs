@@ -8,12 +8,14 @@ mod abi;
 #[cfg(feature = "fingerprint")]
 pub mod fingerprint;
 mod histogram;
+mod samples;
 mod slots;
 mod walk;
 mod walk_table;
 
 pub use abi::*;
 pub use histogram::*;
+pub use samples::*;
 pub use slots::*;
 pub use walk::*;
 pub use walk_table::*;

@@ -8,7 +8,8 @@
 //! | `poll_session` | one uprobe session, entry and return | 6.13 |
 //! | `poll_entry`, `poll_return` | `uprobe_multi`, or a perf event per site | 6.6, 5.15 |
 //! | `poll_start` | as `poll_entry`, and nothing at the return | |
-//! | `task_wake`, `task_spawn`, `task_drop` | as `poll_start`, at the functions of tokio that do so | |
+//! | `task_wake`, `task_spawn`, `task_end`, `task_drop` | as `poll_start`, at the functions of tokio that do so | |
+//! | `panicked` | as `poll_start`, at std's | |
 //! | `switched` | raw tracepoint `sched_switch`, of the whole machine | |
 //! | `ticked` | perf event: a clock of a thread | 5.15 |
 #![no_std]
@@ -26,7 +27,7 @@ use aya_ebpf::{
     macros::{perf_event, raw_tracepoint, uprobe, uretprobe},
     programs::{PerfEventContext, ProbeContext, RawTracePointContext, RetProbeContext},
 };
-use bpf::{causes, off_cpu, on_cpu, poll, stack};
+use bpf::{causes, ends, off_cpu, on_cpu, poll, stack};
 
 /// Entry and return of one poll. Answers 1 at the entry to leave the return address alone.
 #[uprobe]
@@ -78,6 +79,22 @@ pub fn task_spawn(ctx: ProbeContext) -> u32 {
 pub fn task_drop(ctx: ProbeContext) -> u32 {
     stack::not_per_cpu();
     causes::drop_task(&ctx);
+    0
+}
+
+/// tokio's `Schedule::release`: the second argument leads to the header.
+#[uprobe]
+pub fn task_end(ctx: ProbeContext) -> u32 {
+    stack::not_per_cpu();
+    ends::task_ends(&ctx);
+    0
+}
+
+/// std's `rust_panic`.
+#[uprobe]
+pub fn panicked(ctx: ProbeContext) -> u32 {
+    stack::not_per_cpu();
+    ends::panics(&ctx);
     0
 }
 

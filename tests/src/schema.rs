@@ -318,9 +318,12 @@ pub enum Line {
         delays: Spread,
         idle_ns: u64,
     },
+    /// `how`: `unseen`, where it is not known whether it completed.
     Complete {
         t_ns: u64,
         task: String,
+        #[serde(default)]
+        how: Option<String>,
     },
     /// `at`: where it stood when its last poll began.
     Cancel {

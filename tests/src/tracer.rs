@@ -202,6 +202,8 @@ pub struct Seen {
     pub completed: u64,
     pub panicked: u64,
     pub cancelled: u64,
+    /// It ended, and how is not known.
+    pub unseen: u64,
 }
 
 impl Traced {
@@ -267,7 +269,8 @@ impl Traced {
                 Line::Spawn { existing, .. } => seen.spawns += u64::from(!existing),
                 Line::Poll { count, .. } => seen.polls += count,
                 Line::State { .. } => seen.changes += 1,
-                Line::Complete { .. } => seen.completed += 1,
+                Line::Complete { how: None, .. } => seen.completed += 1,
+                Line::Complete { .. } => seen.unseen += 1,
                 Line::Panic { .. } => seen.panicked += 1,
                 Line::Cancel { .. } => seen.cancelled += 1,
                 _ => {}

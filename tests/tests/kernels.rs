@@ -120,15 +120,19 @@ fn verified(mode: ProbeMode) {
             id_offset: NONE,
         };
         let probe = CauseProbe { offset: first_instruction(), ..CauseProbe::default() };
-        let (wakes, spawns, drops) = (vec![probe], vec![probe], vec![probe]);
-        let causes = CausePlan { wakes, spawns, drops, ..CausePlan::default() };
+        let one = || vec![probe];
+        let (wakes, spawns, ends, panics, drops) = (one(), one(), one(), one(), one());
+        let causes = CausePlan { wakes, spawns, ends, panics, drops, ..CausePlan::default() };
         let long_after = Some(Duration::from_millis(10));
         let plan = TracePlan { sites: vec![site], causes, long_after, ..TracePlan::default() };
         let tracer = Tracer::attach(&ourselves, &plan, mode, entry_only).expect("it worked a moment ago");
         let names: Vec<&str> = tracer.verified().iter().map(|(name, _)| *name).collect();
         // Of drops there would be a perf event for each kind of task.
         let multi = mode != ProbeMode::Perf;
-        for cause in ["task_wake", "task_spawn"].into_iter().chain(multi.then_some("task_drop")) {
+        for cause in ["task_wake", "task_spawn", "task_end", "panicked"]
+            .into_iter()
+            .chain(multi.then_some("task_drop"))
+        {
             assert!(names.contains(&cause), "{mode}: {cause} was not loaded, but {names:?}");
         }
         // The starts of polls alone tell no time.

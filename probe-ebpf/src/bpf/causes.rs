@@ -41,7 +41,7 @@ pub fn wake(ctx: &impl EbpfContext) {
             note_wake(account, &cause);
             true
         }
-        None => identify(&mut cause),
+        None => introduce(&mut cause),
     };
     finish(&cause, known);
 }
@@ -69,7 +69,7 @@ fn note_wake(account: *mut Account, cause: &Cause) {
 pub fn spawn(ctx: &impl EbpfContext) {
     let Some(thread) = thread_of_target() else { return };
     let mut cause = begin(ctx, thread, CAUSE_SPAWN, Registers::of(ctx).second_argument());
-    let known = identify(&mut cause);
+    let known = introduce(&mut cause);
     finish(&cause, known);
 }
 
@@ -88,17 +88,27 @@ pub fn drop_task(ctx: &impl EbpfContext) {
     if let Some(account) = accounts::of(thread) {
         put!((*account).ended, get!((*account).begun));
     }
-    let known = identify(&mut cause);
+    let known = introduce(&mut cause);
+    // The scheduler lets go of it next, on this thread.
+    put!((*thread).over_header, cause.header);
+    put!((*thread).over_task, cause.task);
     finish(&cause, known);
+}
+
+/// Counts the hit of a probe, with what it costs. Answers its cookie.
+#[inline(always)]
+pub fn hit(ctx: &impl EbpfContext, thread: *mut Thread) -> u64 {
+    put!((*thread).causes, get!((*thread).causes).wrapping_add(1));
+    // SAFETY: the helper takes any context of this program type.
+    let cookie = unsafe { bpf_get_attach_cookie(ctx.as_ptr()) };
+    put!((*thread).dear, get!((*thread).dear).wrapping_add(cookie & COOKIE_DEAR));
+    cookie
 }
 
 /// Who does it, and when.
 #[inline(always)]
 fn begin(ctx: &impl EbpfContext, thread: *mut Thread, kind: u32, header: u64) -> Cause {
-    put!((*thread).causes, get!((*thread).causes).wrapping_add(1));
-    // SAFETY: the helper takes any context of this program type.
-    let cookie = unsafe { bpf_get_attach_cookie(ctx.as_ptr()) };
-    put!((*thread).dear, get!((*thread).dear).wrapping_add(cookie & COOKIE_DEAR));
+    let cookie = hit(ctx, thread);
     let flags = if cookie & COOKIE_AFTER != 0 { AFTER } else { 0 };
     // SAFETY: no arguments.
     let t_ns = unsafe { bpf_ktime_get_ns() };
@@ -119,26 +129,32 @@ fn begin(ctx: &impl EbpfContext, thread: *mut Thread, kind: u32, header: u64) ->
 
 /// Reads in the task what it is. False where that cannot be told.
 #[inline(always)]
-fn identify(cause: &mut Cause) -> bool {
-    let Some(config) = CONFIG.get(0) else { return false };
-    let Some(vtable) = read(cause.header.wrapping_add(config.vtable_off as u64)) else { return false };
-    let Some(poll) = read(vtable.wrapping_add(config.poll_slot as u64)) else { return false };
-    // SAFETY: user space fills this map before it attaches and never removes from it.
-    let Some(site) = (unsafe { POLLS.get(poll) }).copied() else { return false };
+fn introduce(cause: &mut Cause) -> bool {
+    let Some((site, task)) = identify(cause.header) else { return false };
     cause.site = site;
-    let Some(site) = SITES.get(site) else { return false };
-    if site.id_offset == NONE {
-        // Of a kind whose tasks are not told apart.
-        return true;
-    }
-    let Some(task) = read(cause.header.wrapping_add(site.id_offset as u64)) else { return false };
     cause.task = task;
     true
 }
 
+/// The kind and the id of the task with this header; 0 where tasks of its kind are not told apart. None: it is no task of a kind that
+/// is known.
+#[inline(always)]
+pub fn identify(header: u64) -> Option<(u32, u64)> {
+    let config = CONFIG.get(0)?;
+    let vtable = read(header.wrapping_add(config.vtable_off as u64))?;
+    let poll = read(vtable.wrapping_add(config.poll_slot as u64))?;
+    // SAFETY: user space fills this map before it attaches and never removes from it.
+    let nth = (unsafe { POLLS.get(poll) }).copied()?;
+    let site = SITES.get(nth)?;
+    if site.id_offset == NONE {
+        return Some((nth, 0));
+    }
+    Some((nth, read(header.wrapping_add(site.id_offset as u64))?))
+}
+
 /// A word of the target.
 #[inline(always)]
-fn read(at: u64) -> Option<u64> {
+pub fn read(at: u64) -> Option<u64> {
     let mut word = 0u64;
     // SAFETY: `word` has room for eight bytes.
     let failed = unsafe { bpf_probe_read_user((&raw mut word).cast(), 8, at as *const _) };

@@ -3,6 +3,7 @@
 mod accounts;
 mod bounds;
 pub mod causes;
+pub mod ends;
 mod frames;
 mod maps;
 mod memory;

@@ -1,7 +1,7 @@
 //! A poll begins, a poll ends.
 
 use super::{
-    accounts,
+    accounts, ends,
     frames::{drop_frames_left, take_frame},
     maps::{SITES, add_to, count, epoch, is_long},
     memory::{copy_path, frame, get, put},
@@ -12,9 +12,9 @@ use super::{
     times,
 };
 use async_inspect_ebpf::{
-    Account, Counter, EVENT_ALONE, EVENT_DISTURBED, EVENT_ENDED, EVENT_FIRST, EVENT_GONE, EVENT_NESTED,
-    EVENT_START_ONLY, EVENT_UNREADABLE, EVENT_WALKED, Frame, MAX_NESTING, NONE, PATH_BROKEN, PATH_ENDED,
-    Thread, next_number, settled,
+    Account, CALM, Counter, EVENT_ALONE, EVENT_DISTURBED, EVENT_ENDED, EVENT_FIRST, EVENT_GONE, EVENT_NESTED,
+    EVENT_OVER, EVENT_START_ONLY, EVENT_UNREADABLE, EVENT_WALKED, Frame, MAX_NESTING, NONE, PATH_BROKEN,
+    PATH_ENDED, Thread, next_number, settled,
 };
 use aya_ebpf::{
     EbpfContext,
@@ -72,6 +72,7 @@ pub fn start_only(ctx: &impl EbpfContext) {
     // SAFETY: no arguments.
     let now = unsafe { bpf_ktime_get_ns() };
     let Some(thread) = hit(ctx, site(ctx)) else { return };
+    put!((*thread).panicking, CALM);
     look(thread);
     let readable = get!((*thread).readable) != 0;
     let mut flags = EVENT_START_ONLY | if readable { 0 } else { EVENT_UNREADABLE };
@@ -272,6 +273,7 @@ fn finish_end(thread: *mut Thread) {
     let old = frame(thread, get!((*thread).depth));
     let now = get!((*thread).now_ns);
     let took = now.wrapping_sub(get!((*old).start_ns));
+    let over = ends::take_over(thread, old);
     off_cpu::poll_ends(thread, old, took);
     let account = accounts::of(thread).filter(|account| {
         let account = *account;
@@ -281,7 +283,10 @@ fn finish_end(thread: *mut Thread) {
     let mut tell = flags & (EVENT_FIRST | EVENT_UNREADABLE) != 0 || is_long(took);
     let gone = get!((*thread).readable) == 0 || get!((*thread).task) != get!((*old).task);
     let path_flags = get!((*thread).path.flags);
-    let ended = gone || path_flags & PATH_ENDED != 0;
+    let ended = over || gone || path_flags & PATH_ENDED != 0;
+    if over {
+        flags |= EVENT_OVER;
+    }
     let idle_ns = accounts::idle(old);
     times::poll_ended(thread, old, took, idle_ns);
     match account {
@@ -299,7 +304,7 @@ fn finish_end(thread: *mut Thread) {
             // SAFETY: only an address in the map value is made here.
             add_to(unsafe { &raw mut (*account).idle_ns }, idle_ns);
             put!((*account).last_end_ns, now);
-            if get!((*account).begun) != get!((*old).number) {
+            if !over && get!((*account).begun) != get!((*old).number) {
                 flags |= EVENT_DISTURBED;
             } else if ended {
                 put!((*account).ended, get!((*old).number));
@@ -314,7 +319,7 @@ fn finish_end(thread: *mut Thread) {
             // Another task stands in the account by now. Whether this poll was the last of its own, that one's first will say.
             let late = flags & EVENT_ALONE == 0;
             flags |= EVENT_ALONE
-                | if late {
+                | if late && !over {
                     EVENT_DISTURBED
                 } else if ended {
                     EVENT_ENDED
@@ -352,7 +357,7 @@ fn tell_end(thread: *mut Thread, old: *mut Frame, account: Option<*mut Account>,
 
 /// Reads the task at `Thread::header`.
 #[inline(always)]
-fn look(thread: *mut Thread) {
+pub fn look(thread: *mut Thread) {
     put!((*thread).readable, 0);
     let Some(site) = SITES.get(get!((*thread).site)) else { return };
     let mut task = Task::read(thread, get!((*thread).header), site);

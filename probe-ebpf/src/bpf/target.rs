@@ -48,6 +48,8 @@ fn new_thread(key: u64, tid: u32) -> Option<*mut Thread> {
     put!((*thread).returns, 0);
     put!((*thread).causes, 0);
     put!((*thread).dear, 0);
+    put!((*thread).over_header, 0);
+    put!((*thread).panicking, 0);
     put!((*thread).off_since_ns, 0);
     put!((*thread).sampled_poll_ns, 0);
     put!((*thread).tid, tid);

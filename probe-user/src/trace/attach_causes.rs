@@ -1,4 +1,4 @@
-//! Putting in the probes of wakes, spawns and drops: entries only, by the means that the probes of polls took.
+//! Putting in the probes of wakes, spawns, ends and panics: entries only, by the means that the probes of polls took.
 
 use super::attach::{Links, Places, ProbeMode, link_each, link_many};
 use super::object::Programs;
@@ -13,7 +13,14 @@ pub(super) fn attach(
     mode: ProbeMode,
 ) -> Result<Links, TraceError> {
     let mut links = Links::default();
-    for (program, probes) in [(WAKE, &plan.wakes), (SPAWN, &plan.spawns), (DROP, &plan.drops)] {
+    let all = [
+        (WAKE, &plan.wakes),
+        (SPAWN, &plan.spawns),
+        (END, &plan.ends),
+        (PANIC, &plan.panics),
+        (DROP, &plan.drops),
+    ];
+    for (program, probes) in all {
         // There is one of the last for each kind of task, and perf events are slow to take out.
         if probes.is_empty() || mode == ProbeMode::Perf && program == DROP {
             continue;
@@ -33,6 +40,8 @@ pub(super) fn wakes(programs: &Programs, places: Places, mode: ProbeMode) -> Res
 
 const WAKE: &str = "task_wake";
 const SPAWN: &str = "task_spawn";
+const END: &str = "task_end";
+const PANIC: &str = "panicked";
 const DROP: &str = "task_drop";
 
 fn entries(

@@ -1,12 +1,13 @@
-//! Where tokio wakes, spawns and drops tasks: functions that survive every optimization, found by their names in the symbol table.
+//! Where tokio wakes, spawns and ends tasks: functions that survive every optimization, found by their names in the symbol table.
 
 use super::cheap_place::{CheapPlace, cheap_place};
 use crate::decode::Sites;
 use crate::dwarf::defined;
-use crate::runtime::TaskWord;
+use crate::runtime::{Flavor, TaskWord};
 use crate::target::{FileOffset, Image, Svma};
-use async_inspect_ebpf::{COOKIE_AFTER, COOKIE_DEAR, Config};
+use async_inspect_ebpf::{COOKIE_AFTER, COOKIE_DEAR, COOKIE_HEADER, Config};
 use iced_x86::Register;
+use std::collections::HashSet;
 
 /// What is asked for beside polls. Each costs the target a probe hit per event.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -40,6 +41,8 @@ pub struct CauseProbe {
     pub dear: bool,
     /// What the function does to the task may have been done when the probe is hit.
     pub after: bool,
+    /// Of an end: the first argument is the task's header.
+    pub header: bool,
 }
 
 impl CauseProbe {
@@ -47,22 +50,24 @@ impl CauseProbe {
     fn find(program: &[u8], entry: FileOffset, size: u64, argument: Register) -> CauseProbe {
         let code = program.get(entry.0 as usize..).unwrap_or_default();
         match cheap_place(&code[..code.len().min(size as usize)], argument) {
-            Some(CheapPlace { offset, after_lock }) => {
-                CauseProbe { offset: FileOffset(entry.0 + offset as u64), dear: false, after: after_lock }
-            }
-            None => CauseProbe { offset: entry, dear: true, after: false },
+            Some(CheapPlace { offset, after_lock }) => CauseProbe {
+                offset: FileOffset(entry.0 + offset as u64),
+                after: after_lock,
+                ..CauseProbe::default()
+            },
+            None => CauseProbe { offset: entry, dear: true, ..CauseProbe::default() },
         }
     }
 
     /// The same, before anything is done to the task.
     fn find_before(program: &[u8], entry: FileOffset, size: u64, argument: Register) -> CauseProbe {
         let probe = CauseProbe::find(program, entry, size, argument);
-        if probe.after { CauseProbe { offset: entry, dear: true, after: false } } else { probe }
+        if probe.after { CauseProbe { offset: entry, dear: true, ..CauseProbe::default() } } else { probe }
     }
 
     pub(super) fn cookie(self) -> u64 {
         let flag = |set: bool, flag: u64| if set { flag } else { 0 };
-        flag(self.dear, COOKIE_DEAR) | flag(self.after, COOKIE_AFTER)
+        flag(self.dear, COOKIE_DEAR) | flag(self.after, COOKIE_AFTER) | flag(self.header, COOKIE_HEADER)
     }
 }
 
@@ -72,8 +77,14 @@ pub struct CausePlan {
     pub wakes: Vec<CauseProbe>,
     /// Instances of tokio's `OwnedTasks::bind_inner`; the second argument is the header.
     pub spawns: Vec<CauseProbe>,
-    /// Instances of tokio's `raw::shutdown`; the first argument is the header. Always watched: they are hit when a runtime or a
-    /// `LocalSet` shuts down, and without them a task that then takes the place of another would be taken for that one.
+    /// tokio's `State::transition_to_complete`, whose argument is the header; where that was inlined, `Schedule::release` of each
+    /// scheduler, whose second argument leads to it. Always watched: what a task has come to is seen nowhere else for certain, as its
+    /// memory may be another's when its last poll returns.
+    pub ends: Vec<CauseProbe>,
+    /// std's `rust_panic`. Watched where ends are: a task that nobody joins leaves nothing else that tells.
+    pub panics: Vec<CauseProbe>,
+    /// Instances of tokio's `raw::shutdown`; the first argument is the header. Watched where `ends` lacks a scheduler: they are hit when
+    /// a runtime or a `LocalSet` shuts down, and without them a task that then takes the place of another would be taken for that one.
     pub drops: Vec<CauseProbe>,
     pub header: TaskHeader,
     /// What was asked for and cannot be had; for people.
@@ -96,6 +107,7 @@ impl CausePlan {
         for object in std::iter::once(program).chain(separate) {
             defined(object, &mut |name, at, size| found.add(name, at, size));
         }
+        let all_end = !found.completes.is_empty() || found.covers(sites);
         let entries = |list: Vec<(Svma, u64)>, wanted: bool| {
             let at = |(at, size): (Svma, u64)| Some((image.file_offset(at)?, size));
             let mut entries: Vec<_> = list.into_iter().filter(|_| wanted).filter_map(at).collect();
@@ -109,6 +121,8 @@ impl CausePlan {
         let mut plan = CausePlan {
             wakes: entries(found.wakes, wanted.wakes).map(probe(Register::RDI)).collect(),
             spawns: entries(found.spawns, wanted.spawns).map(probe(Register::RSI)).collect(),
+            ends: Vec::new(),
+            panics: Vec::new(),
             drops: entries(found.drops, true).take(MOST_DROPS + 1).map(drop).collect(),
             header: TaskHeader { vtable: sites.header_vtable() as u32, poll: sites.vtable.poll as u32 },
             notes: Vec::new(),
@@ -124,6 +138,21 @@ impl CausePlan {
                  the symbol table was stripped)"
                     .into(),
             );
+        }
+        let completes = |(entry, size)| CauseProbe {
+            header: true,
+            ..CauseProbe::find_before(program, entry, size, Register::RDI)
+        };
+        let ends: Vec<_> = match found.completes.is_empty() {
+            false => entries(found.completes, true).map(completes).collect(),
+            true => entries(found.ends, true).map(probe(Register::RSI)).collect(),
+        };
+        let panics: Vec<_> = entries(found.panics, true).map(probe(Register::RDI)).collect();
+        if wanted.dear || !ends.iter().chain(&panics).any(|probe| probe.dear) {
+            (plan.ends, plan.panics) = (ends, panics);
+        }
+        if all_end && !plan.ends.is_empty() {
+            plan.drops.clear();
         }
         plan.keep_few_drops();
         if !wanted.dear {
@@ -158,7 +187,7 @@ impl CausePlan {
     }
 
     pub fn is_empty(&self) -> bool {
-        self.wakes.is_empty() && self.spawns.is_empty() && self.drops.is_empty()
+        [&self.wakes, &self.spawns, &self.ends, &self.drops].into_iter().all(Vec::is_empty)
     }
 
     /// `entry_only`: that a poll is under way is not known then. So a wake whose probe is hit late is not told from one that no poll
@@ -173,7 +202,8 @@ impl CausePlan {
 
     /// Whether any probe costs ten times what others do.
     pub fn is_dear(&self) -> bool {
-        self.wakes.iter().chain(&self.spawns).any(|probe| probe.dear)
+        let lists = [&self.wakes, &self.spawns, &self.ends, &self.panics];
+        lists.into_iter().flatten().any(|probe| probe.dear)
     }
 }
 
@@ -182,12 +212,32 @@ struct Found {
     /// With their sizes.
     wakes: Vec<(Svma, u64)>,
     spawns: Vec<(Svma, u64)>,
+    completes: Vec<(Svma, u64)>,
+    ends: Vec<(Svma, u64)>,
+    /// Schedulers of `ends`.
+    let_go: HashSet<Flavor>,
+    panics: Vec<(Svma, u64)>,
     drops: Vec<(Svma, u64)>,
 }
+
+/// Parts of the mangled paths of tokio's schedulers.
+const SCHEDULERS: [(&str, Flavor); 3] = [
+    ("12multi_thread", Flavor::MultiThread),
+    ("14current_thread", Flavor::CurrentThread),
+    ("4task5local", Flavor::LocalSet),
+];
 
 impl Found {
     /// Parts of mangled names, the same in both manglings.
     fn add(&mut self, name: &str, at: Svma, size: u64) {
+        // In no namespace before Rust 1.89, and then in one of the compiler's own.
+        if name == "rust_panic" || name.ends_with("___rustc10rust_panic") {
+            self.panics.push((at, size));
+        }
+        if let Some(flavor) = lets_go(name) {
+            self.ends.push((at, size));
+            self.let_go.insert(flavor);
+        }
         let Some((_, function)) = name.split_once("7runtime4task") else { return };
         // A part that was split off begins in the middle of the function.
         if function.contains("closure") || function.ends_with(".cold") {
@@ -195,6 +245,9 @@ impl Found {
         }
         if function.starts_with("5waker11wake_by_val") || function.starts_with("5waker11wake_by_ref") {
             self.wakes.push((at, size));
+        }
+        if function.starts_with("5state") && function.contains("22transition_to_complete") {
+            self.completes.push((at, size));
         }
         if function.starts_with("3raw8shutdown") {
             self.drops.push((at, size));
@@ -208,9 +261,53 @@ impl Found {
     }
 }
 
+impl Found {
+    /// Whether each scheduler that tasks are known to be of lets go of them where that is seen.
+    fn covers(&self, sites: &Sites) -> bool {
+        let seen = |flavor| flavor == Flavor::Blocking || self.let_go.contains(&flavor);
+        sites.iter().all(|site| site.flavor.is_some_and(seen))
+    }
+}
+
+/// The scheduler whose `Schedule::release` has this name.
+fn lets_go(name: &str) -> Option<Flavor> {
+    // In one mangling a hash follows, in the other nothing does.
+    let (path, rest) = name.rsplit_once("7release")?;
+    let is_function = rest.is_empty() || rest.starts_with("17h");
+    let of_trait = path.contains("4task8Schedule") || path.contains("task..Schedule");
+    let place = path.split_once("5tokio").filter(|_| is_function && of_trait)?.1;
+    // The first is where the function stands, and not of which type it is.
+    let at = |part: &str| place.find(part);
+    let found = SCHEDULERS.iter().filter_map(|(part, flavor)| Some((at(part)?, *flavor)));
+    found.min_by_key(|(at, _)| *at).map(|(_, flavor)| flavor)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn schedulers_let_go() {
+        let names = [
+            (
+                "_ZN5tokio4task5local111_$LT$impl$u20$tokio..runtime..task..Schedule$u20$for$u20$alloc..sync..Arc$LT$tokio..task..local..Shared$GT$$GT$7release17h2ba51b9e415d0b19E",
+                Some(Flavor::LocalSet),
+            ),
+            (
+                "_ZN5tokio7runtime9scheduler14current_thread134_$LT$impl$u20$tokio..runtime..task..Schedule$u20$for$u20$alloc..sync..Arc$LT$tokio..runtime..scheduler..current_thread..Handle$GT$$GT$7release17h37567283e5d807c1E",
+                Some(Flavor::CurrentThread),
+            ),
+            (
+                "_RNvXs_NtNtNtNtCslGPRoOWljK4_5tokio7runtime9scheduler12multi_thread6handleINtNtCslNYArtu3iFV_5alloc4sync3ArcNtB4_6HandleENtNtBa_4task8Schedule7release",
+                Some(Flavor::MultiThread),
+            ),
+            ("_ZN5tokio7runtime2io16registration_set15RegistrationSet7release17h37567283e5d807c1E", None),
+            ("_ZN5tokio4sync15batch_semaphore9Semaphore7release17h37567283e5d807c1E", None),
+        ];
+        for (name, flavor) in names {
+            assert_eq!(lets_go(name), flavor, "{name}");
+        }
+    }
 
     #[test]
     fn functions_are_known_by_both_manglings() {
@@ -224,13 +321,17 @@ mod tests {
             "_ZN5tokio7runtime4task4list24LocalOwnedTasks$LT$S$GT$4bind17h51954f8ead40fcb3E",
             "_ZN5tokio7runtime4task3raw8shutdown17h51954f8ead40fcb3E",
             "_RINvNtNtNtCs7_5tokio7runtime4task3raw8shutdownNCNvCs8_3app4workEB1_",
+            "_RNvCsfLfy6EI15iL_7___rustc10rust_panic",
+            "rust_panic",
+            "_RNvCsfLfy6EI15iL_7___rustc18___rust_start_panic",
+            "_ZN5tokio7runtime4task5state5State22transition_to_complete17h51954f8ead40fcb3E",
         ];
         for (nth, name) in names.iter().enumerate() {
             found.add(name, Svma(nth as u64), 9);
         }
-        assert_eq!((found.wakes, found.spawns, found.drops), {
+        assert_eq!((found.wakes, found.spawns, found.drops, found.panics, found.completes), {
             let at = |nth: u64| (Svma(nth), 9);
-            (vec![at(0), at(1)], vec![at(3), at(4)], vec![at(6), at(7)])
+            (vec![at(0), at(1)], vec![at(3), at(4)], vec![at(6), at(7)], vec![at(8), at(9)], vec![at(11)])
         });
     }
 }

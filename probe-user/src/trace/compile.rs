@@ -133,6 +133,7 @@ impl Compiler<'_, '_, '_> {
     /// Behind `Stage::Consumed`, of a task that nobody joins: its output is gone, but a coroutine that panicked was left
     /// poisoned, and its state byte is still there where the output did not lie over it.
     fn remains(&mut self, stage: DieRef) -> Option<(u32, u64)> {
+        const RETURNED: u64 = 1;
         const POISONED: u64 = 2;
         let program = self.recipes.program;
         let stage = program.ty(stage)?;
@@ -149,7 +150,14 @@ impl Compiler<'_, '_, '_> {
             return None;
         }
         let select: Vec<_> = (0..=POISONED).map(|value| (value, value, value as u32)).collect();
-        let end = |value: u64| Some(if value == POISONED { PollEnd::Panicked } else { PollEnd::Complete });
+        let end = |value: u64| {
+            Some(match value {
+                RETURNED => PollEnd::Complete,
+                POISONED => PollEnd::Panicked,
+                // It was never polled, or that is not its state.
+                _ => PollEnd::Gone,
+            })
+        };
         let arms: Vec<ArmPlan> = (0..=POISONED).map(|value| (None, None, end(value))).collect();
         let node = self.switch(Some(Discriminant { offset: 0, width: state.width }), &select, None, &arms);
         Some((self.push(node), place))

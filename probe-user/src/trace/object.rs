@@ -267,7 +267,7 @@ mod tests {
     #[test]
     fn no_program_gets_a_stack_per_cpu() {
         let object = Object::parse(OBJECT).expect("it is an object");
-        assert_eq!(object.programs.len(), 9);
+        assert_eq!(object.programs.len(), 11);
         for (name, program) in &object.programs {
             let function = &object.functions[&program.function_key()];
             let tail_call = function.instructions.iter().any(|instruction| {

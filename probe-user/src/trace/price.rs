@@ -121,7 +121,8 @@ mod tests {
     #[test]
     fn a_poll_has_a_price_and_a_stepped_probe() {
         let mut plan = plan_of(like_a_poll).expect("it is in our own file");
-        plan.causes.wakes = vec![CauseProbe { dear: true, offset: plan.sites[0].offset, after: false }];
+        plan.causes.wakes =
+            vec![CauseProbe { dear: true, offset: plan.sites[0].offset, ..CauseProbe::default() }];
         let target = TraceTarget { pid: std::process::id(), exe: "/proc/self/exe".into() };
         match Tracer::attach_priced(&target, &plan, ProbeMode::Auto, false) {
             Ok((tracer, price)) => {

@@ -8,8 +8,8 @@ use super::translate_causes::Delays;
 use super::{Doer, OffCpu, Path, PollEnd, TraceEvent, TracePlan};
 use crate::decode::{FrameId, RuntimeKind, TaskId};
 use async_inspect_ebpf::{
-    EVENT_ALONE, EVENT_DISTURBED, EVENT_ENDED, EVENT_FIRST, EVENT_GONE, EVENT_START_ONLY, EVENT_UNREADABLE,
-    EVENT_WALKED, NONE, PATH_BROKEN, PollEvent,
+    EVENT_ALONE, EVENT_DISTURBED, EVENT_ENDED, EVENT_FIRST, EVENT_GONE, EVENT_OUTSIDE, EVENT_OVER,
+    EVENT_PANICKED, EVENT_START_ONLY, EVENT_UNREADABLE, EVENT_WALKED, NONE, PATH_BROKEN, PollEvent,
 };
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
@@ -97,6 +97,7 @@ pub(super) struct Translator {
     /// Polls of tasks that are known not to be told apart.
     pub(super) anonymous: u64,
     watches_off_cpu: bool,
+    sees_panics: bool,
 }
 
 impl Translator {
@@ -115,6 +116,7 @@ impl Translator {
             unidentified: 0,
             anonymous: 0,
             watches_off_cpu,
+            sees_panics: !plan.causes.panics.is_empty(),
         }
     }
 
@@ -173,15 +175,18 @@ impl Translator {
             let (count, duration_ns, off_cpu) = (gain.polls, None, None);
             out.push(TraceEvent::Poll { t_ns, task, tid, count, duration_ns, end, off_cpu });
         } else {
-            self.whole(&record, task, out);
+            if event.flags & EVENT_OUTSIDE == 0 {
+                self.whole(&record, task, out);
+            }
             let end = self.end(&record);
             if end != PollEnd::Pending {
                 self.tasks.remove(&task.id);
                 self.tell_delays(event.end_ns, event.header, task.id, out);
             }
             if gain.polls > 0 || end != PollEnd::Pending {
-                let (t_ns, count, duration_ns) = (event.end_ns, gain.polls, Some(gain.busy_ns));
-                let off_cpu = self.told_off_cpu(gain);
+                let duration_ns = (!self.entry_only).then_some(gain.busy_ns);
+                let (t_ns, count) = (event.end_ns, gain.polls);
+                let off_cpu = duration_ns.and_then(|_| self.told_off_cpu(gain));
                 out.push(TraceEvent::Poll { t_ns, task, tid, count, duration_ns, end, off_cpu });
             }
         }
@@ -362,6 +367,9 @@ impl Translator {
         if event.flags & EVENT_ENDED == 0 {
             return PollEnd::Pending;
         }
+        if event.flags & EVENT_OVER != 0 {
+            return self.end_seen(record);
+        }
         if event.flags & EVENT_GONE != 0 {
             return PollEnd::Gone;
         }
@@ -372,6 +380,26 @@ impl Translator {
             // Somebody joins this task and has taken its result by now. The bytes behind are what that left there.
             _ if outermost == PollEnd::Gone && event.state_before & JOIN_INTEREST != 0 => PollEnd::Gone,
             end => end,
+        }
+    }
+
+    /// How a task ended whose memory was its own when that was looked at.
+    fn end_seen(&self, record: &Record<'_>) -> PollEnd {
+        let event = record.event;
+        let ends: Vec<_> = record.to.iter().filter_map(|arm| *self.arm_ends.get(*arm as usize)?).collect();
+        // Its result is there.
+        if let [PollEnd::Complete, .., result] = ends[..] {
+            return result;
+        }
+        // Nobody waits for it, or somebody has taken it already. What lies there now is nothing to go by: tokio overwrites all of it
+        // with what its stack happens to hold (`Core::set_stage`).
+        let panicked = event.flags & EVENT_PANICKED != 0;
+        match event.state_after & CANCELLED != 0 {
+            // Who caught the panic is not known, nor where none is seen whether there was one.
+            _ if panicked || !self.sees_panics => PollEnd::Gone,
+            // It may have come to its end as it was aborted.
+            true => PollEnd::Cancelled,
+            false => PollEnd::Complete,
         }
     }
 

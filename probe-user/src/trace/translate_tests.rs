@@ -8,8 +8,12 @@ use zerocopy::IntoBytes;
 
 /// Arms 0 pending without a frame, 1 and 2 frames, 3 complete, 4 panicked within 3, 5 over.
 fn translator() -> Translator {
+    Translator::new(&plan(), false, false)
+}
+
+fn plan() -> TracePlan {
     let end = WalkArm { child_node: NONE, child_off: 0, flags: 0 };
-    let plan = TracePlan {
+    TracePlan {
         sites: vec![SitePlan {
             offset: FileOffset(1),
             address: Avma(1),
@@ -28,8 +32,7 @@ fn translator() -> Translator {
             Some(PollEnd::Gone),
         ],
         ..TracePlan::default()
-    };
-    Translator::new(&plan, false, false)
+    }
 }
 
 const TASK: TaskId = TaskId { runtime: RuntimeKind::Tokio, id: 7 };
@@ -258,8 +261,12 @@ fn a_poll_without_an_account_tells_all_of_itself() {
 }
 
 fn end_of(event: PollEvent, to: &[u32]) -> PollEnd {
+    end_by(&mut translator(), event, to)
+}
+
+fn end_by(over: &mut Translator, event: PollEvent, to: &[u32]) -> PollEnd {
     let event = PollEvent { flags: event.flags | EVENT_ENDED | FIRST, ..event };
-    match events(&mut translator(), event, to, &[1]).pop() {
+    match events(over, event, to, &[1]).pop() {
         Some(TraceEvent::Poll { end, .. }) => end,
         other => panic!("{other:?}"),
     }
@@ -283,6 +290,44 @@ fn how_a_poll_ended() {
     assert_eq!(end(COMPLETE | 2 << REFS_SHIFT), PollEnd::Complete);
     // An allocator's pointer in freed memory, bits and all.
     assert_eq!(end(0x7f12_3456_7000 | COMPLETE | CANCELLED), PollEnd::Complete);
+}
+
+/// Seen before its memory went: where the task was marked as complete its result is there, where its scheduler let go of it it is not.
+#[test]
+fn how_a_task_ended_whose_end_was_seen() {
+    let over = |flags, state_after| PollEvent { flags: EVENT_OVER | flags, state_after, ..poll(1) };
+    assert_eq!(end_of(over(0, RUNNING | CANCELLED), &[3]), PollEnd::Gone, "whether it panicked nobody saw");
+    assert_eq!(end_of(over(0, RUNNING | CANCELLED), &[3, 3]), PollEnd::Complete, "aborted too late");
+    assert_eq!(end_of(over(EVENT_PANICKED, RUNNING), &[3, 4]), PollEnd::Panicked);
+    assert_eq!(end_of(over(EVENT_PANICKED, RUNNING), &[3, 3]), PollEnd::Complete, "and caught it");
+
+    let released = |flags, state_after| {
+        let mut plan = plan();
+        plan.causes.panics = vec![crate::trace::CauseProbe::default()];
+        let event = over(flags, state_after);
+        end_by(&mut Translator::new(&plan, false, false), event, &[5, 4])
+    };
+    assert_eq!(released(0, COMPLETE), PollEnd::Complete, "what lies there is nothing to go by");
+    assert_eq!(released(0, COMPLETE | CANCELLED), PollEnd::Cancelled);
+    assert_eq!(released(EVENT_PANICKED, COMPLETE), PollEnd::Gone, "who caught it is not known");
+}
+
+/// It shut down with its runtime, or ends of polls are not watched.
+#[test]
+fn a_task_that_ends_outside_of_a_poll() {
+    let mut over = translator();
+    events(&mut over, PollEvent { flags: FIRST, ..poll(1) }, &[1], &[1]);
+    let flags = EVENT_OUTSIDE | EVENT_OVER | EVENT_ENDED;
+    let end = PollEvent { start_ns: 500, end_ns: 500, flags, polls: 3, busy_ns: 150, ..poll(3) };
+    assert_eq!(events(&mut over, end, &[3, 4], &[]), [told(500, 2, 100, PollEnd::Panicked)]);
+    over.entry_only = true;
+    let alone = PollEvent { task: 8, flags: flags | EVENT_ALONE, polls: 0, busy_ns: 0, ..end };
+    let seen = events(&mut over, alone, &[3, 3], &[]);
+    let [TraceEvent::Spawn { .. }, TraceEvent::Poll { count: 0, duration_ns: None, end, .. }] = seen[..]
+    else {
+        panic!("{seen:?}");
+    };
+    assert_eq!(end, PollEnd::Complete);
 }
 
 #[test]

@@ -106,6 +106,7 @@ fn further(variant: Variant) -> Vec<&'static str> {
                 "exits_early",
                 "faults",
                 "many",
+                "outcomes",
                 "paced",
                 "roots",
                 "shares",
@@ -113,7 +114,7 @@ fn further(variant: Variant) -> Vec<&'static str> {
                 "timed",
             ],
             Tokio::V1_43 => &["causes", "counts", "roots"],
-            Tokio::V1_38 => &["blockers", "counts", "outline_states", "roots", "shares"],
+            Tokio::V1_38 => &["blockers", "counts", "outcomes", "outline_states", "roots", "shares"],
             Tokio::V1_28 => &["causes", "shares"],
             Tokio::V1_21 => &["shares", "timed"],
         };
@@ -130,6 +131,7 @@ fn further(variant: Variant) -> Vec<&'static str> {
             &["causes", "forever", "roots", "waits", "holders", "cycles"]
         }
         Tokio::Latest if variant == Variant::thin(tokio) => &["panics", "roots", "spawned"],
+        Tokio::Latest if variant.lto == Lto::Fat => &["outcomes", "roots"],
         Tokio::Latest => &["roots"],
         Tokio::V1_38 if smallest => &["causes", "counts", "dropped"],
         _ => &[],
