@@ -44,7 +44,9 @@ pub fn task_ends(ctx: &impl EbpfContext) {
     put!((*thread).header, header);
     put!((*thread).site, site);
     look(thread);
-    if get!((*thread).readable) == 0 {
+    let told = get!((*thread).over_header) == header && get!((*thread).over_task) == get!((*thread).task);
+    // By a probe that it came by before on this thread, a moment ago.
+    if get!((*thread).readable) == 0 || told {
         return;
     }
     match own {
@@ -81,12 +83,6 @@ fn within_its_poll(thread: *mut Thread, top: *mut Frame) {
 /// It is told now: its runtime or `LocalSet` shuts down, or the start of its poll was not seen, or the ends of polls are not watched.
 #[inline(always)]
 fn outside(thread: *mut Thread) {
-    // What `raw::shutdown` told on this thread a moment ago.
-    if get!((*thread).over_header) == get!((*thread).header)
-        && get!((*thread).over_task) == get!((*thread).task)
-    {
-        return;
-    }
     let account = accounts::of(thread).filter(|account| {
         let account = *account;
         get!((*account).task) == get!((*thread).task)
@@ -97,6 +93,8 @@ fn outside(thread: *mut Thread) {
         }
         put!((*account).ended, get!((*account).begun));
     }
+    put!((*thread).over_header, get!((*thread).header));
+    put!((*thread).over_task, get!((*thread).task));
     tell(thread, account);
 }
 

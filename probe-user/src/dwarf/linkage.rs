@@ -3,12 +3,24 @@
 use crate::target::Svma;
 use object::{Object, ObjectSection, ObjectSymbol, RelocationTarget};
 
+/// A symbol that the object itself has.
+#[derive(Clone, Copy, Debug)]
+pub struct Defined<'a> {
+    pub name: &'a str,
+    pub at: Svma,
+    /// Bytes; 0: not said.
+    pub size: u64,
+    /// Others than the unit that defines it may use it: no compiler that saw the whole program has made it local.
+    pub is_global: bool,
+}
+
 /// Calls `each` with every function that the file defines: its linkage name, and its size in bytes (0: not said).
-pub fn defined(object: &[u8], each: &mut dyn FnMut(&str, Svma, u64)) {
+pub fn defined(object: &[u8], each: &mut dyn FnMut(Defined<'_>)) {
     let Ok(file) = object::File::parse(object) else { return };
     for symbol in file.symbols().chain(file.dynamic_symbols()).filter(|symbol| symbol.is_definition()) {
         if let Ok(name) = symbol.name() {
-            each(name, Svma(symbol.address()), symbol.size());
+            let (at, size, is_global) = (Svma(symbol.address()), symbol.size(), symbol.is_global());
+            each(Defined { name, at, size, is_global });
         }
     }
 }

@@ -38,7 +38,7 @@ pub use demangle::{demangled, split_arguments, without_parameters};
 pub use evaluate::Placed;
 pub use index::{CellDie, INDEX_SCHEMA, Index, Lead, PollSite, PoolType, RunSite};
 pub use lines::is_of_std;
-pub use linkage::{defined, imported, offset_table};
+pub use linkage::{Defined, defined, imported, offset_table};
 pub use locals::LocalVariable;
 pub use program::{Code, Program};
 pub use scopes::{Chain, FrameValues, Scope, Variable};

@@ -1,6 +1,6 @@
 //! Functions whose effect is known without running them: of libc, of the allocator, of tokio.
 
-use crate::dwarf::{defined, imported};
+use crate::dwarf::{Defined, defined, imported};
 use crate::target::Svma;
 use std::collections::HashMap;
 
@@ -73,7 +73,7 @@ impl Routines {
     pub fn new(program: &[u8], separate: Option<&[u8]>) -> Routines {
         let mut routines = Routines::default();
         for object in std::iter::once(program).chain(separate) {
-            defined(object, &mut |name, at, _| {
+            defined(object, &mut |Defined { name, at, .. }| {
                 routines.own.extend(routine(name).map(|routine| (at, routine)));
             });
         }

@@ -2,7 +2,7 @@
 
 use super::cheap_place::{CheapPlace, cheap_place};
 use crate::decode::Sites;
-use crate::dwarf::defined;
+use crate::dwarf::{Defined, defined};
 use crate::runtime::{Flavor, TaskWord};
 use crate::target::{FileOffset, Image, Svma};
 use async_inspect_ebpf::{COOKIE_AFTER, COOKIE_DEAR, COOKIE_HEADER, Config};
@@ -77,8 +77,8 @@ pub struct CausePlan {
     pub wakes: Vec<CauseProbe>,
     /// Instances of tokio's `OwnedTasks::bind_inner`; the second argument is the header.
     pub spawns: Vec<CauseProbe>,
-    /// tokio's `State::transition_to_complete`, whose argument is the header; where that was inlined, `Schedule::release` of each
-    /// scheduler, whose second argument leads to it. Always watched: what a task has come to is seen nowhere else for certain, as its
+    /// tokio's `State::transition_to_complete`, whose argument is the header; where that was inlined, at least at places,
+    /// `Schedule::release` of each scheduler as well, whose second argument leads to it. Always watched: what a task has come to is seen nowhere else for certain, as its
     /// memory may be another's when its last poll returns.
     pub ends: Vec<CauseProbe>,
     /// std's `rust_panic`. Watched where ends are: a task that nobody joins leaves nothing else that tells.
@@ -105,7 +105,7 @@ impl CausePlan {
     ) -> CausePlan {
         let mut found = Found::default();
         for object in std::iter::once(program).chain(separate) {
-            defined(object, &mut |name, at, size| found.add(name, at, size));
+            defined(object, &mut |symbol| found.add(symbol));
         }
         let all_end = !found.completes.is_empty() || found.covers(sites);
         let entries = |list: Vec<(Svma, u64)>, wanted: bool| {
@@ -143,10 +143,10 @@ impl CausePlan {
             header: true,
             ..CauseProbe::find_before(program, entry, size, Register::RDI)
         };
-        let ends: Vec<_> = match found.completes.is_empty() {
-            false => entries(found.completes, true).map(completes).collect(),
-            true => entries(found.ends, true).map(probe(Register::RSI)).collect(),
-        };
+        let lets_go = entries(found.ends, found.completes.is_empty()).map(probe(Register::RSI));
+        let completes =
+            entries(found.completes, true).chain(entries(found.completes_at_places, true)).map(completes);
+        let ends: Vec<_> = completes.chain(lets_go).collect();
         let panics: Vec<_> = entries(found.panics, true).map(probe(Register::RDI)).collect();
         if wanted.dear || !ends.iter().chain(&panics).any(|probe| probe.dear) {
             (plan.ends, plan.panics) = (ends, panics);
@@ -213,6 +213,8 @@ struct Found {
     wakes: Vec<(Svma, u64)>,
     spawns: Vec<(Svma, u64)>,
     completes: Vec<(Svma, u64)>,
+    /// As it is called from some places, and inlined at others.
+    completes_at_places: Vec<(Svma, u64)>,
     ends: Vec<(Svma, u64)>,
     /// Schedulers of `ends`.
     let_go: HashSet<Flavor>,
@@ -229,7 +231,8 @@ const SCHEDULERS: [(&str, Flavor); 3] = [
 
 impl Found {
     /// Parts of mangled names, the same in both manglings.
-    fn add(&mut self, name: &str, at: Svma, size: u64) {
+    fn add(&mut self, symbol: Defined<'_>) {
+        let Defined { name, at, size, is_global } = symbol;
         // In no namespace before Rust 1.89, and then in one of the compiler's own.
         if name == "rust_panic" || name.ends_with("___rustc10rust_panic") {
             self.panics.push((at, size));
@@ -247,7 +250,8 @@ impl Found {
             self.wakes.push((at, size));
         }
         if function.starts_with("5state") && function.contains("22transition_to_complete") {
-            self.completes.push((at, size));
+            let list = if is_global { &mut self.completes } else { &mut self.completes_at_places };
+            list.push((at, size));
         }
         if function.starts_with("3raw8shutdown") {
             self.drops.push((at, size));
@@ -327,7 +331,7 @@ mod tests {
             "_ZN5tokio7runtime4task5state5State22transition_to_complete17h51954f8ead40fcb3E",
         ];
         for (nth, name) in names.iter().enumerate() {
-            found.add(name, Svma(nth as u64), 9);
+            found.add(Defined { name, at: Svma(nth as u64), size: 9, is_global: true });
         }
         assert_eq!((found.wakes, found.spawns, found.drops, found.panics, found.completes), {
             let at = |nth: u64| (Svma(nth), 9);
