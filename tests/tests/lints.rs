@@ -19,7 +19,8 @@ enum Look {
 /// Cases that are watched: what memory alone does not tell, or what moves.
 const WATCHED: &[(&str, Look)] = &[
     ("deadlock-busy", Look::Watch("2")),
-    ("lock-convoy", Look::Watch("3")),
+    // Four snapshots in a row, of which there is one a second.
+    ("lock-convoy", Look::Watch("4")),
     ("cancelled", Look::Watch("1.5")),
     ("sequential", Look::Watch("3")),
     ("task-leak", Look::Watch("3")),
