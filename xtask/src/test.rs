@@ -1,9 +1,12 @@
 //! `cargo xtask test`: everything that must hold, one step after the other, with a summary and what failed at the end.
 
+mod idle;
 mod said;
 
 use anyhow::{Result, bail};
+use idle::{Ahead, TOOL, idly};
 use said::Said;
+use std::ffi::OsString;
 use std::io::{BufRead as _, BufReader};
 use std::process::{Command, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
@@ -41,8 +44,10 @@ const STEPS: [Step; 9] = [
 ];
 
 pub fn run(args: &Args) -> Result<()> {
-    let chosen =
-        STEPS.iter().filter(|step| args.steps.is_empty() || args.steps.iter().any(|name| name == step.name));
+    let is_chosen = |name: &str| args.steps.is_empty() || args.steps.iter().any(|chosen| chosen == name);
+    let chosen: Vec<&Step> = STEPS.iter().filter(|step| is_chosen(step.name)).collect();
+    // With nothing before them, the end-to-end tests build it themselves.
+    let _tool = chosen.iter().skip(1).any(|step| step.name == "e2e").then(Ahead::start);
     let (mut report, mut failures) = (Vec::new(), Vec::new());
     for step in chosen {
         eprintln!("\n=== {}: {} ===", step.name, step.what);
@@ -72,8 +77,13 @@ fn line(step: &Step, outcome: &Result<Outcome>, took: Duration) -> String {
     format!("{:8} {:>6.1} s  {result}", step.name, took.as_secs_f64())
 }
 
+/// The one that runs us.
+fn cargo_itself() -> OsString {
+    std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into())
+}
+
 fn cargo(arguments: &[&str]) -> Result<Outcome> {
-    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    let mut cargo = Command::new(cargo_itself());
     cargo.args(arguments);
     // The tests' names are many.
     let words = arguments.iter().take_while(|word| **word != "--test").copied().collect::<Vec<_>>();
@@ -182,7 +192,7 @@ fn deny() -> Result<Outcome> {
 
 /// Whether cargo has a subcommand of that name.
 fn has(subcommand: &str) -> bool {
-    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    let mut cargo = Command::new(cargo_itself());
     cargo.args([subcommand, "--version"]).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     cargo.status().is_ok_and(|status| status.success())
 }
@@ -193,14 +203,15 @@ fn ebpf() -> Result<Outcome> {
 }
 
 fn e2e() -> Result<Outcome> {
-    let prepare = Command::new(crate::program_of_tests("prepare")?);
+    // At the priority of the tool that is built `Ahead`, which else would come last.
+    let prepare = idly(crate::program_of_tests("prepare")?);
     let names = tests_of("tests")?;
     // All that is built, and then the tests. The tool too: the programs end by themselves after a while, which building it may
     // take longer than.
     let prepared = std::thread::scope(|scope| {
         let programs = scope.spawn(|| run_and_listen(prepare, "building the programs that tests look at"));
-        cargo(&["build", "--release", "--package", "async-inspect-live", "--locked"])?;
         test(&["--no-run"], &names)?;
+        cargo(&TOOL)?;
         programs.join().expect("it does not panic")
     });
     // A program that could not be built is missed by the tests that want it; the others tell what they can.
