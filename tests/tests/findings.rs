@@ -65,12 +65,12 @@ fn a_finding_is_the_same_everywhere() -> Result<()> {
     assert!(expected.iter().any(|told| told.0 == "deadlock" && told.1 == Certainty::Proven), "{expected:?}");
     assert_eq!(diagnosed(&[&pid, "-d", "2"])?, expected, "watched");
     assert_eq!(streamed(&run(&["attach", "--json", "-d", "2", &pid])?)?, expected, "attach");
-    run(&["record", "-o", recording, "-d", "2", &pid])?;
+    run(&["record", "-o", recording, "-d", "3", &pid])?;
     drop(program);
     assert_eq!(diagnosed(&[recording])?, expected, "diagnose of the recording");
     assert_eq!(streamed(&run(&["replay", "--json", recording])?)?, expected, "replay");
     // Of a moment before which it was read twice.
-    let moment: Value = serde_json::from_str(&run(&["replay", "--at", "1.9", "--json", recording])?)?;
+    let moment: Value = serde_json::from_str(&run(&["replay", "--at", "2.9", "--json", recording])?)?;
     let told = moment["findings"].as_array().context("findings")?.iter().map(of_value);
     assert_eq!(told.collect::<Result<Vec<_>>>()?, expected, "replay --at");
     Ok(())
