@@ -102,7 +102,10 @@ pub(super) fn begin(
     let open_options = common.open_options();
     let progress = ProgressLine::new(common);
     let open = move || {
-        let source = live::open(&target, &open_options, &progress);
+        let source = match sample {
+            None => live::open_to_trace(&target, &open_options, trace, &progress),
+            Some(_) => live::open(&target, &open_options, &progress),
+        };
         progress.done();
         source
     };

@@ -11,7 +11,7 @@ use crate::decode::{Blockers, Frames, Inspector, OpenError, RuntimeKind, Sleeper
 use crate::present::units::counted;
 use crate::sample::{Round, Sampler, Scout, Tables};
 use crate::target::{self, Avma, Process, TargetError};
-use crate::trace::{self, CausePlan, TraceError, TraceTarget, Tracer};
+use crate::trace::{self, CausePlan, Preparation, TraceError, TraceTarget, Tracer, Wish};
 use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
@@ -26,11 +26,45 @@ pub fn open(
     options: &OpenOptions,
     progress: &dyn Progress,
 ) -> Result<Box<dyn Source>, Failure> {
-    let inspector = inspect(target, options, progress)?;
+    let process = process(target)?;
+    opened(process, options, progress, None)
+}
+
+/// The same, to be traced: what does not depend on what the target is gets prepared meanwhile.
+///
+/// # Errors
+/// As of [`open`].
+pub fn open_to_trace(
+    target: &str,
+    options: &OpenOptions,
+    trace: TraceOptions,
+    progress: &dyn Progress,
+) -> Result<Box<dyn Source>, Failure> {
+    let process = process(target)?;
+    // What is wrong with the image is said by who opens it.
+    let preparation = process.main_image().ok().and_then(|image| {
+        let code_bytes = image.text_segments().map(|segment| segment.file_size).sum();
+        Preparation::begin(process.pid(), wish(trace), code_bytes)
+    });
+    opened(process, options, progress, preparation)
+}
+
+fn opened(
+    process: Process,
+    options: &OpenOptions,
+    progress: &dyn Progress,
+    preparation: Option<Preparation>,
+) -> Result<Box<dyn Source>, Failure> {
+    let inspector = indexed(process, options, progress)?;
     if !inspector.model.has_runtime() {
         return Err(no_runtime(&inspector));
     }
-    Ok(Box::new(Live { inspector, scout: None, unseen: Unseen::default(), stopped: false }))
+    Ok(Box::new(Live { inspector, preparation, scout: None, unseen: Unseen::default(), stopped: false }))
+}
+
+fn process(target: &str) -> Result<Process, Failure> {
+    let pid = target::resolve(target).map_err(failure)?;
+    Process::open(pid).map_err(failure)
 }
 
 /// The target with its debug information indexed.
@@ -39,14 +73,18 @@ pub(super) fn inspect(
     options: &OpenOptions,
     progress: &dyn Progress,
 ) -> Result<Inspector, Failure> {
-    let pid = target::resolve(target).map_err(failure)?;
-    let process = Process::open(pid).map_err(failure)?;
+    indexed(process(target)?, options, progress)
+}
+
+fn indexed(process: Process, options: &OpenOptions, progress: &dyn Progress) -> Result<Inspector, Failure> {
     let step = |done: usize, total: usize| progress.step("indexing debug info", done as u64, total as u64);
     Inspector::open(process, &options.debuginfo, options.user_crates.clone(), &step).map_err(open_failure)
 }
 
 struct Live {
     inspector: Inspector,
+    /// Of a trace, until it is started.
+    preparation: Option<Preparation>,
     /// Tells the sampler which threads there are.
     scout: Option<Scout>,
     unseen: Unseen,
@@ -110,9 +148,11 @@ impl Source for Live {
             self.snapshot()?;
         }
         let Inspector { process, image, model, ids, .. } = &self.inspector;
-        let mut plan = trace::compile(&model.recipes, &model.sites, image, ids);
         let separate = model.files.dwarf().map(|bytes| &**bytes);
-        plan.causes = CausePlan::find(options.wanted, &model.files.main, separate, image, &model.sites);
+        let find = || CausePlan::find(options.wanted, &model.files.main, separate, image, &model.sites);
+        let compile = || trace::compile(&model.recipes, &model.sites, image, ids);
+        let (causes, mut plan) = rayon::join(find, compile);
+        plan.causes = causes;
         plan.long_after = options.blocked_after;
         if plan.sites.is_empty() {
             let other = !model.executors.is_empty();
@@ -133,8 +173,7 @@ impl Source for Live {
             });
         }
         let target = TraceTarget { pid: process.pid(), exe: image.open_path.clone() };
-        let (mode, entry_only) = (probe_mode(options.probe_mode), options.entry_only);
-        let (tracer, price) = Tracer::attach_priced(&target, &plan, mode, entry_only)
+        let (tracer, price) = Tracer::attach_priced(&target, &plan, wish(options), self.preparation.take())
             .map_err(|error| trace_failure(&error, process.pid()))?;
         match &price {
             Ok(price) => tracing::debug!(?price, "tried"),
@@ -207,6 +246,15 @@ impl LookStream for Looks {
 
     fn round(&mut self, more: &dyn Fn() -> bool) -> Option<Round> {
         self.0.round(more).ok()
+    }
+}
+
+fn wish(options: TraceOptions) -> Wish {
+    Wish {
+        mode: probe_mode(options.probe_mode),
+        entry_only: options.entry_only,
+        wanted: options.wanted,
+        long_after: options.blocked_after,
     }
 }
 

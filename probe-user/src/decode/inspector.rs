@@ -57,8 +57,29 @@ impl StaticModel {
         progress: &(dyn Fn(usize, usize) + Sync),
     ) -> Result<StaticModel, OpenError> {
         let files: &'static DebugFiles = Box::leak(Box::new(files));
+        let (main, dwarf) = StaticModel::bytes(files);
+        let separate = (!std::ptr::eq(main, dwarf)).then_some(dwarf);
+        // Neither needs the other.
+        let (model, routines) = rayon::join(
+            || StaticModel::without_routines(files, code, user_crates, progress),
+            || Routines::new(main, separate),
+        );
+        Ok(StaticModel { routines, ..model? })
+    }
+
+    /// Of the program, and of what describes it.
+    fn bytes(files: &'static DebugFiles) -> (&'static [u8], &'static [u8]) {
         let main: &'static [u8] = &files.main;
-        let dwarf: &'static [u8] = files.dwarf().map_or(main, |bytes| bytes);
+        (main, files.dwarf().map_or(main, |bytes| bytes))
+    }
+
+    fn without_routines(
+        files: &'static DebugFiles,
+        code: &[(Svma, std::ops::Range<u64>)],
+        user_crates: Vec<String>,
+        progress: &(dyn Fn(usize, usize) + Sync),
+    ) -> Result<StaticModel, OpenError> {
+        let (main, dwarf) = StaticModel::bytes(files);
         let package = files.dwp.as_ref().map(|located| &*located.bytes);
         let sections: &'static Sections<'static> = Box::leak(Box::new(Sections::load(dwarf, package)?));
         let open_sibling: &'static OpenSibling<'static> = Box::leak(Box::new(|path: &Path| {
@@ -95,8 +116,7 @@ impl StaticModel {
                 }
             }
         };
-        let separate = (!std::ptr::eq(main, dwarf)).then_some(dwarf);
-        let routines = Routines::new(main, separate);
+        let routines = Routines::default();
         let mut issues = program.issues.clone();
         issues.extend(files.refused.iter().map(|refused| refused.to_string()));
         let model = StaticModel { files, recipes, sites, routines, executors, level, issues, identity };

@@ -2,7 +2,9 @@
 
 use crate::dwarf::{Defined, defined, imported};
 use crate::target::Svma;
+use memchr::memmem::Finder;
 use std::collections::HashMap;
+use std::sync::LazyLock;
 
 /// What a function does, as far as dropping a value is concerned. Arguments are in the order of the C ABI.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -86,7 +88,17 @@ fn exported(name: &str) -> Option<Routine> {
     EXPORTED.iter().find(|(known, _)| *known == name).map(|(_, routine)| *routine)
 }
 
+/// What all names that are looked for by their parts contain.
+fn may_be_mangled(name: &str) -> bool {
+    static PARTS: LazyLock<[Finder<'static>; 3]> =
+        LazyLock::new(|| ["7runtime4task", "18add_permits_locked", "_dealloc"].map(Finder::new));
+    PARTS.iter().any(|part| part.find(name.as_bytes()).is_some())
+}
+
 fn routine(name: &str) -> Option<Routine> {
+    if !may_be_mangled(name) {
+        return exported(name);
+    }
     if name.contains("batch_semaphore") && name.contains("18add_permits_locked") {
         return Some(Routine::AddPermits);
     }

@@ -93,14 +93,14 @@ impl CellLayout {
         let ty = program.ty(cell).ok_or(UnknownLayout { ty: "task Cell".into(), missing: "type" })?;
         let unknown = |missing| UnknownLayout { ty: program.path(&ty), missing };
         let find = |names: &[&'static str]| {
-            places(program, cell, names).ok_or(unknown(names.last().copied().unwrap_or("member")))
+            places(program, cell, names).ok_or_else(|| unknown(names.last().copied().unwrap_or("member")))
         };
         let stage = find(&["core", "stage", "stage"]).or_else(|_| find(&["core", "stage"]))?;
-        let stage = innermost_enum(program, stage).ok_or(unknown("stage"))?;
+        let stage = innermost_enum(program, stage).ok_or_else(|| unknown("stage"))?;
         let scheduler = find(&["core", "scheduler"])?;
         // tokio 1.2x linked tasks in the Header, later ones in the Trailer.
         let links = find(&["trailer", "owned"]).or_else(|_| find(&["header", "owned"]))?;
-        let next = places(program, links.ty.die, &["next"]).ok_or(unknown("next"))?;
+        let next = places(program, links.ty.die, &["next"]).ok_or_else(|| unknown("next"))?;
         Ok(CellLayout {
             size: ty.size,
             align: ty.align,
@@ -112,7 +112,7 @@ impl CellLayout {
             scheduler_ty: scheduler.ty.die,
             stage: stage.offset,
             stage_ty: stage.ty.die,
-            future_ty: ty.argument("T").ok_or(unknown("T"))?,
+            future_ty: ty.argument("T").ok_or_else(|| unknown("T"))?,
             trailer: find(&["trailer"])?.offset,
             next: links.offset.wrapping_add(next.offset),
             spawned_at: SpawnedAt::of(program, cell),

@@ -48,6 +48,7 @@ pub use hits::Hits;
 pub use kernel::{features, probe_modes, returns_pass_seccomp};
 pub use on_cpu::{CpuSample, SAMPLE_NS, TICK_NS};
 pub use plan::{SitePlan, TracePlan};
+pub use prepared::{Preparation, Wish};
 pub use price::Price;
 pub use running::{PollUnderWay, Running};
 pub use tracer::{RunningPoll, TraceTarget, Tracer};

@@ -53,9 +53,15 @@ pub(super) fn watch(kernel_ids: u32, programs: &Programs, notes: &mut Vec<String
 /// # Errors
 /// What the kernel says.
 pub(super) fn attach(programs: &Programs) -> Result<OwnedFd, TraceError> {
-    let program = programs.load("switched", AttachType::RawTracepoint)?;
+    let program = load(programs)?;
     bpf::link_raw_tracepoint(program.as_fd(), c"sched_switch")
         .map_err(|error| TraceError::from_io("attach to the scheduler's tracepoint", error))
+}
+
+/// # Errors
+/// What the kernel says.
+pub(super) fn load(programs: &Programs) -> Result<OwnedFd, TraceError> {
+    programs.load("switched", AttachType::RawTracepoint)
 }
 
 impl OffCpu {

@@ -59,6 +59,12 @@ pub(super) fn clocks(programs: &Programs, notes: &mut Vec<String>) -> Option<Arc
     Clocks::new(programs).inspect_err(|error| notes.push(unwatched(error))).ok().map(Arc::new)
 }
 
+/// # Errors
+/// What the kernel says.
+pub(super) fn load(programs: &Programs) -> Result<OwnedFd, TraceError> {
+    programs.load("ticked", AttachType::Clock)
+}
+
 /// Clocks of threads, set by who looks at polls under way, and stopped by who takes the probes out: without these nothing tells
 /// when a poll is over.
 #[derive(Debug)]
@@ -81,7 +87,7 @@ impl Clocks {
     /// # Errors
     /// What the kernel says to the program, and to a clock of ours.
     fn new(programs: &Programs) -> Result<Clocks, TraceError> {
-        let clocks = Clocks { program: programs.load("ticked", AttachType::Clock)?, set: Mutex::new(None) };
+        let clocks = Clocks { program: load(programs)?, set: Mutex::new(None) };
         clocks.go_on()?;
         Ok(clocks)
     }

@@ -7,7 +7,7 @@ use super::attach::{self, Attached, Links, Places};
 use super::identity::Identity;
 use super::kernel::{HEADER, file_offset, plan_of};
 use super::object::Programs;
-use super::{CausePlan, ProbeMode, TraceError, TracePlan, attach_causes, tables};
+use super::{ProbeMode, TraceError, TracePlan, attach_causes, tables};
 use crate::sys::bpf_child::{CallingChild, begins_dear, like_a_poll};
 use async_inspect_ebpf::{COOKIE_DEAR, Config, NONE, NodeKind, WalkArm, WalkNode};
 use std::io;
@@ -32,36 +32,55 @@ const DEAR: u32 = 1;
 pub(super) const NODES: usize = 2;
 pub(super) const ARMS: usize = 2;
 
-/// Also says in which mode the probes could be attached. No program runs when this returns, but they have written.
+/// For all probes of one poll, ns. Also says in which mode they could be attached. No program runs when this returns, but they have
+/// written.
 ///
 /// `config`: of the target, but for who that is.
-pub(super) fn of_probes(
+pub(super) fn of_poll(
     programs: &Programs,
-    causes: &CausePlan,
     config: Config,
     mode: ProbeMode,
     entry_only: bool,
-) -> Result<(Price, ProbeMode), TraceError> {
+) -> Result<(u64, ProbeMode), TraceError> {
+    let child = begin(programs, config)?;
+    let without = time_of_call(&child, POLL)?;
+    let places = places(&child, like_a_poll, 0)?;
+    let Attached { links, mode, .. } = attach::attach(programs, &places, mode, entry_only)?;
+    let ns = time_of_call(&child, POLL)?.saturating_sub(without);
+    end(child, links);
+    Ok((ns, mode))
+}
+
+/// For a wake whose probe the kernel has to step over, ns; else the same. `mode`: in which polls are probed.
+pub(super) fn of_dear(programs: &Programs, config: Config, mode: ProbeMode) -> Result<u64, TraceError> {
+    let child = begin(programs, config)?;
+    let without = time_of_call(&child, DEAR)?;
+    let links = attach_causes::wakes(programs, places(&child, begins_dear, COOKIE_DEAR)?, mode)?;
+    let ns = time_of_call(&child, DEAR)?.saturating_sub(without);
+    end(child, links);
+    Ok(ns)
+}
+
+/// A child that the programs take for the target.
+fn begin(programs: &Programs, config: Config) -> Result<CallingChild, TraceError> {
     let child = CallingChild::start(&FUNCTIONS, &HEADER, 2 * own_cache()).map_err(failed)?;
     let Config { ns_dev, ns_ino, tgid, .. } = Identity::of(child.pid())?.config();
     tables::fill_walk(programs, &walked_plan()?, Config { ns_dev, ns_ino, tgid, ..config })?;
-    let places =
-        |offsets, cookies| Places { exe: "/proc/self/exe".into(), pid: child.pid(), offsets, cookies };
-    let without = time_of_call(&child, POLL)?;
-    let polls = places(vec![offset_of(like_a_poll)?], vec![0]);
-    let Attached { mut links, mode, .. } = attach::attach(programs, &polls, mode, entry_only)?;
-    let poll_ns = time_of_call(&child, POLL)?.saturating_sub(without);
-    let dear_ns = match causes.is_dear() {
-        true => {
-            let without = time_of_call(&child, DEAR)?;
-            let dear = places(vec![offset_of(begins_dear)?], vec![COOKIE_DEAR]);
-            links.append(&mut attach_causes::wakes(programs, dear, mode)?);
-            Some(time_of_call(&child, DEAR)?.saturating_sub(without))
-        }
-        false => None,
-    };
-    end(child, links);
-    Ok((Price { poll_ns, dear_ns }, mode))
+    Ok(child)
+}
+
+fn places(
+    child: &CallingChild,
+    function: extern "C" fn(&[u64; 8]),
+    cookie: u64,
+) -> Result<Places, TraceError> {
+    let offset = file_offset(function as *const () as u64).map_err(failed)?;
+    Ok(Places {
+        exe: "/proc/self/exe".into(),
+        pid: child.pid(),
+        offsets: vec![offset.0],
+        cookies: vec![cookie],
+    })
 }
 
 /// When the child has ended, no program runs for it. To take its probes out takes the kernel some grace periods that nobody need
@@ -85,10 +104,6 @@ fn time_of_call(child: &CallingChild, nth: u32) -> Result<u64, TraceError> {
 
 fn failed(error: io::Error) -> TraceError {
     TraceError::Io { doing: "try what a probe costs", error }
-}
-
-fn offset_of(function: extern "C" fn(&[u64; 8])) -> Result<u64, TraceError> {
-    file_offset(function as *const () as u64).map(|offset| offset.0).map_err(failed)
 }
 
 /// As a task of two levels: two discriminants are read.
@@ -116,7 +131,7 @@ fn walked_plan() -> Result<TracePlan, TraceError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::trace::{CauseProbe, TraceTarget, Tracer};
+    use crate::trace::{CauseProbe, Preparation, TraceTarget, Tracer, Wanted, Wish};
 
     #[test]
     fn a_poll_has_a_price_and_a_stepped_probe() {
@@ -124,7 +139,9 @@ mod tests {
         plan.causes.wakes =
             vec![CauseProbe { dear: true, offset: plan.sites[0].offset, ..CauseProbe::default() }];
         let target = TraceTarget { pid: std::process::id(), exe: "/proc/self/exe".into() };
-        match Tracer::attach_priced(&target, &plan, ProbeMode::Auto, false) {
+        let wish = Wish { mode: ProbeMode::Auto, entry_only: false, wanted: Wanted::ALL, long_after: None };
+        let preparation = Preparation::begin(target.pid, wish, 0);
+        match Tracer::attach_priced(&target, &plan, wish, preparation) {
             Ok((tracer, price)) => {
                 let Price { poll_ns, dear_ns } = price.expect("what can be attached can be tried");
                 // From the fastest machine of some years hence to a virtual one without help from its processor.

@@ -11,6 +11,7 @@ use std::collections::BTreeMap;
 pub(super) struct TimesRead {
     table: Table<Times>,
     others: Values<Times>,
+    sites: usize,
     entries: foldhash::HashMap<Place, Entry>,
 }
 
@@ -43,8 +44,14 @@ impl TimesRead {
         Ok(TimesRead {
             table: Table::of(programs, "TIMES_KEYS", "TIMES", TIMES_SLOTS)?,
             others: Values::of(programs, "OTHER_TIMES", sites as u32)?,
+            sites,
             entries: foldhash::HashMap::default(),
         })
+    }
+
+    /// Only the first so many are written from now on.
+    pub fn of_sites(&mut self, sites: usize) {
+        self.sites = sites.min(self.others.len());
     }
 
     /// As they were before the first was made. No program may run meanwhile.
@@ -57,7 +64,7 @@ impl TimesRead {
         for (slot, _) in self.table.keys() {
             note(&mut self.entries, Place::Table(slot), self.table.value(slot));
         }
-        for site in 0..self.others.len() {
+        for site in 0..self.sites {
             let of = TimesKey { site: site as u32, shard: 0, path: 0 };
             let times = Times { of, ..self.others.get(site) };
             if times != (Times { of, ..NOTHING }) {

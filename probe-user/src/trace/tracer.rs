@@ -8,14 +8,14 @@ use super::identity::Identity;
 use super::object::Programs;
 use super::off_cpu;
 use super::on_cpu::{self, Clocks, Samples};
-use super::prepared::Prepared;
-use super::price::{self, Price};
+use super::prepared::{Preparation, Prepared, Wish};
+use super::price::Price;
 use super::running::Running;
 use super::slots::Slot;
 use super::tables;
 use super::translate::{Record, Translator};
 use super::written::Written;
-use super::{CausePlan, ProbeMode, TraceError, TraceEvent, TracePlan};
+use super::{CausePlan, ProbeMode, TraceError, TraceEvent, TracePlan, Wanted};
 use crate::decode::{RuntimeKind, TaskId};
 use async_inspect_ebpf::{Cause, Config, Counter, NONE, THREAD_SLOTS, Thread};
 use rustix::time::{ClockId, clock_gettime};
@@ -106,36 +106,31 @@ impl Tracer {
         mode: ProbeMode,
         entry_only: bool,
     ) -> Result<Tracer, TraceError> {
-        let prepared = Prepared::new(target, plan, mode, entry_only)?;
-        Tracer::put_in(target, plan, prepared, mode)
+        let wish = Wish { mode, entry_only, wanted: Wanted::default(), long_after: plan.long_after };
+        let prepared = Prepared::untried(target.pid, wish, plan)?;
+        Tracer::put_in(target, plan, prepared)
     }
 
-    /// As [`Tracer::attach`]; tries first on a child of ours what the probes cost, or says why that cannot be tried. It forks:
-    /// until the child has ended it holds what files are open.
+    /// As [`Tracer::attach`]; it was tried first on a child of ours what the probes cost, or it is said why that could not be tried.
+    /// `preparation`: where it was begun for this target and `wish`, which `plan` was made for.
     ///
     /// # Errors
     /// As of [`Tracer::attach`].
     pub fn attach_priced(
         target: &TraceTarget,
         plan: &TracePlan,
-        mode: ProbeMode,
-        entry_only: bool,
+        wish: Wish,
+        preparation: Option<Preparation>,
     ) -> Result<(Tracer, Result<Price, TraceError>), TraceError> {
-        let mut prepared = Prepared::new(target, plan, mode, entry_only)?;
-        let Prepared { programs, written, config, entry_only, .. } = &mut prepared;
-        let tried = price::of_probes(programs, &plan.causes, *config, mode, *entry_only);
-        written.clear()?;
-        let mode = tried.as_ref().map_or(mode, |(_, mode)| *mode);
-        Ok((Tracer::put_in(target, plan, prepared, mode)?, tried.map(|(price, _)| price)))
+        let (prepared, price) = Prepared::priced(target.pid, wish, plan, preparation)?;
+        Ok((Tracer::put_in(target, plan, prepared)?, price))
     }
 
-    fn put_in(
-        target: &TraceTarget,
-        plan: &TracePlan,
-        prepared: Prepared,
-        mode: ProbeMode,
-    ) -> Result<Tracer, TraceError> {
-        let Prepared { programs, written, mut config, identity, entry_only, mut notes } = prepared;
+    fn put_in(target: &TraceTarget, plan: &TracePlan, prepared: Prepared) -> Result<Tracer, TraceError> {
+        let mut config = prepared.config();
+        let Prepared { programs, mut written, identity, mode, entry_only, mut notes, .. } = prepared;
+        config = plan.causes.configured(config, entry_only);
+        written.times.of_sites(plan.sites.len());
         let switches = off_cpu::watch(config.kernel_ids, &programs, &mut notes);
         config.kernel_ids = if switches.is_some() { config.kernel_ids } else { NONE };
         tables::fill(&programs, plan, config)?;
