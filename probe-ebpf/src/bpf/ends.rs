@@ -11,15 +11,18 @@ use super::{
     causes::{hit, identify, read},
     frames::drop_frames_left,
     memory::{copy_path, frame, get, put},
-    poll::look,
+    poll::look_within,
     send::{append_to, send, start_event},
     target::{Registers, thread_of_target},
 };
 use async_inspect_ebpf::{
-    Account, CALM, COOKIE_HEADER, EVENT_ALONE, EVENT_ENDED, EVENT_OUTSIDE, EVENT_OVER, EVENT_PANICKED, Frame,
-    PANICKING, Thread,
+    Account, CALM, COOKIE_HEADER, EVENT_ALONE, EVENT_ENDED, EVENT_OUTSIDE, EVENT_OVER, EVENT_PANICKED, FREE,
+    Frame, PANICKING, PATH_ENDED, Thread,
 };
 use aya_ebpf::{EbpfContext, helpers::bpf_ktime_get_ns};
+
+/// From a task's Stage to what its result is.
+const OUTCOME_STEPS: u32 = 6;
 
 /// tokio's `State::transition_to_complete`, whose argument is the header; or `Schedule::release`, whose second argument is a reference
 /// to a pointer to it, or that pointer, where the compiler has changed what it is called with.
@@ -31,28 +34,36 @@ pub fn task_ends(ctx: &impl EbpfContext) {
     drop_frames_left(thread, registers.stack_pointer());
     let argument = if is_header { registers.first_argument() } else { registers.second_argument() };
     let behind = if is_header { argument } else { read(argument).unwrap_or(0) };
-    let own = polled(thread, argument, behind);
-    let (header, site) = match own {
-        Some(top) => (get!((*top).header), get!((*top).site)),
-        None => {
-            let of_argument = identify(argument);
-            let header = if of_argument.is_some() { argument } else { behind };
-            let Some((site, _)) = of_argument.or_else(|| identify(behind)) else { return };
-            (header, site)
-        }
-    };
-    put!((*thread).header, header);
-    put!((*thread).site, site);
-    look(thread);
-    let told = get!((*thread).over_header) == header && get!((*thread).over_task) == get!((*thread).task);
+    if !find(thread, argument, behind) {
+        return;
+    }
+    // What it is was written down, so that the verifier goes through this once.
+    look_within::<OUTCOME_STEPS>(thread);
+    let told = get!((*thread).over_header) == get!((*thread).header)
+        && get!((*thread).over_task) == get!((*thread).task);
     // By a probe that it came by before on this thread, a moment ago.
     if get!((*thread).readable) == 0 || told {
         return;
     }
-    match own {
+    match polled(thread, get!((*thread).header), FREE) {
         Some(top) => within_its_poll(thread, top),
         None => outside(thread),
     }
+}
+
+/// Which of these is a task's header, and of what kind that task is. False where neither is.
+#[inline(always)]
+fn find(thread: *mut Thread, argument: u64, behind: u64) -> bool {
+    if let Some(top) = polled(thread, argument, behind) {
+        put!((*thread).header, get!((*top).header));
+        put!((*thread).site, get!((*top).site));
+        return true;
+    }
+    let of_argument = identify(argument);
+    put!((*thread).header, if of_argument.is_some() { argument } else { behind });
+    let Some((site, _)) = of_argument.or_else(|| identify(behind)) else { return false };
+    put!((*thread).site, site);
+    true
 }
 
 /// The poll under way on this thread, if it is of the task with one of these headers.
@@ -128,21 +139,22 @@ fn tell(thread: *mut Thread, account: Option<*mut Account>) {
     send(thread);
 }
 
-/// Whether the poll that ended was its task's last, as was seen within it. What was found of it then takes the place of what is there
-/// now.
+/// Where the poll that ended was its task's last, as was seen within it, what was found of the task then takes the place of what is
+/// there now. All in memory, since the verifier would go through what follows for either answer.
 #[inline(always)]
-pub fn take_over(thread: *mut Thread, old: *mut Frame) -> bool {
+pub fn take_over(thread: *mut Thread, old: *mut Frame) {
     let header = get!((*old).header);
     if get!((*thread).over_header) != header || get!((*thread).over_task) != get!((*old).task) {
-        return false;
+        return;
     }
     put!((*thread).over_header, 0);
+    put!((*old).flags, get!((*old).flags) | EVENT_OVER as u32);
     put!((*thread).state, get!((*thread).over_state));
     put!((*thread).task, get!((*old).task));
     put!((*thread).readable, 1);
     // SAFETY: only addresses in the map value are made here.
     unsafe { copy_path(&raw const (*thread).over_path, &raw mut (*thread).path) };
-    true
+    put!((*thread).path.flags, get!((*thread).path.flags) | PATH_ENDED);
 }
 
 /// std's `rust_panic`: a panic begins to unwind.

@@ -13,8 +13,8 @@ use super::{
 };
 use async_inspect_ebpf::{
     Account, CALM, Counter, EVENT_ALONE, EVENT_DISTURBED, EVENT_ENDED, EVENT_FIRST, EVENT_GONE, EVENT_NESTED,
-    EVENT_OVER, EVENT_START_ONLY, EVENT_UNREADABLE, EVENT_WALKED, Frame, MAX_NESTING, NONE, PATH_BROKEN,
-    PATH_ENDED, Thread, next_number, settled,
+    EVENT_OVER, EVENT_START_ONLY, EVENT_UNREADABLE, EVENT_WALKED, Frame, MAX_NESTING, MAX_STEPS, NONE,
+    PATH_BROKEN, PATH_ENDED, Thread, next_number, settled,
 };
 use aya_ebpf::{
     EbpfContext,
@@ -273,7 +273,7 @@ fn finish_end(thread: *mut Thread) {
     let old = frame(thread, get!((*thread).depth));
     let now = get!((*thread).now_ns);
     let took = now.wrapping_sub(get!((*old).start_ns));
-    let over = ends::take_over(thread, old);
+    ends::take_over(thread, old);
     off_cpu::poll_ends(thread, old, took);
     let account = accounts::of(thread).filter(|account| {
         let account = *account;
@@ -283,10 +283,7 @@ fn finish_end(thread: *mut Thread) {
     let mut tell = flags & (EVENT_FIRST | EVENT_UNREADABLE) != 0 || is_long(took);
     let gone = get!((*thread).readable) == 0 || get!((*thread).task) != get!((*old).task);
     let path_flags = get!((*thread).path.flags);
-    let ended = over || gone || path_flags & PATH_ENDED != 0;
-    if over {
-        flags |= EVENT_OVER;
-    }
+    let ended = gone || path_flags & PATH_ENDED != 0;
     let idle_ns = accounts::idle(old);
     times::poll_ended(thread, old, took, idle_ns);
     match account {
@@ -304,7 +301,7 @@ fn finish_end(thread: *mut Thread) {
             // SAFETY: only an address in the map value is made here.
             add_to(unsafe { &raw mut (*account).idle_ns }, idle_ns);
             put!((*account).last_end_ns, now);
-            if !over && get!((*account).begun) != get!((*old).number) {
+            if get!((*account).begun) != get!((*old).number) {
                 flags |= EVENT_DISTURBED;
             } else if ended {
                 put!((*account).ended, get!((*old).number));
@@ -319,7 +316,7 @@ fn finish_end(thread: *mut Thread) {
             // Another task stands in the account by now. Whether this poll was the last of its own, that one's first will say.
             let late = flags & EVENT_ALONE == 0;
             flags |= EVENT_ALONE
-                | if late && !over {
+                | if late && flags & EVENT_OVER == 0 {
                     EVENT_DISTURBED
                 } else if ended {
                     EVENT_ENDED
@@ -357,7 +354,13 @@ fn tell_end(thread: *mut Thread, old: *mut Frame, account: Option<*mut Account>,
 
 /// Reads the task at `Thread::header`.
 #[inline(always)]
-pub fn look(thread: *mut Thread) {
+fn look(thread: *mut Thread) {
+    look_within::<MAX_STEPS>(thread);
+}
+
+/// The same, its path up to so many steps.
+#[inline(always)]
+pub fn look_within<const STEPS: u32>(thread: *mut Thread) {
     put!((*thread).readable, 0);
     let Some(site) = SITES.get(get!((*thread).site)) else { return };
     let mut task = Task::read(thread, get!((*thread).header), site);
@@ -368,5 +371,5 @@ pub fn look(thread: *mut Thread) {
             put!((*thread).readable, 1);
         }
     }
-    task.path(site);
+    task.path::<STEPS>(site);
 }

@@ -4,7 +4,7 @@ use super::bounds::{below_8, below_16, below_512, load_unaligned};
 use super::maps::{ARMS, NODES, VTABLES};
 use super::memory::{clear_path, get, put};
 use async_inspect_ebpf::{
-    BLOCK, MAX_ARMS, NONE, PATH_ENDED, Site, Thread, Walk, WalkArm, WalkNode, path_hash, walk,
+    BLOCK, MAX_ARMS, NONE, PATH_ENDED, Site, Thread, Walk, WalkArm, WalkNode, path_hash, walk_at_most,
 };
 use aya_ebpf::helpers::generated::bpf_probe_read_user;
 use core::mem::MaybeUninit;
@@ -60,11 +60,12 @@ impl Task {
 
     /// Takes the path, into `Thread::path`.
     #[inline(always)]
-    pub fn path(&mut self, site: &Site) {
+    pub fn path<const STEPS: u32>(&mut self, site: &Site) {
         // SAFETY: only an address in the map value is made here.
         clear_path(unsafe { &raw mut (*self.thread).path });
         if site.root != NONE {
-            let flags = walk(self, site.root, self.header.wrapping_add(site.root_off as u64));
+            let flags =
+                walk_at_most::<STEPS>(self, site.root, self.header.wrapping_add(site.root_off as u64));
             put!((*self.thread).path.flags, flags | get!((*self.thread).path.flags));
         }
     }

@@ -38,10 +38,10 @@ pub(super) fn wakes(programs: &Programs, places: Places, mode: ProbeMode) -> Res
     entries(programs, places, WAKE, mode)
 }
 
-const WAKE: &str = "task_wake";
-const SPAWN: &str = "task_spawn";
-const END: &str = "task_end";
-const PANIC: &str = "panicked";
+pub(super) const WAKE: &str = "task_wake";
+pub(super) const SPAWN: &str = "task_spawn";
+pub(super) const END: &str = "task_end";
+pub(super) const PANIC: &str = "panicked";
 const DROP: &str = "task_drop";
 
 fn entries(

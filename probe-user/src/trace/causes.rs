@@ -273,13 +273,19 @@ impl Found {
     }
 }
 
-/// The scheduler whose `Schedule::release` has this name.
+/// The scheduler whose `Schedule::release` has this name. Looks at the end first: there are a hundred thousand names.
 fn lets_go(name: &str) -> Option<Flavor> {
-    // In one mangling a hash follows, in the other nothing does.
-    let (path, rest) = name.rsplit_once("7release")?;
-    let is_function = rest.is_empty() || rest.starts_with("17h");
+    const LEGACY_HASH: usize = "17h0123456789abcdefE".len();
+    // A function that the linker's optimizer made local has a suffix of its own.
+    let name = match name.rsplit_once('.') {
+        Some((function, _)) => function.strip_suffix(".llvm").unwrap_or(name),
+        None => name,
+    };
+    let is_legacy = name.starts_with("_ZN");
+    let name = if is_legacy { name.get(..name.len().checked_sub(LEGACY_HASH)?)? } else { name };
+    let path = name.strip_suffix("7release")?;
     let of_trait = path.contains("4task8Schedule") || path.contains("task..Schedule");
-    let place = path.split_once("5tokio").filter(|_| is_function && of_trait)?.1;
+    let place = path.split_once("5tokio").filter(|_| of_trait)?.1;
     // The first is where the function stands, and not of which type it is.
     let at = |part: &str| place.find(part);
     let found = SCHEDULERS.iter().filter_map(|(part, flavor)| Some((at(part)?, *flavor)));
@@ -306,6 +312,10 @@ mod tests {
                 Some(Flavor::MultiThread),
             ),
             ("_ZN5tokio7runtime2io16registration_set15RegistrationSet7release17h37567283e5d807c1E", None),
+            (
+                "_RNvXs2_NtNtNtCs8wLz1nGFJNe_5tokio7runtime9scheduler14current_threadINtNtCslNYArtu3iFV_5alloc4sync3ArcNtB5_6HandleENtNtB9_4task8Schedule7release.llvm.7163565757498051100",
+                Some(Flavor::CurrentThread),
+            ),
             ("_ZN5tokio4sync15batch_semaphore9Semaphore7release17h37567283e5d807c1E", None),
         ];
         for (name, flavor) in names {

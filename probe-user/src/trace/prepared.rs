@@ -3,6 +3,7 @@
 //! To have the kernel check the programs takes about as long as all that is read of the target, and needs none of it but how large
 //! the tables must be. So it begins on a thread of its own, with tables that are large enough for almost every program of that size.
 
+use super::attach_causes::{END, PANIC, SPAWN, WAKE};
 use super::identity::Identity;
 use super::object::{Programs, Sizes};
 use super::off_cpu;
@@ -236,7 +237,7 @@ impl Prepared {
             let _ = on_cpu::load(&self.programs);
         }
         if matches!(self.mode, ProbeMode::Session | ProbeMode::Multi) {
-            let causes = [("task_wake", wanted.wakes), ("task_spawn", wanted.spawns)];
+            let causes = [(WAKE, wanted.wakes), (SPAWN, wanted.spawns), (END, true), (PANIC, true)];
             for (program, _) in causes.into_iter().filter(|(_, wanted)| *wanted) {
                 let _ = self.programs.load(program, AttachType::Multi);
                 let _ = kernel::multi_filter_passes_threads();

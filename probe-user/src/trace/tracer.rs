@@ -308,6 +308,7 @@ impl Tracer {
             Told::Cause(cause) => translator.caused(&cause, identity.outer_tid(cause.tid), out),
             Told::Removed(header) => translator.forget_account(header),
         });
+        translator.give_up_missing(horizon_ns, out);
         if reads {
             self.written.times.tell(&self.translator, now_ns(), last, out);
         }

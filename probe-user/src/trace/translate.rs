@@ -78,6 +78,17 @@ struct Seen {
     told: bool,
 }
 
+/// A task that has ended, and whose end nothing has told yet.
+#[derive(Clone, Copy, Debug)]
+struct Missing {
+    /// By when it had; CLOCK_MONOTONIC, ns.
+    t_ns: u64,
+    tid: u32,
+}
+
+/// The record of an end that comes later than this is not waited for, ns.
+const LATE_NS: u64 = 900_000_000;
+
 pub(super) struct Translator {
     pub(super) entry_only: bool,
     names: Vec<Arc<str>>,
@@ -92,6 +103,7 @@ pub(super) struct Translator {
     accounts: HashMap<u64, Told>,
     pub(super) delays: Delays,
     tasks: HashMap<u64, Seen>,
+    missing: HashMap<u64, Missing>,
     /// Polls of tasks whose id could not be read.
     unidentified: u64,
     /// Polls of tasks that are known not to be told apart.
@@ -113,6 +125,7 @@ impl Translator {
             accounts: HashMap::new(),
             delays: Delays::default(),
             tasks: HashMap::new(),
+            missing: HashMap::new(),
             unidentified: 0,
             anonymous: 0,
             watches_off_cpu,
@@ -162,7 +175,7 @@ impl Translator {
         self.learn(event.to, record.to, event.to_flags);
         self.learn(event.from, record.from, event.from_flags);
         let straggler = event.flags & EVENT_DISTURBED != 0 && event.flags & EVENT_FIRST == 0;
-        if !straggler {
+        if !straggler && !self.missing.contains_key(&task.id) {
             self.first_sight(event.start_ns, task, event.site, None, out);
         }
         if event.flags & EVENT_START_ONLY != 0 {
@@ -181,6 +194,7 @@ impl Translator {
             let end = self.end(&record);
             if end != PollEnd::Pending {
                 self.tasks.remove(&task.id);
+                self.missing.remove(&task.id);
                 self.tell_delays(event.end_ns, event.header, task.id, out);
             }
             if gain.polls > 0 || end != PollEnd::Pending {
@@ -206,19 +220,20 @@ impl Translator {
             self.over_unseen(other.task, t_ns, account.tid, rest, out);
             gain = own;
         }
-        let over = account.is_over() && self.tasks.remove(&account.task).is_some();
-        if gain.polls == 0 && !over {
+        let tid = tid(account.tid);
+        if account.is_over() {
+            self.miss(account.task, t_ns, tid);
+        }
+        if gain.polls == 0 {
             return;
         }
-        let tid = tid(account.tid);
         let Some(task) = self.identify(account.site, account.task, true, gain) else { return };
         if !account.is_over() {
             self.first_sight(t_ns, task, account.site, None, out);
         }
-        let (duration_ns, end) = match (self.entry_only, over) {
-            (true, _) => (None, PollEnd::Unseen),
-            (false, true) => (Some(gain.busy_ns), PollEnd::Gone),
-            (false, false) => (Some(gain.busy_ns), PollEnd::Pending),
+        let (duration_ns, end) = match self.entry_only {
+            true => (None, PollEnd::Unseen),
+            false => (Some(gain.busy_ns), PollEnd::Pending),
         };
         let t_ns = account.last_end_ns;
         let off_cpu = duration_ns.and_then(|_| self.told_off_cpu(gain));
@@ -254,30 +269,45 @@ impl Translator {
 
     /// Another task stands where task `old` stood: that one has ended, whether or not it was seen, and `rest` are its last polls.
     fn over_unseen(&mut self, old: u64, t_ns: u64, tid: u32, rest: Gain, out: &mut Vec<TraceEvent>) {
-        let unseen = self.tasks.remove(&old).is_some();
-        if unseen || rest.polls > 0 {
+        self.miss(old, t_ns, tid);
+        if rest.polls > 0 {
             let task = TaskId { runtime: RuntimeKind::Tokio, id: old };
-            let end = if unseen { PollEnd::Gone } else { PollEnd::Pending };
             let (count, duration_ns) = (rest.polls, (!self.entry_only).then_some(rest.busy_ns));
             let off_cpu = duration_ns.and_then(|_| self.told_off_cpu(rest));
+            let end = PollEnd::Pending;
             out.push(TraceEvent::Poll { t_ns, task, tid, count, duration_ns, end, off_cpu });
+        }
+    }
+
+    /// A task has ended, and the record that says how has not come yet.
+    fn miss(&mut self, task: u64, t_ns: u64, tid: u32) {
+        if self.tasks.remove(&task).is_some() {
+            self.missing.insert(task, Missing { t_ns, tid });
+        }
+    }
+
+    /// Of ends that were missed long before `horizon_ns`, by tasks that nobody saw end, no record comes any more.
+    pub fn give_up_missing(&mut self, horizon_ns: u64, out: &mut Vec<TraceEvent>) {
+        let late = |missing: &Missing| missing.t_ns.saturating_add(LATE_NS) <= horizon_ns;
+        let mut gone: Vec<_> = self.missing.extract_if(|_, missing| late(missing)).collect();
+        gone.sort_unstable_by_key(|(id, missing)| (missing.t_ns, *id));
+        for (id, Missing { t_ns, tid }) in gone {
+            let task = TaskId { runtime: RuntimeKind::Tokio, id };
+            self.ends_between_polls(t_ns, task, tid, PollEnd::Gone, out);
         }
     }
 
     /// The future of `task`, which is not being polled, is dropped. Polls that nobody has told yet come later.
     pub(super) fn dropped(&mut self, t_ns: u64, task: TaskId, tid: u32, out: &mut Vec<TraceEvent>) {
         self.tasks.remove(&task.id);
+        self.missing.remove(&task.id);
+        self.ends_between_polls(t_ns, task, tid, PollEnd::Cancelled, out);
+    }
+
+    fn ends_between_polls(&self, t_ns: u64, task: TaskId, tid: u32, end: PollEnd, out: &mut Vec<TraceEvent>) {
         let duration_ns = (!self.entry_only).then_some(0);
         let off_cpu = duration_ns.and_then(|_| self.told_off_cpu(Gain::default()));
-        out.push(TraceEvent::Poll {
-            t_ns,
-            task,
-            tid,
-            count: 0,
-            duration_ns,
-            end: PollEnd::Cancelled,
-            off_cpu,
-        });
+        out.push(TraceEvent::Poll { t_ns, task, tid, count: 0, duration_ns, end, off_cpu });
     }
 
     /// Whether this is a site, and it is known where its tasks keep their id.

@@ -155,7 +155,8 @@ fn an_end_that_was_lost_is_in_the_account() {
     for t_ns in [1000, 2000] {
         over.read(Reading { t_ns, header: 0, account }, |_| 3, &mut out);
     }
-    assert_eq!(out, [told(250, 1, 50, PollEnd::Gone)], "once");
+    assert_eq!(out, [told(250, 1, 50, PollEnd::Pending)], "once");
+    assert_eq!(given_up(&mut over, u64::MAX), [told(1000, 0, 0, PollEnd::Gone)]);
 }
 
 #[test]
@@ -189,12 +190,34 @@ fn a_task_in_the_place_of_another() {
     assert_eq!(
         seen,
         [
-            told(400, 2, 100, PollEnd::Gone),
+            told(400, 2, 100, PollEnd::Pending),
             TraceEvent::Spawn { t_ns: 400, task, name, parent: None },
             TraceEvent::Stands { t_ns: 450, task, at: path(&[10]) },
             TraceEvent::Poll { t_ns: 450, task, tid: 3, count: 1, duration_ns: Some(50), end, off_cpu: None },
         ]
     );
+    assert_eq!(given_up(&mut over, 400 + LATE_NS - 1), [], "its record may be on its way");
+    assert_eq!(given_up(&mut over, 400 + LATE_NS), [told(400, 0, 0, PollEnd::Gone)]);
+}
+
+/// The thread was preempted between the end of the task's last poll and its record.
+#[test]
+fn an_end_that_is_told_late() {
+    let mut over = translator();
+    events(&mut over, PollEvent { flags: FIRST, ..poll(1) }, &[1], &[1]);
+    let next = PollEvent { task: 8, flags: FIRST, polls_before: 1, polls: 2, busy_ns: 100, ..poll(4) };
+    let told_first = events(&mut over, next, &[1], &[1]);
+    assert!(!told_first.iter().any(|event| matches!(event, TraceEvent::Poll { task: TASK, .. })));
+    let flags = EVENT_ALONE | EVENT_OVER | EVENT_ENDED;
+    let late = PollEvent { flags, polls: 1, busy_ns: 50, ..poll(2) };
+    assert_eq!(events(&mut over, late, &[3, 4], &[1]), [told(250, 1, 50, PollEnd::Panicked)]);
+    assert_eq!(given_up(&mut over, u64::MAX), []);
+}
+
+fn given_up(over: &mut Translator, horizon_ns: u64) -> Vec<TraceEvent> {
+    let mut out = Vec::new();
+    over.give_up_missing(horizon_ns, &mut out);
+    out
 }
 
 /// All of task 7 was told. Its address is task 8's by now, whose first poll is told when two more have ended; or the account is read.

@@ -5,7 +5,7 @@ use anyhow::{Context as _, Result, ensure};
 use e2e::{Built, Tokio, Variant, build_package, inspector, workspace};
 use std::process::{Command, Stdio};
 
-const TESTS: [&str; 5] = ["blockers", "computes", "counts", "harmless", "kernels"];
+const TESTS: [&str; 6] = ["blockers", "computes", "counts", "harmless", "kernels", "outcomes"];
 /// The first process there.
 const INIT: &str = "guest";
 
@@ -51,10 +51,10 @@ fn programs() -> Result<Vec<(Built, &'static [&'static str])>> {
     let wanted: [(Variant, &[&str]); 6] = [
         (
             release(Tokio::Latest),
-            &["blockers", "busy", "computes", "counts", "panics", "exits_early", "tree"],
+            &["blockers", "busy", "computes", "counts", "outcomes", "panics", "exits_early", "tree"],
         ),
         (release(Tokio::V1_43), &["counts", "panics"]),
-        (release(Tokio::V1_38), &["blockers", "counts", "panics"]),
+        (release(Tokio::V1_38), &["blockers", "counts", "outcomes", "panics"]),
         (smallest(Tokio::Latest), &["blockers", "computes", "counts"]),
         (smallest(Tokio::V1_38), &["counts"]),
         (Variant::thin(Tokio::Latest), &["panics"]),

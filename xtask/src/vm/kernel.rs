@@ -29,11 +29,12 @@ impl Series {
     pub fn tests(&self, few: bool) -> Vec<&'static str> {
         match (self.mode, few) {
             ("refused", _) => vec!["kernels", "harmless=dump_leaves_no_trace"],
-            (_, false) => vec!["kernels", "counts", "blockers", "computes", "harmless"],
+            (_, false) => vec!["kernels", "counts", "blockers", "computes", "harmless", "outcomes=latest"],
             (_, true) => vec![
                 "kernels",
                 "counts=even_rate_latest",
                 "counts=spawns_latest",
+                "outcomes=latest",
                 "blockers=latest_fully_optimized",
                 "harmless=inspector_killed",
                 "harmless=panics_that_abort",
