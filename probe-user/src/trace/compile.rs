@@ -65,14 +65,7 @@ struct Compiler<'c, 'p, 'a> {
     nodes: HashMap<RecipeId, u32>,
     open: Vec<RecipeId>,
     /// By the recipe of a Stage: what tells how its task ended, and where in the Stage that is.
-    outcomes: HashMap<RecipeId, Outcomes>,
-}
-
-/// Nodes that tell how a task ended, and where in its Stage they stand.
-#[derive(Clone, Copy, Debug, Default)]
-struct Outcomes {
-    finished: Option<(u32, u64)>,
-    consumed: Option<(u32, u64)>,
+    outcomes: HashMap<RecipeId, (u32, u64)>,
 }
 
 /// Where an arm leads (node, offset, through a pointer), what it shows, and what it means for the task.
@@ -98,11 +91,9 @@ impl Compiler<'_, '_, '_> {
     /// A step from the header to the Stage, and a switch there: the future runs, or the task has ended.
     fn site(&mut self, typed: &Typed) -> u32 {
         let stage = self.node(typed.root);
-        let outcomes = Outcomes {
-            finished: self.outcome(typed.cell.stage_ty),
-            consumed: self.remains(typed.cell.stage_ty),
-        };
-        self.outcomes.insert(typed.root, outcomes);
+        if let Some(outcome) = self.outcome(typed.cell.stage_ty) {
+            self.outcomes.insert(typed.root, outcome);
+        }
         let first_arm = self.arm(Some((stage, typed.cell.stage, false)), None, None);
         self.push(WalkNode { kind: NodeKind::Step as u32, first_arm, n_arms: 1, ..empty() })
     }
@@ -128,39 +119,6 @@ impl Compiler<'_, '_, '_> {
         let inside = error.offset.checked_add(repr.offset)?;
         let node = self.ends(&result.ty, &|_| Some(PollEnd::Complete), Some(("Err", why, inside)))?;
         Some((node, at))
-    }
-
-    /// Behind `Stage::Consumed`, of a task that nobody joins: its output is gone, but a coroutine that panicked was left
-    /// poisoned, and its state byte is still there where the output did not lie over it.
-    fn remains(&mut self, stage: DieRef) -> Option<(u32, u64)> {
-        const RETURNED: u64 = 1;
-        const POISONED: u64 = 2;
-        let program = self.recipes.program;
-        let stage = program.ty(stage)?;
-        let payload =
-            |name: &str| stage.variants()?.list.iter().find(|v| &*v.payload.name == name).map(|v| &v.payload);
-        let (running, finished) = (payload("Running")?, payload("Finished")?);
-        let future = places(program, running.ty, &["__0"])?;
-        let output = places(program, finished.ty, &["__0"])?;
-        future.ty.coroutine()?;
-        let state = future.ty.variants()?.discriminant?;
-        let place = running.offset.checked_add(future.offset)?.checked_add(state.offset)?;
-        let output_from = finished.offset.checked_add(output.offset)?;
-        if (output_from..output_from.checked_add(output.ty.size)?).contains(&place) {
-            return None;
-        }
-        let select: Vec<_> = (0..=POISONED).map(|value| (value, value, value as u32)).collect();
-        let end = |value: u64| {
-            Some(match value {
-                RETURNED => PollEnd::Complete,
-                POISONED => PollEnd::Panicked,
-                // It was never polled, or that is not its state.
-                _ => PollEnd::Gone,
-            })
-        };
-        let arms: Vec<ArmPlan> = (0..=POISONED).map(|value| (None, None, end(value))).collect();
-        let node = self.switch(Some(Discriminant { offset: 0, width: state.width }), &select, None, &arms);
-        Some((self.push(node), place))
     }
 
     /// A switch over an enum whose variants are ends; the variant `deeper` leads on to another node.
@@ -220,13 +178,13 @@ impl Compiler<'_, '_, '_> {
         self.plan.nodes[node] = match &*recipe {
             Recipe::Fixed(arm) => primary(&arm.awaiting).map_or_else(empty, |child| self.step(child)),
             Recipe::Switch { discriminant, select, default, arms } => {
-                let outcomes = self.outcomes.get(&id).copied().unwrap_or_default();
+                let outcome = self.outcomes.get(&id).copied();
                 // Children first: a node's own arms stand in one row.
                 let arms: Vec<ArmPlan> = arms
                     .iter()
                     .map(|arm| {
                         let child = primary(&arm.awaiting).map(|c| (self.node(c.recipe), c.offset, c.deref));
-                        let outcome = if arm.finished { outcomes.finished } else { outcomes.consumed };
+                        let outcome = outcome.filter(|_| arm.finished);
                         let outcome = outcome.map(|(node, offset)| (node, offset, false));
                         let child = if arm.ends { outcome } else { child };
                         // Consumed says that it is over, and no more.

@@ -20,7 +20,6 @@ use zerocopy::FromBytes;
 /// <https://github.com/tokio-rs/tokio/blob/tokio-1.48.0/tokio/src/runtime/task/state.rs#L17>
 const RUNNING: u64 = 1;
 const COMPLETE: u64 = 2;
-const JOIN_INTEREST: u64 = 8;
 const CANCELLED: u64 = 0x20;
 const REFS_SHIFT: u32 = 6;
 /// More references than a live task has: what stands there is an allocator's, not a state word.
@@ -394,39 +393,26 @@ impl Translator {
 
     fn end(&self, record: &Record<'_>) -> PollEnd {
         let event = record.event;
-        if event.flags & EVENT_ENDED == 0 {
+        let has = |flag: u16| event.flags & flag != 0;
+        if !has(EVENT_ENDED) {
             return PollEnd::Pending;
         }
-        if event.flags & EVENT_OVER != 0 {
-            return self.end_seen(record);
-        }
-        if event.flags & EVENT_GONE != 0 {
+        if has(EVENT_GONE) {
             return PollEnd::Gone;
         }
-        let mut ends = record.to.iter().filter_map(|arm| *self.arm_ends.get(*arm as usize)?);
-        let Some(outermost) = ends.next() else { return PollEnd::Gone };
-        match ends.next_back().unwrap_or(outermost) {
-            PollEnd::Complete | PollEnd::Gone if was_cancelled(&event) => PollEnd::Cancelled,
-            // Somebody joins this task and has taken its result by now. The bytes behind are what that left there.
-            _ if outermost == PollEnd::Gone && event.state_before & JOIN_INTEREST != 0 => PollEnd::Gone,
-            end => end,
-        }
-    }
-
-    /// How a task ended whose memory was its own when that was looked at.
-    fn end_seen(&self, record: &Record<'_>) -> PollEnd {
-        let event = record.event;
         let ends: Vec<_> = record.to.iter().filter_map(|arm| *self.arm_ends.get(*arm as usize)?).collect();
-        // Its result is there.
+        // Its result is there. Else nobody waits for it, or somebody has taken it already; and what lies there then is nothing to go
+        // by: tokio overwrites all of it with what its stack happens to hold (`Core::set_stage`).
         if let [PollEnd::Complete, .., result] = ends[..] {
             return result;
         }
-        // Nobody waits for it, or somebody has taken it already. What lies there now is nothing to go by: tokio overwrites all of it
-        // with what its stack happens to hold (`Core::set_stage`).
-        let panicked = event.flags & EVENT_PANICKED != 0;
+        if !has(EVENT_OVER) {
+            let outermost = ends.first().copied().unwrap_or(PollEnd::Gone);
+            return if was_cancelled(&event) { PollEnd::Cancelled } else { outermost };
+        }
         match event.state_after & CANCELLED != 0 {
             // Who caught the panic is not known, nor where none is seen whether there was one.
-            _ if panicked || !self.sees_panics => PollEnd::Gone,
+            _ if has(EVENT_PANICKED) || !self.sees_panics => PollEnd::Gone,
             // It may have come to its end as it was aborted.
             true => PollEnd::Cancelled,
             false => PollEnd::Complete,

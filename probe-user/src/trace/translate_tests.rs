@@ -302,10 +302,7 @@ fn how_a_poll_ended() {
     assert_eq!(end_of(poll, &[3, 4]), PollEnd::Panicked);
     assert_eq!(end_of(PollEvent { flags: EVENT_GONE, ..poll }, &[]), PollEnd::Gone);
     assert_eq!(end_of(poll, &[5]), PollEnd::Gone);
-    assert_eq!(end_of(poll, &[5, 4]), PollEnd::Panicked, "detached: nobody touches what it left");
-    let joined = PollEvent { state_before: JOIN_INTEREST | RUNNING, ..poll };
-    assert_eq!(end_of(joined, &[3, 4]), PollEnd::Panicked);
-    assert_eq!(end_of(joined, &[5, 4]), PollEnd::Gone, "whoever joins it wrote over it");
+    assert_eq!(end_of(poll, &[3, 3]), PollEnd::Complete);
     let start = PollEvent { state_before: CANCELLED | RUNNING, ..poll };
     assert_eq!(end_of(start, &[3]), PollEnd::Cancelled);
     let end = |state_after| end_of(PollEvent { state_after, ..poll }, &[3]);
@@ -328,9 +325,9 @@ fn how_a_task_ended_whose_end_was_seen() {
         let mut plan = plan();
         plan.causes.panics = vec![crate::trace::CauseProbe::default()];
         let event = over(flags, state_after);
-        end_by(&mut Translator::new(&plan, false, false), event, &[5, 4])
+        end_by(&mut Translator::new(&plan, false, false), event, &[5])
     };
-    assert_eq!(released(0, COMPLETE), PollEnd::Complete, "what lies there is nothing to go by");
+    assert_eq!(released(0, COMPLETE), PollEnd::Complete);
     assert_eq!(released(0, COMPLETE | CANCELLED), PollEnd::Cancelled);
     assert_eq!(released(EVENT_PANICKED, COMPLETE), PollEnd::Gone, "who caught it is not known");
 }
