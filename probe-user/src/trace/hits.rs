@@ -9,7 +9,7 @@ pub struct Hits {
     pub entries: u64,
     /// Poll ends in the target.
     pub returns: u64,
-    /// Wakes, spawns and drops in the target.
+    /// Wakes, spawns, ends and panics in the target.
     pub causes: u64,
     /// Of these, those whose probe is stepped over by the kernel, for ten times the price.
     pub dear: u64,
